@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Each sets up what it needs (a virtual environment in .venv); neither needs the other.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+DEV_STAMP = $(VENV)/.installed-dev
+
+.PHONY: demo test test-long test-zoo lint format clean
+
+demo: $(STAMP)
+	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
+
+test: $(DEV_STAMP) lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2
+
+test-long: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m long
+
+# All 312 networks, and the report of the run (an hour on 2 cores).
+test-zoo: $(STAMP)
+	$(BIN)/hmhsa-insert zoo --report reports/zoo.md
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@ $(STAMP)
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,63 @@
+"""Make the paper's ImageNet cost table: ``python benchmarks/imagenet_cost.py`` writes ``reports/imagenet_cost.*``.
+
+Every network plain and with every shipped recipe that fits it, at 224 pixels. All of it is counted on fake tensors, so
+any machine gives the same table. Most of the time, some twenty minutes on two cores, is fvcore's cross-check.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from rich.progress import track
+
+from hmhsa_insert.costs.candidates import candidates
+from hmhsa_insert.costs.profile import profile_all
+from hmhsa_insert.errors import PlanError
+from hmhsa_insert.models import CONFIGS
+from hmhsa_insert.recipe import load_recipe, shipped_recipes
+from hmhsa_insert.reports.data import to_csv
+from hmhsa_insert.reports.parts import parts_frame
+from hmhsa_insert.reports.render import format_of, render
+from hmhsa_insert.reports.sources import Record, published_records
+from hmhsa_insert.surgery.artifact import open_model
+
+REPORTS = Path(__file__).parents[1] / "reports"
+NETWORKS = ("resnet18", "resnet50", "mobilenetv2_100", *sorted(CONFIGS))
+SIZE = (3, 224, 224)
+COLUMNS = (
+    "method",
+    "size",
+    "params",
+    "flops",
+    "macs",
+    "memory",
+    "top1",
+    "delta_params",
+    "delta_macs",
+    "delta_memory",
+)
+TITLE = "What networks cost on ImageNet, plain and with the shipped recipes"
+
+
+def profiles(name: str) -> list[Record]:
+    """Return the profiles of one network, plain and with the recipes that fit; it is the base of its group."""
+    network = open_model(name, meta=True)
+    found = {network.name: network.model}
+    for shipped in shipped_recipes():
+        with suppress(PlanError):  # it does not fit this network
+            found |= candidates([network], [load_recipe(shipped.name)], SIZE)
+    return [record.as_dict() for record in profile_all(found, SIZE, memory=True, per="stage")]
+
+
+def write(records: list[Record]) -> None:
+    rows = [*records, *published_records()]
+    for ending in ("md", "tex", "csv", "html"):
+        file = REPORTS / f"imagenet_cost.{ending}"
+        text = render(rows, format_of(file.name), columns=COLUMNS, title=TITLE, parts=ending == "html")
+        file.write_text(text, encoding="utf-8")
+    (REPORTS / "imagenet_cost_parts.csv").write_text(to_csv(parts_frame(records)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write([record for name in track(NETWORKS, "profiling") for record in profiles(name)])

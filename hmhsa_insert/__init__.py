@@ -1,0 +1,76 @@
+"""Splice attention blocks into any CNN from a recipe, prove what the edit did, keep the weights.
+
+``import hmhsa_insert as hi`` is light: names are imported from their files on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> the file that makes it. The only list of what users may rely on.
+_PUBLIC = {
+    "ArtifactError": "errors",
+    "BlockError": "errors",
+    "HmhsaInsertError": "errors",
+    "ModelError": "errors",
+    "PlanError": "errors",
+    "Problem": "errors",
+    "RecipeError": "errors",
+    "VerifyError": "errors",
+    "WeightsError": "errors",
+    "apply": "surgery.apply",
+    "base_state_dict": "surgery.undo",
+    "build_block": "blocks",
+    "evaluate": "training.score",
+    "load": "surgery.artifact",
+    "load_model": "surgery.load",
+    "load_weights": "models",
+    "locate_stages": "surgery.locate",
+    "plan": "surgery.plan",
+    "profile": "costs.profile",
+    "remove": "surgery.undo",
+    "save": "surgery.artifact",
+    "train": "training.run",
+    "verify": "surgery.verify",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from hmhsa_insert.blocks import build_block as build_block
+    from hmhsa_insert.costs.profile import profile as profile
+    from hmhsa_insert.errors import ArtifactError as ArtifactError
+    from hmhsa_insert.errors import BlockError as BlockError
+    from hmhsa_insert.errors import HmhsaInsertError as HmhsaInsertError
+    from hmhsa_insert.errors import ModelError as ModelError
+    from hmhsa_insert.errors import PlanError as PlanError
+    from hmhsa_insert.errors import Problem as Problem
+    from hmhsa_insert.errors import RecipeError as RecipeError
+    from hmhsa_insert.errors import VerifyError as VerifyError
+    from hmhsa_insert.errors import WeightsError as WeightsError
+    from hmhsa_insert.models import load_weights as load_weights
+    from hmhsa_insert.surgery.apply import apply as apply
+    from hmhsa_insert.surgery.artifact import load as load
+    from hmhsa_insert.surgery.artifact import save as save
+    from hmhsa_insert.surgery.load import load_model as load_model
+    from hmhsa_insert.surgery.locate import locate_stages as locate_stages
+    from hmhsa_insert.surgery.plan import plan as plan
+    from hmhsa_insert.surgery.undo import base_state_dict as base_state_dict
+    from hmhsa_insert.surgery.undo import remove as remove
+    from hmhsa_insert.surgery.verify import verify as verify
+    from hmhsa_insert.training.run import train as train
+    from hmhsa_insert.training.score import evaluate as evaluate

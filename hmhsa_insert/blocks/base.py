@@ -1,0 +1,97 @@
+"""The vocabulary every block file is written in: sizes, costs, options, and the residual protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+Shape = Literal["same", "half", "any"]
+
+
+@dataclass(frozen=True)
+class MapSize:
+    """A feature map without its batch: `channels` C at `height` H by `width` W, in feature pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """What one block costs.
+
+    Attributes:
+        num_params: learned scalars.
+        macs: multiply-accumulates for one image: convolutions and linear layers without their bias, and the
+            two attention products. Norms, pools, activations, upsampling and sums are not counted.
+    """
+
+    num_params: int
+    macs: int
+
+    def __add__(self, other: BlockCost) -> BlockCost:
+        return BlockCost(self.num_params + other.num_params, self.macs + other.macs)
+
+
+@dataclass(frozen=True)
+class OptionProblem:
+    """One thing wrong with a block's options; `key` is the path to the option, such as ``("grids", 1)``."""
+
+    key: tuple[str | int, ...]
+    message: str
+    tip: str = ""
+
+
+class Options(BaseModel):
+    """Base of every block's options: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    type: str
+
+
+@dataclass(frozen=True)
+class BlockType:
+    """One kind of block.
+
+    Attributes:
+        name: what a recipe writes as ``type``.
+        summary: one line for the list of blocks.
+        options: the pydantic model of its options.
+        build: ``(options, inp, out_channels) -> module``; call it only when `refuse` found nothing.
+        cost: ``(options, inp, out_channels) -> BlockCost``, without building.
+        shape: "same" keeps C×H×W; "half" is a stride-2 downsampler, which may change C and gives
+            ⌈H/2⌉×⌈W/2⌉; "any" is an elementwise function.
+        refuse: ``(options, inp, out_channels) -> problems`` that need the map to be seen.
+        needs_size: whether `build` or `refuse` depends on the height and width with these options.
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    build: Callable[[Any, MapSize, int], nn.Module]
+    cost: Callable[[Any, MapSize, int], BlockCost]
+    shape: Shape
+    refuse: Callable[[Any, MapSize, int], list[OptionProblem]] = field(default=lambda options, inp, out: [])
+    needs_size: Callable[[Any], bool] = field(default=lambda options: False)
+
+
+class ResidualBlock(nn.Module):
+    """A block whose published form ends in "+ x": subclasses define `branch`, which is ``forward(x) - x``.
+
+    The identity wrapper scales the branch alone; subtracting x from the output would lose its low bits.
+    """
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the block adds to `x`, N×C×H×W."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``x + branch(x)``, N×C×H×W."""
+        return x + self.branch(x)

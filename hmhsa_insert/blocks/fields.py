@@ -1,0 +1,56 @@
+"""Options that several blocks share, and the checks of them that need the map."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from hmhsa_insert.blocks.base import OptionProblem
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise PydanticCustomError(
+            "plain", "must be odd, so that the map keeps its size, not {value}", {"value": value}
+        )
+    return value
+
+
+def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
+    # Pydantic's own length is that of the valid items, so a list of wrong ones would also be too short.
+    if not value:
+        raise PydanticCustomError("plain", "must not be empty")
+    return value
+
+
+Activation = Literal["silu", "gelu", "relu", "hard_swish"]
+PreNorm = Literal["group", "batch", "none"]
+
+HeadDim = Annotated[int, Field(ge=1, description="channels of one attention head; must divide the channels")]
+Width = Annotated[
+    int | None,
+    Field(ge=1, description="run the block at this many channels, between a 1x1 reduce and a 1x1 expand"),
+]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+DropPathRate = Annotated[
+    Rate, Field(description="probability of dropping the branch for one image, in training")
+]
+KernelSize = Annotated[
+    int, Field(ge=1, description="side of the depthwise kernel; odd"), AfterValidator(_odd)
+]
+Sides = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(_not_empty)]
+Expansion = Annotated[int, Field(ge=1, description="hidden channels over channels")]
+
+
+def head_problems(head_dim: int, channels: int, width: int | None = None) -> list[OptionProblem]:
+    """Return the problem of a `head_dim` that does not divide the channels attention runs at, or nothing."""
+    inner = width or channels
+    if inner % head_dim == 0:
+        return []
+    place = f"width {inner}" if width else f"{inner} channels"
+    divisors = [d for d in range(1, inner + 1) if inner % d == 0]
+    nearest = [d for d in divisors if d < head_dim][-1:] + [d for d in divisors if d > head_dim][:1]
+    message = f"head_dim {head_dim} does not divide {place}; nearest that do: {', '.join(map(str, nearest))}"
+    return [OptionProblem(("head_dim",), message)]

@@ -1,0 +1,149 @@
+"""H-MHSA as the authors released it: attention in cells, then every token attends to the pooled map.
+
+TransCNN v1.0 and HAT-Net (arXiv 2106.03180 v3-v5; the released code). With grid g and pool p:
+
+    L = Attention_g(norm(X))                    every projection a 1×1 convolution with bias
+    G = grid_norm(X + L)
+    A = softmax(Q Kᵀ/√d) V                      Q from G; K, V from ds_norm(AvgPool_p(G))
+    output = Dropout2d((A + G) W^p)
+
+With g = 1 it is plain global attention: Attention(norm(X)) W^p.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.fields import HeadDim, Rate, Width, head_problems
+from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
+from hmhsa_insert.blocks.norm_act import make_norm
+from hmhsa_insert.blocks.partition import Cells, attention_pairs
+from hmhsa_insert.blocks.tokens import (
+    Pointwise,
+    attend_cells,
+    cross_attention,
+    laid_out_like,
+    self_attention,
+    to_map,
+    to_tokens,
+)
+
+
+class HmhsaPooledOptions(Options):
+    """Options of `hmhsa_pooled`."""
+
+    type: Literal["hmhsa_pooled"] = "hmhsa_pooled"
+    head_dim: HeadDim = 64
+    grid_size: int = Field(7, ge=1, description="side of the cells; 1 is plain global attention")
+    pool: int = Field(2, ge=1, description="side of the average pool in front of the global attention")
+    norm: Literal["group", "batch"] = Field("group", description="group as in HAT-Net, batch as in TransCNN")
+    drop: Rate = Field(0.0, description="probability of dropping an output channel, in training")
+    width: Width = None
+
+
+class HmhsaPooled(nn.Module):
+    """The attention of the module's equations, without a shortcut; keys are those of the released weights.
+
+    Edge cells and edge pools take the real tokens they have: the released code refuses such sizes in its cells
+    and drops the edge in its pool. Equal to it where the sizes divide.
+
+    Args:
+        channels: C.
+        head_dim: channels of one head; divides C.
+        grid_size: g, at least 1.
+        pool: p, at least 1.
+        norm: "group" or "batch".
+        drop: rate of channel dropout on the output.
+    """
+
+    def __init__(
+        self, channels: int, head_dim: int, grid_size: int, pool: int, norm: str = "group", drop: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.num_heads = channels // head_dim
+        self.grid_size = grid_size
+        self.pool = pool
+        self.norm = make_norm(norm, channels)
+        self.qkv = Pointwise(channels, 3 * channels)
+        self.proj = Pointwise(channels, channels)
+        if grid_size > 1:
+            self.grid_norm = make_norm(norm, channels)
+            self.ds_norm = make_norm(norm, channels)
+            self.q = Pointwise(channels, channels)
+            self.kv = Pointwise(channels, 2 * channels)
+        self.drop = nn.Dropout2d(drop)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output, N×C×H×W in the memory format of `x`."""
+        tokens = to_tokens(x)
+        normed = to_tokens(self.norm(to_map(tokens)))
+        if self.grid_size == 1:
+            mixed = self_attention(self.qkv(normed.flatten(1, 2)), self.num_heads)
+        else:
+            mixed = self._local_and_global(tokens, normed)
+        out = to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3]))
+        dropped: torch.Tensor = self.drop(laid_out_like(out, x))
+        return dropped
+
+    def _local_and_global(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
+        """Return A + G, N×(H·W)×C, from X and norm(X), both N×H×W×C."""
+        cells = Cells(tokens.shape[1], tokens.shape[2], self.grid_size)
+        local = cells.join(attend_cells(cells.cut(normed), self.qkv, self.num_heads))
+        gathered = self.grid_norm(to_map(tokens + local))
+        pooled = F.avg_pool2d(gathered, self.pool, ceil_mode=True, count_include_pad=False)
+        kv = self.kv(to_tokens(self.ds_norm(pooled)).flatten(1, 2))
+        every = to_tokens(gathered).flatten(1, 2)
+        return cross_attention(self.q(every), kv, self.num_heads) + every
+
+    def extra_repr(self) -> str:
+        """Say the sizes."""
+        return f"grid_size={self.grid_size}, pool={self.pool}, num_heads={self.num_heads}"
+
+
+def _build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    settings = (options.head_dim, options.grid_size, options.pool, options.norm, options.drop)
+    return build_narrow(options.width, inp.channels, lambda width: HmhsaPooled(width, *settings))
+
+
+def pooled_attention_cost(inp: MapSize, grid_size: int, pool: int) -> BlockCost:
+    """Return the cost of :class:`HmhsaPooled` on N = H·W tokens, pooled to n.
+
+    MACs: 3NC² for q, k, v in cells, 2C for each of their (query, key) pairs, NC² for the global q, 2nC² for k
+    and v, 2NnC for the global attention, NC² for W^p. Parameters: (3 + 1 + 2 + 1)C² in the projections, as many
+    C in their biases, and 6C in three norms. With grid 1: 3NC² + 2N²C + NC², and 4C² + 4C + 2C parameters.
+    """
+    channels, num_tokens = inp.channels, inp.height * inp.width
+    square = channels**2
+    if grid_size == 1:
+        return BlockCost(4 * square + 6 * channels, 4 * num_tokens * square + 2 * num_tokens**2 * channels)
+    pooled = -(-inp.height // pool) * -(-inp.width // pool)
+    pairs = attention_pairs(inp.height, inp.width, grid_size) + num_tokens * pooled
+    macs = 5 * num_tokens * square + 2 * pooled * square + 2 * channels * pairs
+    return BlockCost(7 * square + 13 * channels, macs)
+
+
+def _cost(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> BlockCost:
+    return narrow_cost(
+        options.width, inp, lambda inner: pooled_attention_cost(inner, options.grid_size, options.pool)
+    )
+
+
+def _refuse(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
+    return head_problems(options.head_dim, inp.channels, options.width)
+
+
+HMHSA_POOLED = BlockType(
+    name="hmhsa_pooled",
+    summary="attention in cells, then to the pooled map (the authors' released TransCNN and HAT-Net)",
+    options=HmhsaPooledOptions,
+    build=_build,
+    cost=_cost,
+    shape="same",
+    refuse=_refuse,
+)

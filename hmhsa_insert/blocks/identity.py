@@ -1,0 +1,45 @@
+"""The identity form of a block: ``y = x + gamma * f(x)``, exactly x while gamma is zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from hmhsa_insert.blocks.base import ResidualBlock
+
+
+class Residual(nn.Module):
+    """A block beside a shortcut, scaled per channel as in LayerScale (arXiv 2103.17239).
+
+    ``y = x + gamma * f(x)``, with f the branch of a :class:`ResidualBlock` and the whole of any other block.
+    Only gamma starts at zero: were the block's last projection zero too, neither would ever get a gradient.
+
+    Args:
+        block: maps N×C×H×W to the same shape.
+        channels: C.
+        identity: whether to learn gamma, from zero; without it, ``y = x + f(x)``.
+
+    y has the dtype and memory format of x, and equals x exactly while gamma is 0 and f(x) is finite.
+    """
+
+    gamma: nn.Parameter | None
+
+    def __init__(self, block: nn.Module, channels: int, identity: bool = True) -> None:
+        super().__init__()
+        self.block = block
+        if identity:
+            self.gamma = nn.Parameter(torch.zeros(channels))
+        else:
+            self.register_parameter("gamma", None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y, N×C×H×W."""
+        f = self.block.branch(x) if isinstance(self.block, ResidualBlock) else self.block(x)
+        if self.gamma is not None:
+            f = self.gamma[:, None, None] * f
+        # Under autocast the branch and gamma may be wider than x; the host's layers expect x's own dtype.
+        return x + f.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Say whether gamma is learned."""
+        return f"identity={self.gamma is not None}"

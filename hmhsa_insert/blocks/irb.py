@@ -1,0 +1,94 @@
+"""IRB, the inverted residual bottleneck: 1×1 expand, depthwise k×k, 1×1 project, without its shortcut.
+
+arXiv 2106.03180. With "batch" the order is TransCNN's: conv, norm and activation twice, then conv and
+norm. With "group" it is HAT-Net's: norm, conv, activation, conv, activation, conv, norm. The keys are those of the
+released checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
+from hmhsa_insert.blocks.fields import Activation, Expansion, KernelSize
+from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
+
+
+class IrbOptions(Options):
+    """Options of `irb`."""
+
+    type: Literal["irb"] = "irb"
+    expansion: Expansion = 4
+    kernel_size: KernelSize = 3
+    norm: Literal["batch", "group"] = Field("batch", description="batch as in TransCNN, group as in HAT-Net")
+    act: Activation = Field("silu", description="activation after the first two convolutions")
+
+
+class Irb(nn.Module):
+    """The three convolutions of the module's description, none with a bias.
+
+    Args:
+        channels: C.
+        expansion: hidden channels over C.
+        kernel_size: k, odd.
+        norm: "batch" or "group".
+        act: a key of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self, channels: int, expansion: int = 4, kernel_size: int = 3, norm: str = "batch", act: str = "silu"
+    ) -> None:
+        super().__init__()
+        hidden = expansion * channels
+        activation = ACTIVATIONS[act]
+        expand = nn.Conv2d(channels, hidden, 1, bias=False)
+        depthwise = nn.Conv2d(
+            hidden, hidden, kernel_size, padding=kernel_size // 2, groups=hidden, bias=False
+        )
+        project = nn.Conv2d(hidden, channels, 1, bias=False)
+        if norm == "batch":
+            self.conv1 = nn.Sequential(expand, make_norm(norm, hidden), activation())
+            self.conv2 = nn.Sequential(depthwise, make_norm(norm, hidden), activation())
+        else:
+            self.conv1 = nn.Sequential(make_norm(norm, channels), expand, activation())
+            self.conv2 = nn.Sequential(depthwise, activation())
+        self.conv3 = nn.Sequential(project, make_norm(norm, channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output, N×C×H×W."""
+        out: torch.Tensor = self.conv3(self.conv2(self.conv1(x)))
+        return out
+
+
+def irb_cost(inp: MapSize, expansion: int, kernel_size: int, norm: str) -> BlockCost:
+    """Return the cost of :class:`Irb`, with h = expansion·C hidden channels.
+
+    The convolutions hold 2Ch + k²h weights, each used at all H·W positions. The norms hold 2h + 2h + 2C
+    parameters with "batch", 2C + 2C with "group".
+    """
+    hidden = expansion * inp.channels
+    weights = 2 * inp.channels * hidden + kernel_size**2 * hidden
+    norms = 4 * hidden + 2 * inp.channels if norm == "batch" else 4 * inp.channels
+    return BlockCost(weights + norms, weights * inp.height * inp.width)
+
+
+def _build(options: IrbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    return Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
+
+
+def _cost(options: IrbOptions, inp: MapSize, out_channels: int) -> BlockCost:
+    return irb_cost(inp, options.expansion, options.kernel_size, options.norm)
+
+
+IRB = BlockType(
+    name="irb",
+    summary="inverted residual bottleneck: 1x1 expand, depthwise convolution, 1x1 project",
+    options=IrbOptions,
+    build=_build,
+    cost=_cost,
+    shape="same",
+)

@@ -1,0 +1,92 @@
+"""Global multi-head self-attention on a map: every token attends to every token.
+
+The baseline of arXiv 2106.03180, without its shortcut:
+
+    A = softmax(Q Kᵀ/√d) V,  Q, K, V = X̂W^q, X̂W^k, X̂W^v,  output = A W^p,  with X̂ = norm(X)
+
+Quadratic in the number of tokens, in time; fused attention keeps memory linear.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.fields import HeadDim, PreNorm, Width, head_problems
+from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
+from hmhsa_insert.blocks.norm_act import make_norm, norm_params
+from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, self_attention, to_map, to_tokens
+
+
+class MhsaOptions(Options):
+    """Options of `mhsa`."""
+
+    type: Literal["mhsa"] = "mhsa"
+    head_dim: HeadDim = 64
+    norm: PreNorm = Field("group", description="norm in front")
+    qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
+    width: Width = None
+
+
+class Mhsa(nn.Module):
+    """The attention of the module's equations.
+
+    Args:
+        channels: C.
+        head_dim: channels of one head; divides C.
+        norm: "group", "batch" or "none".
+        qkv_bias: whether queries, keys and values have a bias.
+    """
+
+    def __init__(self, channels: int, head_dim: int, norm: str = "group", qkv_bias: bool = False) -> None:
+        super().__init__()
+        self.num_heads = channels // head_dim
+        self.norm = make_norm(norm, channels)
+        self.qkv = Pointwise(channels, 3 * channels, qkv_bias)
+        self.proj = Pointwise(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output, N×C×H×W in the memory format of `x`."""
+        tokens = to_tokens(self.norm(x))
+        mixed = self_attention(self.qkv(tokens.flatten(1, 2)), self.num_heads)
+        return laid_out_like(to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3])), x)
+
+
+def attention_cost(inp: MapSize, qkv_bias: bool) -> BlockCost:
+    """Return the cost of :class:`Mhsa` without its norm: 3NC² + 2N²C + NC² MACs, 4C² + C parameters."""
+    channels, num_tokens = inp.channels, inp.height * inp.width
+    params = 4 * channels**2 + channels + (3 * channels if qkv_bias else 0)
+    return BlockCost(params, 4 * num_tokens * channels**2 + 2 * num_tokens**2 * channels)
+
+
+def _build(options: MhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    settings = (options.head_dim, options.norm, options.qkv_bias)
+    return build_narrow(options.width, inp.channels, lambda width: Mhsa(width, *settings))
+
+
+def _cost(options: MhsaOptions, inp: MapSize, out_channels: int) -> BlockCost:
+    def inner_cost(inner: MapSize) -> BlockCost:
+        return attention_cost(inner, options.qkv_bias) + BlockCost(
+            norm_params(options.norm, inner.channels), 0
+        )
+
+    return narrow_cost(options.width, inp, inner_cost)
+
+
+def _refuse(options: MhsaOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
+    return head_problems(options.head_dim, inp.channels, options.width)
+
+
+MHSA = BlockType(
+    name="mhsa",
+    summary="plain global attention: every token attends to every token",
+    options=MhsaOptions,
+    build=_build,
+    cost=_cost,
+    shape="same",
+    refuse=_refuse,
+)

@@ -1,0 +1,48 @@
+"""The norms and activations that blocks offer by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "hard_swish": nn.Hardswish,
+}
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of each position of an N×C×H×W map, as transformers apply to tokens."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the normalised map, N×C×H×W."""
+        tokens = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return tokens.permute(0, 3, 1, 2)
+
+
+def _group(channels: int) -> nn.Module:
+    # One group and eps 1e-6 are HAT-Net's, so that its weights give its outputs.
+    return nn.GroupNorm(1, channels, eps=1e-6)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "group": _group,
+    "layer": lambda channels: ChannelLayerNorm(channels, eps=1e-6),
+    "none": lambda channels: nn.Identity(),
+}
+
+
+def make_norm(name: str, channels: int) -> nn.Module:
+    """Return the norm called `name` over `channels` of an N×C×H×W map: a key of `NORMS`."""
+    return NORMS[name](channels)
+
+
+def norm_params(name: str, channels: int) -> int:
+    """Return how many parameters :func:`make_norm` learns: a scale and a shift per channel, or none."""
+    return 0 if name == "none" else 2 * channels

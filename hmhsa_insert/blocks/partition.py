@@ -1,0 +1,134 @@
+"""Cutting a map into cells: square grids from the top left, with exact edges.
+
+Where the side of a cell does not divide the map, the cells at the right and bottom edge are smaller. They are
+never padded: the map falls into at most four regions of equal cells (interior, right, bottom, corner), and each
+region is cut as a dense tensor, so that no token is invented, masked or dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of equal cells.
+
+    Attributes:
+        row: index of its first row of cells in the whole map.
+        col: index of its first column of cells.
+        rows: rows of cells.
+        cols: columns of cells.
+        height: tokens of one cell from top to bottom.
+        width: tokens of one cell from left to right.
+    """
+
+    row: int
+    col: int
+    rows: int
+    cols: int
+    height: int
+    width: int
+
+
+class Cells:
+    """The cells of an H×W map; a grid larger than the map is the whole map.
+
+    Args:
+        height: H, in tokens.
+        width: W, in tokens.
+        grid: side of one cell, in tokens.
+
+    Attributes:
+        rows: ⌈H/grid⌉.
+        cols: ⌈W/grid⌉.
+        regions: one to four, row by row.
+    """
+
+    def __init__(self, height: int, width: int, grid: int) -> None:
+        down, across = _spans(height, grid), _spans(width, grid)
+        self.grid = grid
+        self.rows = sum(count for _, count, _ in down)
+        self.cols = sum(count for _, count, _ in across)
+        self.regions = [
+            Region(row, col, rows, cols, cell_height, cell_width)
+            for row, rows, cell_height in down
+            for col, cols, cell_width in across
+        ]
+
+    def cut(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        """Cut N×H×W×C tokens: for each region, (N·its cells)×(tokens of a cell)×C, contiguous."""
+        return [self._cut(tokens, region) for region in self.regions]
+
+    def _cut(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
+        top, left = region.row * self.grid, region.col * self.grid
+        height, width = region.rows * region.height, region.cols * region.width
+        part = tokens[:, top : top + height, left : left + width]
+        part = torch.unflatten(part, 2, (region.cols, region.width))
+        part = torch.unflatten(part, 1, (region.rows, region.height))
+        return part.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+    def join(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Undo :meth:`cut`: N×H×W×C tokens."""
+        return self._assemble(
+            [_uncut(part, region) for part, region in zip(parts, self.regions, strict=True)]
+        )
+
+    def gather(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Make the map that has one token a cell: from (N·cells)×C for each region to N×rows×cols×C."""
+        pairs = zip(parts, self.regions, strict=True)
+        return self._assemble(
+            [torch.unflatten(part, 0, (-1, region.rows, region.cols)) for part, region in pairs]
+        )
+
+    def spread(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        """Undo :meth:`gather`, with a token axis of one, which broadcasts to every token of the cell."""
+        return [
+            tokens[:, r.row : r.row + r.rows, r.col : r.col + r.cols].flatten(0, 2).unsqueeze(1)
+            for r in self.regions
+        ]
+
+    def _assemble(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Put the regions' N×h×w×C maps side by side."""
+        across = len({region.col for region in self.regions})
+        bands = [maps[start : start + across] for start in range(0, len(maps), across)]
+        joined = [band[0] if across == 1 else torch.cat(band, dim=2) for band in bands]
+        return joined[0] if len(joined) == 1 else torch.cat(joined, dim=1)
+
+
+def flatten_cells(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Lay the tokens of all regions one after another, T×C, so that one projection serves them all."""
+    flat = [part.flatten(0, 1) for part in parts]
+    return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+
+def split_cells(flat: torch.Tensor, like: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Undo :func:`flatten_cells` as views: T×D to (cells × tokens × D) for each region of `like`."""
+    sizes = [part.shape[0] * part.shape[1] for part in like]
+    pieces = torch.split_with_sizes(flat, sizes) if len(like) > 1 else (flat,)
+    return [torch.unflatten(piece, 0, part.shape[:2]) for piece, part in zip(pieces, like, strict=True)]
+
+
+def attention_pairs(height: int, width: int, grid: int) -> int:
+    """Return how many (query, key) pairs attention inside the cells of an H×W map has.
+
+    A cell of h×w tokens has (hw)². Cells are a product of spans, so the sum factors into (Σh²)(Σw²).
+    """
+    down = sum(count * side * side for _, count, side in _spans(height, grid))
+    across = sum(count * side * side for _, count, side in _spans(width, grid))
+    return down * across
+
+
+def _spans(length: int, grid: int) -> list[tuple[int, int, int]]:
+    """Cut a line into (index of the first cell, cells, tokens a cell): the full cells, then the rest."""
+    full, rest = divmod(length, grid)
+    return [span for span in ((0, full, grid), (full, 1, rest)) if span[1] and span[2]]
+
+
+def _uncut(part: torch.Tensor, region: Region) -> torch.Tensor:
+    """Lay one region's cells out as its N×h×w×C map."""
+    cells = torch.unflatten(part, 1, (region.height, region.width))
+    cells = torch.unflatten(cells, 0, (-1, region.rows, region.cols))
+    return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2)

@@ -1,0 +1,51 @@
+"""The table of blocks, and the lookup of one by the name a recipe gives it."""
+
+from __future__ import annotations
+
+from hmhsa_insert.blocks.activations import ACTIVATION_TYPES
+from hmhsa_insert.blocks.base import BlockType
+from hmhsa_insert.blocks.downsample import DOWNSAMPLE
+from hmhsa_insert.blocks.hmhsa import HMHSA
+from hmhsa_insert.blocks.hmhsa_pooled import HMHSA_POOLED
+from hmhsa_insert.blocks.irb import IRB
+from hmhsa_insert.blocks.mhsa import MHSA
+from hmhsa_insert.blocks.tdb import TDB
+from hmhsa_insert.blocks.timm_layers import PREFIX, TIMM_NAMES, timm_block_type
+from hmhsa_insert.blocks.transcnn import TRANSCNN
+from hmhsa_insert.blocks.transformer import TRANSFORMER
+from hmhsa_insert.errors import BlockError, Problem, near
+
+BLOCKS: dict[str, BlockType] = {
+    block.name: block
+    for block in (
+        HMHSA,
+        HMHSA_POOLED,
+        MHSA,
+        TRANSFORMER,
+        IRB,
+        TRANSCNN,
+        TDB,
+        DOWNSAMPLE,
+        *ACTIVATION_TYPES,
+    )
+}
+
+
+def block_type(name: str) -> BlockType:
+    """Return the block called `name`: a key of `BLOCKS`, or ``timm/`` and a name of timm's ``create_attn``.
+
+    Raises:
+        BlockError: there is none; names the nearest.
+    """
+    if name in BLOCKS:
+        return BLOCKS[name]
+    if name.startswith(PREFIX):
+        found = timm_block_type(name.removeprefix(PREFIX))
+        if found is not None:
+            return found
+    tip = near(name, [*BLOCKS, *(PREFIX + layer for layer in TIMM_NAMES)])
+    if name.startswith(PREFIX):
+        message = f"timm has no attention layer '{name.removeprefix(PREFIX)}'"
+    else:
+        message = f"there is no block type '{name}'"
+    raise BlockError(Problem("type", message, tip or "`hmhsa-insert blocks` lists them"))

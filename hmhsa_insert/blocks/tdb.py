@@ -1,0 +1,73 @@
+"""TDB, the two-branch downsampling block of arXiv 2106.03180 v1: a strided convolution beside a pooled projection.
+
+Y = act(norm1(Conv3×3 stride 2 (x)) + norm2(Conv1×1(MaxPool2×2(x))))
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
+from hmhsa_insert.blocks.fields import Activation
+from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
+
+
+class TdbOptions(Options):
+    """Options of `tdb`."""
+
+    type: Literal["tdb"] = "tdb"
+    norm: Literal["batch", "group"] = Field("batch", description="norm of both branches")
+    act: Activation = Field("silu", description="activation of their sum")
+
+
+class Tdb(nn.Module):
+    """The block of the module's equation, N×C×H×W to N×C′×⌈H/2⌉×⌈W/2⌉.
+
+    The pool keeps the last row and column of an odd map, as the padded convolution does.
+
+    Args:
+        channels: C.
+        out_channels: C′.
+        norm: "batch" or "group".
+        act: a key of `ACTIVATIONS`.
+    """
+
+    def __init__(self, channels: int, out_channels: int, norm: str = "batch", act: str = "silu") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+        self.residual = nn.Conv2d(channels, out_channels, 1)
+        self.norm1 = make_norm(norm, out_channels)
+        self.norm2 = make_norm(norm, out_channels)
+        self.act = ACTIVATIONS[act]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return Y, N×C′×⌈H/2⌉×⌈W/2⌉."""
+        pooled = self.residual(F.max_pool2d(x, 2, ceil_mode=True))
+        y: torch.Tensor = self.act(self.norm1(self.conv(x)) + self.norm2(pooled))
+        return y
+
+
+def _build(options: TdbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    return Tdb(inp.channels, out_channels, options.norm, options.act)
+
+
+def _cost(options: TdbOptions, inp: MapSize, out_channels: int) -> BlockCost:
+    """Return 9CC′ and CC′ weights, each used at ⌈H/2⌉·⌈W/2⌉ positions, 2C′ biases and 4C′ in two norms."""
+    weights = 10 * inp.channels * out_channels
+    positions = -(-inp.height // 2) * -(-inp.width // 2)
+    return BlockCost(weights + 6 * out_channels, weights * positions)
+
+
+TDB = BlockType(
+    name="tdb",
+    summary="two-branch downsampling: 3x3 stride-2 convolution beside a pooled projection",
+    options=TdbOptions,
+    build=_build,
+    cost=_cost,
+    shape="half",
+)

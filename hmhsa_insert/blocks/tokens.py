@@ -1,0 +1,103 @@
+"""Maps as tokens: the layout, the 1×1 projections and the attention that every attention block shares.
+
+Attention and projections work on tokens, each a contiguous row of C numbers. A channels_last map is that already,
+so only a plain NCHW map is copied, once on the way in and once on the way out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hmhsa_insert.blocks.partition import flatten_cells, split_cells
+
+# CUDA's fused attention launches one grid row per batch entry and cannot launch more than this.
+_MOST_WINDOWS = 65535
+
+
+class Pointwise(nn.Module):
+    """A 1×1 convolution for tokens: a linear layer whose weight keeps the convolution's shape.
+
+    The shape is that of the published checkpoints, so that their tensors load as they are. Starts as the linear
+    layers of transformers do: normal weights of deviation 0.02, biases at zero.
+
+    Args:
+        inputs: channels of a token.
+        outputs: channels of the result.
+        bias: whether to add a learned bias.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map …×inputs to …×outputs."""
+        return F.linear(tokens, self.weight.flatten(1), self.bias)
+
+    def extra_repr(self) -> str:
+        """Say the sizes."""
+        outputs, inputs = self.weight.shape[:2]
+        return f"{inputs}, {outputs}, bias={self.bias is not None}"
+
+
+def to_tokens(x: torch.Tensor) -> torch.Tensor:
+    """View an N×C×H×W map as N×H×W×C contiguous tokens; copies unless the map is channels_last."""
+    return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+
+
+def to_map(tokens: torch.Tensor) -> torch.Tensor:
+    """View N×H×W×C tokens as a channels_last N×C×H×W map."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def laid_out_like(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return `y` in the memory format of the map `x`: contiguous or channels_last."""
+    if x.is_contiguous():
+        return y.contiguous()
+    return y.contiguous(memory_format=torch.channels_last)
+
+
+def self_attention(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Attend among the tokens of each window : softmax(QKᵀ/√d)V.
+
+    Args:
+        qkv: windows × tokens × 3C, queries, keys and values one after another, each head by head.
+        num_heads: heads, which must divide C.
+
+    Returns:
+        windows × tokens × C.
+    """
+    q, k, v = (_heads(part, num_heads) for part in torch.chunk(qkv, 3, dim=-1))
+    return _attend(q, k, v)
+
+
+def attend_cells(parts: list[torch.Tensor], qkv: nn.Module, num_heads: int) -> list[torch.Tensor]:
+    """Attend inside every cell: for each region's cells × tokens × C, the same shape; one projection for all."""
+    projected = split_cells(qkv(flatten_cells(parts)), parts)
+    return [self_attention(part, num_heads) for part in projected]
+
+
+def cross_attention(q: torch.Tensor, kv: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Attend from every token of `q`, N×T×C, to those of `kv`, N×S×2C (keys, then values); returns N×T×C."""
+    k, v = (_heads(part, num_heads) for part in torch.chunk(kv, 2, dim=-1))
+    return _attend(_heads(q, num_heads), k, v)
+
+
+def _heads(tokens: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """View windows × tokens × C as windows × heads × tokens × head_dim."""
+    return torch.unflatten(tokens, -1, (num_heads, -1)).transpose(1, 2)
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Run fused attention on windows × heads × tokens × head_dim; returns windows × tokens × C."""
+    # Compiled code keeps the batch symbolic: a comparison would restrict it.
+    if q.is_cuda and not torch.compiler.is_compiling() and len(q) > _MOST_WINDOWS:
+        parts = zip(*(torch.split(tensor, _MOST_WINDOWS) for tensor in (q, k, v)), strict=True)
+        out = torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).flatten(2)

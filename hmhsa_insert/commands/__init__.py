@@ -1,0 +1,66 @@
+"""The command line: ``hmhsa-insert COMMAND …``, one command a file.
+
+Command files import torch and everything built on it inside their functions, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from hmhsa_insert.commands.apply import apply
+from hmhsa_insert.commands.catalog import blocks, models, recipes
+from hmhsa_insert.commands.evaluate import evaluate
+from hmhsa_insert.commands.plan import plan
+from hmhsa_insert.commands.profile import profile
+from hmhsa_insert.commands.recipe import recipe_app
+from hmhsa_insert.commands.report import report
+from hmhsa_insert.commands.show import show
+from hmhsa_insert.commands.stages import stages
+from hmhsa_insert.commands.suggest import suggest
+from hmhsa_insert.commands.train import train
+from hmhsa_insert.commands.zoo import zoo
+from hmhsa_insert.errors import HmhsaInsertError
+
+
+class _ReportingGroup(TyperGroup):
+    """Turns the package's own errors into a report and exit code 1, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HmhsaInsertError as error:
+            from hmhsa_insert.commands.console import report_error
+
+            report_error(error)
+            sys.exit(1)
+
+
+app = typer.Typer(
+    name="hmhsa-insert",
+    cls=_ReportingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Splice H-MHSA attention blocks and TDB downsamplers into any CNN from a recipe, "
+    "prove what the edit did, keep the weights, and measure what it costs.",
+)
+
+app.command()(stages)
+app.command()(plan)
+app.command()(apply)
+app.command()(show)
+app.command()(train)
+app.command()(evaluate)
+app.command()(profile)
+app.command()(report)
+app.command()(suggest)
+app.command()(recipes)
+app.command()(blocks)
+app.command()(models)
+app.command()(zoo)
+app.add_typer(recipe_app, name="recipe")

@@ -1,0 +1,110 @@
+"""``hmhsa-insert apply MODEL --recipe R``: the main job, from network and recipe to a verified artefact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hmhsa_insert.commands.options import (
+    BaseOption,
+    ModelArgument,
+    PluginOption,
+    RecipeOption,
+    SizeOption,
+    load_plugins,
+    parse_size,
+    refuse_unusable,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.site import Plan
+
+
+def apply(
+    model: ModelArgument,
+    recipe: RecipeOption,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the artefact here.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Base weights: .safetensors, or .pth without code.")
+    ] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Download the library's weights.")] = False,
+    input_size: SizeOption = None,
+    seed: Annotated[int, typer.Option(help="Of the new blocks' initial values.")] = 0,
+    backend: Annotated[
+        Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
+    ] = "tree",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artefact.")] = False,
+    base: BaseOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Splice a recipe's blocks into a network, prove what the edit did, and write the result.
+
+    Example: `hmhsa-insert apply resnet50 --recipe stage3.yaml -o out`
+    """
+    from hmhsa_insert.commands.console import out, wrote
+    from hmhsa_insert.commands.tables import headline, plan_table
+    from hmhsa_insert.surgery.artifact import save
+    from hmhsa_insert.surgery.folder import check_writable
+    from hmhsa_insert.surgery.plan import plan
+
+    if output is not None:
+        check_writable(output, marker="plan.json", overwrite=overwrite)
+    load_plugins(plugin)
+    refuse_unusable(recipe)
+    with out.status("building the network"):
+        loaded = _build(model, base, weights, pretrained)
+    size = parse_size(input_size, loaded.input_size)
+    out.print(headline(loaded, size))
+    with out.status("tracing, locating, planning"):
+        made = plan(loaded.model, recipe, size)
+    out.print(plan_table(made))
+    edited = _edit(loaded.model, made, seed, backend)
+    if output is None:
+        out.print("nothing was written; -o DIR keeps the result")
+        return
+    wrote(save(edited, output, overwrite=overwrite), "load it with hi.load, or give it as MODEL")
+
+
+def _build(model: str, base: str | None, weights: Path | None, pretrained: bool) -> LoadedModel:
+    from hmhsa_insert.errors import HmhsaInsertError, Problem
+    from hmhsa_insert.models import load_weights
+    from hmhsa_insert.surgery.artifact import open_model
+
+    if pretrained and weights is not None:
+        message = "--weights is given too, and a network begins with one set of weights"
+        raise HmhsaInsertError(Problem("--pretrained", message))
+    loaded = open_model(model, base=base, pretrained=pretrained)
+    if weights is not None:
+        load_weights(loaded.model, weights)
+    return loaded
+
+
+def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"]) -> nn.Module:
+    """Carry out a plan, prove what it did and print it; raise where a check fails."""
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.tables import checks_table, cost_table
+    from hmhsa_insert.costs.count import count
+    from hmhsa_insert.errors import Problem, VerifyError
+    from hmhsa_insert.surgery.apply import apply_plan
+    from hmhsa_insert.surgery.trace import sizes_of
+    from hmhsa_insert.surgery.verify import verify
+
+    with out.status("splicing and verifying"):
+        edited = apply_plan(model, made, seed, backend)
+        checks = verify(model, edited)
+    out.print(checks_table(checks))
+    failed = [
+        Problem(check.name, check.detail, "nothing was written") for check in checks if not check.passed
+    ]
+    if failed:
+        raise VerifyError(failed)
+    image: Any = sizes_of(made.input_size)[0]
+    out.print(cost_table(count(model, image), count(edited, image)))
+    return edited

@@ -1,0 +1,53 @@
+"""The one place that prints: consoles, the report of an error, notes of what was written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from hmhsa_insert.errors import HmhsaInsertError
+
+# A pipe or a file has no width of its own: 80 columns keep tables readable there.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
+
+# Problems of one kind at one place that are written out; one edit can be refused at a hundred modules.
+_MOST_ALIKE = 6
+
+# What is printed holds users' paths and names: a "[b]" or ":x:" in them is no markup.
+out = Console(width=_WIDTH, highlight=False, markup=False, emoji=False)
+err = Console(width=_WIDTH, highlight=False, markup=False, emoji=False, stderr=True)
+
+
+def report_error(error: HmhsaInsertError) -> None:
+    """Print every problem of `error` to standard error, unwrapped so that places stay clickable."""
+    count = len(error.problems)
+    heading = f"error: {error.title}" + (f" ({count} problems)" if count > 1 else "")
+    err.print(Text(heading, style="bold red"))
+    for (where, tip), alike in groupby(error.problems, key=lambda problem: (problem.where, problem.tip)):
+        messages = [problem.message for problem in alike]
+        for message in messages[:_MOST_ALIKE]:
+            line = Text("  ")
+            if where:
+                line.append(f"{where}: ", style="bold")
+            err.print(line.append(message), soft_wrap=True)
+        if len(messages) > _MOST_ALIKE:
+            err.print(f"  … and {len(messages) - _MOST_ALIKE} more at this place")
+        if tip:
+            err.print(Text(f"    {tip}", style="dim"), soft_wrap=True)
+
+
+def bold(text: str, rest: str = "") -> Text:
+    """Return a line that begins in bold."""
+    return Text.assemble((text, "bold"), rest)
+
+
+def wrote(path: Path | str, what: str = "") -> None:
+    """Say where something was written."""
+    out.print(Text(f"wrote {path}{f' ({what})' if what else ''}", style="green"), soft_wrap=True)

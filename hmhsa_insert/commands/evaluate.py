@@ -1,0 +1,133 @@
+"""``hmhsa-insert evaluate DIR…``: score trained networks, one row each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hmhsa_insert.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hmhsa_insert.training.evaluation import Evaluation
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR…", help="Run folders, artefacts, or names of networks; a row for each."),
+    ],
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="As of `train`; default: the run's own.")
+    ] = None,
+    weights: Annotated[
+        Literal["best", "last", "ema"], typer.Option(help="Which of a run's weights.")
+    ] = "best",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="The library's weights, for a named network.")
+    ] = False,
+    confusion: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the confusion matrix here (PNG), for one DIR.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as input_size=256; repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
+
+    Example: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`
+    """
+    from hmhsa_insert.commands.console import out, wrote
+    from hmhsa_insert.costs.count import count
+    from hmhsa_insert.training.curves import draw_confusion
+    from hmhsa_insert.training.score import candidate, score
+
+    rows: list[dict[str, Any]] = []
+    found: Evaluation | None = None
+    for model in models:
+        with out.status(f"scoring {model}"):
+            what = candidate(
+                model,
+                data,
+                overrides=settings or (),
+                data_dir=data_dir,
+                weights=weights,
+                pretrained=pretrained,
+            )
+            side = what.settings.input_size
+            cost = count(what.model, (what.channels, side, side))
+            found = score(what)
+        rows.append(
+            {
+                "name": what.name,
+                "num_params": cost.num_params,
+                "macs": cost.macs,
+                "images": len(found.targets),
+                "top1": found.top1,
+                "top5": found.top5,
+                "loss": found.loss,
+                "images_per_s": found.images_per_s,
+                "per_class": dict(zip(found.classes, found.per_class.tolist(), strict=True)),
+                "damaged": [what.data.val.name(i) for i in found.damaged] if found.damaged else [],
+            }
+        )
+    if as_json:
+        out.print_json(json.dumps(rows))
+    else:
+        out.print(_scores(rows, what.data.source))
+        if len(rows) == 1:
+            out.print("Per class, worst first")
+            out.print(_classes(rows[0]["per_class"]))
+    if confusion is not None and found is not None:
+        draw_confusion(found.confusion, found.classes, confusion)
+        wrote(confusion, f"confusion of {rows[-1]['name']}")
+
+
+def _scores(rows: list[dict[str, Any]], source: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from hmhsa_insert.commands.tables import big
+
+    title = f"{source}: {rows[0]['images']:,} images, none of them trained on"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in ("params", "MACs", "top-1 %", "top-5 %", "loss", "images/s"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        scores = (
+            f"{row['top1']:.2f}",
+            f"{row['top5']:.2f}",
+            f"{row['loss']:.4f}",
+            f"{row['images_per_s']:.0f}",
+        )
+        table.add_row(row["name"], big(row["num_params"]), big(row["macs"]), *scores)
+        if row["damaged"]:
+            table.add_row(f"  {len(row['damaged'])} damaged images left out: {row['damaged'][0]} …")
+    return table
+
+
+def _classes(per_class: dict[str, float]) -> Table:
+    """Return the classes from the worst on, as many as fit a screen."""
+    from rich import box
+    from rich.table import Table
+
+    most = 20
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class", overflow="fold")
+    table.add_column("top-1 %", justify="right")
+    known = {name: share for name, share in per_class.items() if share == share}  # NaN: no images of it
+    for name, share in sorted(known.items(), key=lambda item: item[1])[:most]:
+        table.add_row(name, f"{share:.1f}")
+    if len(known) > most:
+        table.add_row(f"and {len(known) - most} better ones", "")
+    return table

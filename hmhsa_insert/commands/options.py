@@ -1,0 +1,94 @@
+"""Options that several commands share, and what their text means."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="timm/NAME, torchvision/NAME, a bare name, package.module:factory, or a folder that `apply` wrote.",
+    ),
+]
+RecipeOption = Annotated[
+    str,
+    typer.Option("--recipe", "-r", metavar="RECIPE", help="A recipe file, or the name of a shipped recipe."),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size",
+        metavar="SIZE",
+        help="224, 320x480 (H×W) or 1x28x28 (C×H×W); default: the model's own.",
+    ),
+]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin", metavar="MODULE", help="Import this Python module first: it may add block types."
+    ),
+]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="MODULE:FACTORY",
+        help="Builds the base network of a folder whose own is not a library's.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def parse_size(text: str | None, default: tuple[int, ...], option: str = "--input-size") -> tuple[int, ...]:
+    """Return (C, H, W) from ``224``, ``320x480`` or ``1x28x28``; channels default to those of `default`.
+
+    Raises:
+        HmhsaInsertError: the text is no size.
+    """
+    if text is None:
+        return default
+    parts = text.lower().replace("×", "x").split("x")
+    if not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts) or len(parts) > 3:
+        raise HmhsaInsertError(
+            Problem(option, f"'{text}' is no size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)")
+        )
+    numbers = [int(part) for part in parts]
+    if len(numbers) == 1:
+        numbers *= 2
+    return (default[0], *numbers) if len(numbers) == 2 else tuple(numbers)
+
+
+def load_plugins(names: list[str] | None) -> None:
+    """Import the modules that the user named.
+
+    Raises:
+        HmhsaInsertError: one cannot be imported.
+    """
+    if names and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in names or []:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            message = f"module '{name}' cannot be imported: {error}"
+            tip = "modules of the current folder and installed ones can be named, as package.module"
+            raise HmhsaInsertError(Problem("--plugin", message, tip)) from error
+
+
+def refuse_unusable(recipe: str) -> None:
+    """Report a recipe of which nothing can be used before a network is built or downloaded for it.
+
+    Raises:
+        RecipeError: with all its problems.
+    """
+    from hmhsa_insert.surgery.plan import read_recipe
+
+    read_recipe(recipe)

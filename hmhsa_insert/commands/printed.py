@@ -1,0 +1,80 @@
+"""Tables of a report on the terminal, readable at 80 columns; and reports to where the user wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+if TYPE_CHECKING:
+    from hmhsa_insert.reports.table import Row, Table
+
+
+def print_table(table: Table) -> None:
+    """Print a table of a report, and its notes below it."""
+    from hmhsa_insert.commands.console import out
+
+    shown = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    # A column that nobody measured only takes room.
+    kept = [place for place in range(len(table.headers)) if any(row.cells[place].text for row in table.rows)]
+    for header in (table.headers[place] for place in kept):
+        shown.add_column(
+            Text(header.text),
+            justify="right" if header.numeric else "left",
+            no_wrap=header.numeric,
+            overflow="fold",
+        )
+    before: Row | None = None
+    for row in table.rows:
+        texts = _texts(row, before)
+        shown.add_row(*(texts[place] for place in kept))
+        before = row
+    out.print(shown)
+    for note in table.notes:
+        out.print(Text(note, style="dim"))
+    out.print()
+
+
+def _texts(row: Row, before: Row | None) -> list[Text]:
+    """Return the cells of a row; what the first says again, in the same group, is left out."""
+    texts = [Text(cell.text) for cell in row.cells]
+    if row.mark:
+        texts[0].append(f" [{row.mark}]")
+    elif before is not None and before.group == row.group and before.cells[0] == row.cells[0]:
+        texts[0] = Text("")
+    return texts
+
+
+def check_writable_file(path: Path | None) -> None:
+    """Refuse before any work is done if a report cannot be written at `path`.
+
+    Raises:
+        HmhsaInsertError: it is a folder, or its own folder does not exist.
+    """
+    if path is not None and path.is_dir():
+        raise HmhsaInsertError(Problem(str(path), "this is a folder", "give the name of a file in it"))
+    if path is not None and not path.absolute().parent.is_dir():
+        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
+
+
+def deliver(text: str, path: Path | None) -> None:
+    """Write a report to `path`, or print it as it is.
+
+    Raises:
+        HmhsaInsertError: it cannot be written.
+    """
+    from hmhsa_insert.commands.console import out, wrote
+
+    if path is None:
+        print(text, end="", file=out.file)  # not out.print, which would wrap it
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HmhsaInsertError(Problem(str(path), f"cannot be written: {error.strerror}")) from error
+    wrote(path)

@@ -1,0 +1,189 @@
+"""``hmhsa-insert profile MODEL …``: what networks cost, side by side, plain and with recipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hmhsa_insert.commands.options import BaseOption, PluginOption, load_plugins, parse_size
+from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
+from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
+
+if TYPE_CHECKING:
+    from hmhsa_insert.costs.latency import Progress
+    from hmhsa_insert.costs.steps import Setting
+    from hmhsa_insert.surgery.load import LoadedModel
+
+Format = Literal["table", "md", "latex", "csv", "json", "html"]
+
+ModelsArgument = Annotated[
+    list[str], typer.Argument(metavar="MODEL|DIR…", help="Networks, or folders that `apply` wrote.")
+]
+RecipesOption = Annotated[
+    list[str] | None,
+    typer.Option("--recipe", "-r", metavar="RECIPE", help="Also each network with this recipe; repeatable."),
+]
+SizesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size",
+        metavar="SIZE",
+        help="224, 320x480 (H×W) or 1x28x28; repeatable: then also how cost grows. Default: the first network's.",
+    ),
+]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Default: by the ending of FILE, else table.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
+]
+
+
+def profile(
+    models: ModelsArgument,
+    recipe: RecipesOption = None,
+    size: SizesOption = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a timed or trained step.")] = 1,
+    latency: Annotated[bool, typer.Option("--latency", help="Time inference and training steps.")] = False,
+    rounds: Annotated[int, typer.Option(min=2, help="Timings of each network, taken in turns.")] = 30,
+    memory: Annotated[bool, typer.Option("--memory", help="What a training step keeps in memory.")] = False,
+    gib: Annotated[float, typer.Option(help="Device memory that the largest batch is for.")] = 16.0,
+    per: Annotated[
+        Literal["stage", "module"] | None, typer.Option(help="Where it is spent: by stage, or by module.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N: where steps run.")] = "cpu",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16", "float64"] | None, typer.Option(help="Of weights, images.")
+    ] = None,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Run on NHWC memory.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
+    how: FormatOption = None,
+    output: OutputOption = None,
+    base: BaseOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Say what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
+
+    Counts are for one image. Δ is against the first network. Recipes are planned anew at each size; a DIR stays as it
+    was built.
+
+    Example: `hmhsa-insert profile resnet50 --recipe stage3.yaml --memory --per stage`
+    """
+    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.costs.latency import Timing
+    from hmhsa_insert.reports.render import format_of
+
+    check_writable_file(output)
+    chosen: Format = how or (format_of(output.name) if output else "table")
+    load_plugins(plugin)
+    measure = {
+        "batch": batch,
+        "memory": memory,
+        "device_gib": gib,
+        # A page draws bars by stage, and a record may become a page.
+        "per": per or ("stage" if chosen in ("html", "json") else None),
+        "timing": Timing(("inference", "training"), rounds) if latency else None,
+        "setting": _setting(device, dtype, channels_last, compiled),
+    }
+    is_run = latency or (memory and device != "cpu")
+    with err.status("building the networks"):
+        networks = _networks(models, base, meta=not is_run)  # shapes are enough to count
+    own = networks[0].input_size
+    sizes = [parse_size(text, own, "--size") for text in size] if size else [own]
+    records = _records(networks, recipe or [], sizes, measure)
+    _show(records, chosen, output, parts=measure["per"] is not None)
+
+
+def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool) -> Setting:
+    import torch
+
+    from hmhsa_insert.costs.steps import Setting
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise HmhsaInsertError(Problem("--device", f"'{device}' cannot be used: {reason}")) from error
+    return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
+
+
+def _networks(specs: list[str], base: str | None, *, meta: bool) -> list[LoadedModel]:
+    """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
+    from hmhsa_insert.surgery.artifact import is_artifact, open_model, read_record
+    from hmhsa_insert.surgery.load import Source
+
+    found: list[LoadedModel] = []
+    problems: list[Problem] = []
+    for spec in specs:
+        try:
+            known = not is_artifact(spec) or Source(str(read_record(spec)[0].get("source"))).is_library
+            found.append(open_model(spec, base=None if known else base, meta=meta))
+        except HmhsaInsertError as error:
+            problems += error.problems
+    if problems:
+        raise ModelError(problems)
+    return found
+
+
+def _records(
+    networks: list[LoadedModel], recipes: list[str], sizes: list[Any], measure: dict[str, Any]
+) -> list[dict[str, Any]]:
+    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.costs.candidates import candidates
+    from hmhsa_insert.costs.profile import profile_all
+    from hmhsa_insert.recipe import load_recipe
+
+    read = [load_recipe(recipe) for recipe in recipes]
+    records: list[dict[str, Any]] = []
+    for size in sizes:
+        with err.status("planning"):
+            found = candidates(networks, read, size)
+        with _progress(bool(measure["timing"])) as progress:
+            records += [record.as_dict() for record in profile_all(found, size, progress=progress, **measure)]
+    return records
+
+
+@contextmanager
+def _progress(timed: bool) -> Iterator[Progress | None]:
+    """Show how far measuring is: a bar while steps are timed, else a line."""
+    from rich import progress
+
+    from hmhsa_insert.commands.console import err
+
+    if not timed:
+        with err.status("counting"):
+            yield None
+        return
+    columns = (
+        progress.TextColumn("timing"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("timing", total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
+
+
+def _show(records: list[dict[str, Any]], how: Format, output: Path | None, *, parts: bool) -> None:
+    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.reports.findings import findings
+    from hmhsa_insert.reports.render import render, report_tables
+
+    if how == "table" and output is None:
+        for table in report_tables(records, parts=parts, sections=True):
+            print_table(table)
+        return
+    if how == "json":
+        text = json.dumps({"records": records}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    else:
+        written = "md" if how == "table" else how
+        text = render(records, written, title="Profile", parts=parts, sections=True)
+    deliver(text, output)
+    for finding in findings(records):
+        err.print(finding, markup=False, soft_wrap=True)

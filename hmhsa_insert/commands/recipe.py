@@ -1,0 +1,45 @@
+"""``hmhsa-insert recipe check FILE`` and ``recipe schema``: for people who write recipes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hmhsa_insert.commands.options import PluginOption, load_plugins
+
+recipe_app = typer.Typer(no_args_is_help=True, help="Check a recipe, or print the schema for editors.")
+
+
+@recipe_app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or a shipped name.")],
+    plugin: PluginOption = None,
+) -> None:
+    """Report every problem of a recipe that can be seen without a network."""
+    from hmhsa_insert.blocks import parse_options
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.errors import Problem, RecipeError
+    from hmhsa_insert.surgery.plan import read_recipe
+
+    load_plugins(plugin)
+    parsed, problems = read_recipe(recipe)
+    for edit in parsed.edits:
+        for found in parse_options(edit.block)[1] if edit.block is not None else ():
+            place = parsed.where((*edit.path, "block", *found.key))
+            problems.append(Problem(place, found.message, found.tip))
+    if problems:
+        raise RecipeError(problems)
+    count = len(parsed.edits)
+    out.print(f"{parsed.source}: {count} edit{'s' if count != 1 else ''}, no problem")
+
+
+@recipe_app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, block options included."""
+    from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.recipe import json_schema
+
+    names = (*BLOCKS, *(f"timm/{name}" for name in TIMM_NAMES))
+    out.print_json(data=json_schema({name: block_type(name).options.model_json_schema() for name in names}))

@@ -1,0 +1,110 @@
+"""``hmhsa-insert stages MODEL``: the stages of a network, as a tree a person can read or as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmhsa_insert.commands.options import (
+    BaseOption,
+    JsonOption,
+    ModelArgument,
+    PluginOption,
+    SizeOption,
+    load_plugins,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.locate import CutPoint, Located, Stage
+
+
+def stages(
+    model: ModelArgument,
+    input_size: SizeOption = None,
+    base: BaseOption = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+    all_cut_points: Annotated[
+        bool, typer.Option("--all-cut-points", help="List every map that all paths pass, with its fx node.")
+    ] = False,
+) -> None:
+    """Show the stages of a network, its blocks, and where an edit can be made.
+
+    Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
+    """
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.surgery.artifact import open_model
+    from hmhsa_insert.surgery.locate import locate
+
+    load_plugins(plugin)
+    loaded = open_model(model, base=base, meta=True)
+    located = locate(loaded.model, parse_size(input_size, loaded.input_size))
+    if json:
+        out.print_json(data=_as_data(loaded, located, all_cut_points))
+        return
+    out.print(_tree(loaded, located))
+    if all_cut_points:
+        out.print(_cut_points(located))
+    if not located.stages:
+        out.print("No feature map lies on every path: select modules by name or class instead.")
+
+
+def _tree(loaded: LoadedModel, located: Located) -> Tree:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from hmhsa_insert.commands.tables import headline
+
+    tree = Tree(headline(loaded, located.trace.input_size))
+    for stage in located.stages:
+        branch = tree.add(Text(_headline(stage), style="bold"))
+        if stage.entry:
+            branch.add(Text(f"enters by {_where(stage.entry)}", style="dim"))
+        ends = ", ".join(_where(point) for point in stage.cut_points)
+        branch.add(Text(f"ends of blocks: {ends}"))
+    return tree
+
+
+def _headline(stage: Stage) -> str:
+    number = f"stage {stage.index}" if stage.index is not None else "no stage number"
+    blocks = f"{len(stage.cut_points)} block{'s' if len(stage.cut_points) != 1 else ''}"
+    size = f"{stage.channels}×{stage.height}×{stage.width}"
+    return f"{number}  stride {stage.stride}  {size}  {blocks}"
+
+
+def _where(point: CutPoint) -> str:
+    name = point.qualname or "(the network's own forward)"
+    return name if point.host else f"{name} (inside its forward)"
+
+
+def _cut_points(located: Located) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        "fx node", "stride", "map", "module", "edit", box=None, title="Every map that all paths pass"
+    )
+    for point in located.all_cut_points:
+        edit = "module tree" if point.host else "in forward"
+        size = f"{point.channels}×{point.height}×{point.width}"
+        table.add_row(point.node, str(point.stride), size, point.qualname or "(root)", edit)
+    return table
+
+
+def _as_data(loaded: LoadedModel, located: Located, all_cut_points: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    data: dict[str, Any] = {
+        "model": loaded.source.spec,
+        "class": type(loaded.model).__name__,
+        "input_size": located.trace.input_size,
+        "one_size_only": located.one_size_only,
+        "stages": [asdict(stage) for stage in located.stages],
+    }
+    if all_cut_points:
+        data["cut_points"] = [asdict(point) for point in located.all_cut_points]
+    return data

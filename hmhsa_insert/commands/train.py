@@ -1,0 +1,181 @@
+"""``hmhsa-insert train MODEL --recipe R --data SOURCE``: train a network, or go on with a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmhsa_insert.commands.options import ModelArgument, PluginOption, load_plugins
+
+if TYPE_CHECKING:
+    from hmhsa_insert.training import Reporter, Step, TrainResult
+
+
+def train(
+    model: ModelArgument,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="RECIPE",
+            help="A recipe file or a shipped name; none: train it as it is.",
+        ),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="digits, mnist5k, an image folder or tar file, torch/NAME, hfds/NAME, wds/FOLDER.",
+        ),
+    ] = "digits",
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Training settings: a file or a shipped name; default: by data and weights."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data; wins over the settings.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, blocks, order and draws.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="RUN", help="The run's folder; default: under runs/."),
+    ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="Base weights, by the base network's own keys."),
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Begin with the library's weights.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One setting, such as optimizer.lr=2e-3; repeatable."
+        ),
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Train a network, edited by a recipe or not. The same command goes on with an unfinished run.
+
+    Examples: `hmhsa-insert train irb_tiny --recipe transcnn.yaml --data digits --epochs 4 -o run`,
+    `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
+    """
+    from hmhsa_insert.commands.console import out, report_error, wrote
+    from hmhsa_insert.errors import HmhsaInsertError
+    from hmhsa_insert.training import Stopped, plan_run, train_run
+    from hmhsa_insert.training.processes import leave_processes
+
+    load_plugins(plugin)
+    overrides = [*(settings or []), *([f"epochs={epochs}"] if epochs is not None else [])]
+    first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        planned = plan_run(
+            model,
+            data,
+            recipe=recipe,
+            settings=config,
+            overrides=overrides,
+            seed=seed,
+            data_dir=data_dir,
+            init_from=init_from,
+            pretrained=pretrained,
+        )
+        with _reporter() as reporter:
+            result = train_run(planned, output, reporter)
+    except Stopped as stopped:
+        if first:
+            out.print(f"{stopped}; the same command goes on from there", markup=False, soft_wrap=True)
+        sys.exit(128 + stopped.signal)
+    except HmhsaInsertError as error:
+        # An error that all processes have is told once; one that may be a single process's is told by it.
+        if first or getattr(error, "__notes__", None):
+            report_error(error)
+        sys.exit(1)
+    finally:
+        leave_processes()
+    if first:
+        out.print(_summary(result))
+        wrote(result.folder, "the run; hmhsa-insert evaluate scores it")
+
+
+def _summary(result: TrainResult) -> str:
+    averaged = " of the averaged weights" if result.weights == "ema" else ""
+    return (
+        f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}{averaged} "
+        f"after {result.epochs} epochs; best {result.best_top1:.2f} % in epoch {result.best_epoch}"
+    )
+
+
+def _reporter() -> _Lines | _Bar:
+    from hmhsa_insert.commands.console import out
+
+    return _Bar() if out.is_terminal else _Lines()
+
+
+class _Lines:
+    """One line an epoch, for logs."""
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        from hmhsa_insert.commands.console import out
+
+        out.print(text, markup=False, soft_wrap=True)
+
+    def step(self, step: Step) -> None:
+        pass
+
+    def evaluating(self, images: int) -> None:
+        pass
+
+    def epoch(self, row: dict[str, float | int | None], timing: dict[str, float | int | None]) -> None:
+        parts = [f"epoch {row['epoch']:>3}", f"lr {row['lr']:.2e}", f"loss {row['train_loss']:.4f}"]
+        parts += [f"val loss {row['val_loss']:.4f}", f"top-1 {row['top1']:.2f} %"]
+        if "ema_top1" in row:
+            parts.append(f"averaged {row['ema_top1']:.2f} %")
+        parts.append(f"{timing['images_per_s']:.0f} images/s")
+        self.note("  ".join(parts))
+
+
+class _Bar(_Lines):
+    """A progress bar over the updates of an epoch, a line above it when one ends."""
+
+    def __enter__(self) -> Reporter:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from hmhsa_insert.commands.console import out
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, TextColumn("{task.fields[said]}"), console=out, transient=True)
+        self._task = self._progress.add_task("starting", total=None, said="")
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def step(self, step: Step) -> None:
+        said = f"loss {step.loss:.4f}  top-1 {step.top1:.1f} %  {step.images_per_s:.0f} images/s"
+        done = (step.epoch - 1) * step.updates + step.update
+        self._progress.update(
+            self._task,
+            description=f"epoch {step.epoch}/{step.epochs}",
+            total=step.epochs * step.updates,
+            completed=done,
+            said=said,
+        )
+
+    def evaluating(self, images: int) -> None:
+        self._progress.update(self._task, said="evaluating")

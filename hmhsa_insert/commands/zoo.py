@@ -1,0 +1,84 @@
+"""``hmhsa-insert zoo``: locate, edit and verify many networks, and write the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def zoo(
+    pattern: Annotated[str, typer.Option("--filter", metavar="PATTERN", help="Such as 'resnet*'.")] = "*",
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and its twin beside it.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds for one network.")] = 300.0,
+    workers: Annotated[int, typer.Option(min=1, help="Networks at a time.")] = 1,
+    list_only: Annotated[bool, typer.Option("--list", help="List the networks and stop.")] = False,
+) -> None:
+    """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+    from hmhsa_insert.zoo.networks import entries
+    from hmhsa_insert.zoo.report import summary
+    from hmhsa_insert.zoo.run import run
+
+    chosen = entries(pattern)
+    if not chosen:
+        tip = near(pattern, [entry.name for entry in entries()]) or "`hmhsa-insert zoo --list` shows them"
+        raise HmhsaInsertError(Problem("--filter", f"no network matches '{pattern}'", tip))
+    if list_only:
+        for entry in chosen:
+            out.print(f"{entry.spec}  {entry.height}x{entry.width}")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rows = []
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+        task = progress.add_task("networks", total=len(chosen))
+        for row in run(chosen, time_limit, workers):
+            rows.append(row)
+            progress.update(task, advance=1, description=row.network)
+            if row.status != "ok" or not out.is_terminal:
+                progress.console.print(
+                    f"{row.network}: {row.status} {row.reason}", markup=False, soft_wrap=True
+                )
+            if report is not None:  # after each network, so that a stopped run has its table
+                _write(report, rows)
+    for question, answer in summary(rows):
+        out.print(f"{question}: {answer}")
+    if report is not None:
+        _say_written(report)
+    if any(row.status not in ("ok", "refused") for row in rows):
+        raise typer.Exit(1)
+
+
+def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
+    import csv
+    import os
+    import platform
+
+    import timm
+    import torch
+    import torchvision
+
+    from hmhsa_insert.zoo.report import to_csv, to_markdown
+
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
+    machine = {"Python": platform.python_version(), f"{os.cpu_count()} CPU cores,": platform.machine()}
+    with (Path(__file__).parents[1] / "zoo" / "causes.csv").open(newline="", encoding="utf-8") as file:
+        causes = {row["network"]: row["cause"] for row in csv.DictReader(file)}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, text in ((".csv", to_csv(rows)), (".md", to_markdown(rows, {**versions, **machine}, causes))):
+        temporary = report.with_suffix(suffix + ".part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(report.with_suffix(suffix))
+
+
+def _say_written(report: Path) -> None:
+    from hmhsa_insert.commands.console import wrote
+
+    wrote(report.with_suffix(".md"))
+    wrote(report.with_suffix(".csv"))

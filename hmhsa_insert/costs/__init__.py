@@ -1,0 +1,1 @@
+"""What a model costs: counts, memory and time, measured so that they can be compared."""

@@ -1,0 +1,193 @@
+"""A second opinion on the multiply–accumulates: fvcore, which traces and counts in its own way.
+
+fvcore adds norms, pooling and resampling, which the number of record leaves out; they are removed here. It
+has no formula for fused attention, misreads products whose second factor has more batch dimensions, and
+simulates an `einsum` with full-size arrays; handlers for these are supplied. What difference is left is a
+finding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from hmhsa_insert.costs.count import Counts, count
+from hmhsa_insert.costs.fake import empty_input, real_copy, without_fast_path
+
+TOLERANCE = 0.01
+# fvcore has to compute what it traces. Above this, both counters run on a smaller image instead.
+MOST_MACS = 20e9
+
+Handle = Callable[[list[Any], list[Any]], int]
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """What fvcore says of the same model.
+
+    Attributes:
+        input_size: C, H, W of the image both counted at.
+        macs: the number of record there, one image.
+        macs_fvcore: fvcore's, norms, pools and resampling removed; None where it could not trace the model.
+        difference: ``macs_fvcore / macs - 1``; None without a count.
+        finding: a sentence to print when they differ by more than 1 %, or fvcore failed; otherwise empty.
+    """
+
+    input_size: tuple[int, int, int]
+    macs: int
+    macs_fvcore: int | None
+    difference: float | None
+    finding: str
+
+
+def crosscheck(model: nn.Module, counts: Counts) -> CrossCheck:
+    """Count `model` with fvcore and compare with `counts`, at one image.
+
+    The model is not touched; a copy that shares its parameters is traced on zeros, in eval mode. Images too
+    large to be computed in passing are halved until the pass takes less than `MOST_MACS`, and counted anew by
+    both.
+
+    Source: https://github.com/facebookresearch/fvcore, `fvcore.nn.FlopCountAnalysis`.
+    """
+    size, macs = counts.input_size, counts.macs // counts.batch
+    while macs > MOST_MACS and min(size[1:]) >= 128:
+        size = (size[0], size[1] // 64 * 32, size[2] // 64 * 32)
+        try:
+            macs = count(model, size).macs
+        except Exception as error:
+            return _failed(size, macs, error)
+    try:
+        theirs = fvcore_macs(model, size)
+    except Exception as error:
+        return _failed(size, macs, error)
+    difference = theirs / macs - 1 if macs else float(bool(theirs))
+    finding = ""
+    if abs(difference) > TOLERANCE:
+        finding = (
+            f"fvcore counts {theirs:,} multiply–accumulates where torch counts {macs:,} ({difference:+.1%})"
+        )
+    return CrossCheck(size, macs, theirs, difference, finding)
+
+
+def fvcore_macs(model: nn.Module, input_size: tuple[int, int, int]) -> int:
+    """Return fvcore's multiply–accumulates for one image C × H × W, norms, pools and resampling removed."""
+    copied = real_copy(model).eval()
+    image = empty_input(copied, input_size, 1).zero_()
+    # The trace draws nothing, but a stochastic layer of the model may.
+    quiet = warnings.catch_warnings()
+    with torch.random.fork_rng(), torch.no_grad(), without_fast_path(), quiet, _PlainSizes():
+        warnings.simplefilter("ignore")
+        # Imported here: the import itself warns, and takes as long as the count.
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(_TensorsOnly(copied), (image,))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        analysis.set_op_handle(**_HANDLES)
+        return int(analysis.total())
+
+
+class _PlainSizes(TorchFunctionMode):
+    """Keeps sizes plain integers in a jit trace, which else makes tensors of them and breaks `divmod`."""
+
+    _SIZES = (Tensor.shape.__get__, Tensor.size, Tensor.numel, Tensor.__len__)  # type: ignore[attr-defined]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in self._SIZES:
+            return func(*args, **(kwargs or {}))
+        state = torch._C._get_tracing_state()
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+class _TensorsOnly(nn.Module):
+    """Hands jit's tracer a tuple of tensors, whatever the model returns."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in tree_leaves(self.model(image)) if isinstance(leaf, Tensor))
+
+
+def _failed(input_size: tuple[int, int, int], macs: int, error: Exception) -> CrossCheck:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return CrossCheck(
+        input_size, macs, None, None, f"not cross-checked: fvcore cannot trace the model: {reason}"
+    )
+
+
+def _sizes(value: Any) -> list[int]:
+    sizes: list[int] = value.type().sizes()
+    return sizes
+
+
+def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
+    return 0
+
+
+def _matmul(inputs: list[Any], outputs: list[Any]) -> int:
+    return prod(_sizes(outputs[0])) * _sizes(inputs[0])[-1]
+
+
+def _added_product(inputs: list[Any], outputs: list[Any]) -> int:
+    return prod(_sizes(outputs[0])) * _sizes(inputs[1])[-1]
+
+
+def _attention(inputs: list[Any], outputs: list[Any]) -> int:
+    query, key, value = (_sizes(tensor) for tensor in inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _convolution_by_name(inputs: list[Any], outputs: list[Any]) -> int:
+    return prod(_sizes(outputs[0])) * prod(_sizes(inputs[1])[1:])
+
+
+def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
+    factors = [_sizes(value) for value in inputs[1].node().inputs()]
+    terms = inputs[0].toIValue().replace(" ", "").split("->")[0].split(",")
+    if len(terms) != 2 or any("." in term for term in terms):
+        raise NotImplementedError(f"einsum {inputs[0].toIValue()!r}")
+    sizes = {
+        letter: size
+        for term, shape in zip(terms, factors, strict=True)
+        for letter, size in zip(term, shape, strict=True)
+    }
+    return prod(sizes.values())
+
+
+# A handle of None would be ignored for an operation that already has one: nothing has to be counted,
+# explicitly.
+_REMOVED = (
+    "aten::batch_norm",
+    "aten::group_norm",
+    "aten::layer_norm",
+    "aten::instance_norm",
+    "aten::adaptive_avg_pool2d",
+    "aten::upsample_nearest2d",
+    "aten::upsample_bilinear2d",
+    "aten::grid_sampler",
+)
+_HANDLES: dict[str, Handle] = {
+    **dict.fromkeys(_REMOVED, _nothing),
+    "aten::matmul": _matmul,
+    "aten::mm": _matmul,
+    "aten::mv": _matmul,
+    "aten::dot": _matmul,
+    "aten::addmv": _added_product,
+    "aten::baddbmm": _added_product,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::_convolution_mode": _convolution_by_name,
+    "aten::einsum": _einsum,
+}

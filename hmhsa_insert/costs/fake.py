@@ -1,0 +1,133 @@
+"""Copies of a model that can be run without its weights being computed with, or even allocated.
+
+A cost depends on shapes only. The copy made here owns every module, hook and attribute of the original, while
+each parameter and buffer is swapped for a stand-in of the same shape, so that counting a network never
+touches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils.hooks import RemovableHandle
+
+from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery import fake as surgery_fake
+from hmhsa_insert.surgery.fake import swapped_copy
+
+
+def fake_copy(model: nn.Module, *, dtype: torch.dtype | None = None) -> tuple[nn.Module, FakeTensorMode]:
+    """Return a copy of `model` on fake tensors, and the mode to run it under: nothing is allocated.
+
+    Args:
+        model: any module; its own tensors may be real, on the meta device, or already fake.
+        dtype: the floating dtype of the copy; by default each tensor keeps its own.
+
+    Raises:
+        ModelError: when the model cannot be deep-copied.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    return surgery_fake.fake_copy(model, mode, dtype=dtype), mode
+
+
+def real_copy(model: nn.Module, *, dtype: torch.dtype | None = None) -> nn.Module:
+    """Return a runnable copy that shares the memory of `model`'s parameters and owns its buffers.
+
+    Parameters without data (meta or fake tensors) become zeros that take one element of memory each.
+
+    Args:
+        model: any module.
+        dtype: the floating dtype of the copy; parameters that have to be cast share nothing.
+
+    Raises:
+        ModelError: when the model cannot be deep-copied.
+    """
+
+    def swap(tensor: Tensor) -> Tensor:
+        data = tensor.detach()
+        if tensor.is_meta or isinstance(tensor, FakeTensor):
+            data = torch.zeros((), dtype=tensor.dtype, device=_device(tensor)).expand(tensor.shape)
+        if dtype is not None and data.is_floating_point():
+            data = data.to(dtype)
+        if not isinstance(tensor, nn.Parameter):
+            return data.clone()
+        return nn.Parameter(data, tensor.requires_grad)
+
+    return swapped_copy(model, swap)
+
+
+def empty_input(model: nn.Module, input_size: tuple[int, int, int], batch: int) -> Tensor:
+    """Return an unfilled input batch × C × H × W with the dtype and device of the model's first parameter."""
+    first = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if first is None:
+        return torch.empty(batch, *input_size)
+    return torch.empty(batch, *input_size, dtype=first.dtype, device=_device(first))
+
+
+@contextlib.contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Run `nn.MultiheadAttention` in its plain form: no counter has a formula for its fused fast path."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def cannot_run(model: nn.Module, input_size: tuple[int, int, int], error: Exception) -> ModelError:
+    """Return the error that says `model` does not run at `input_size` (C × H × W)."""
+    size = "×".join(map(str, input_size))
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return ModelError(Problem(type(model).__name__, f"cannot run on an input of {size}: {reason[0]}"))
+
+
+class ModuleStack:
+    """Knows, while a model runs, the qualified name of the innermost module at work.
+
+    For copies only: it hooks every module. A module called several times, or owned by several parents, goes
+    by its first name. What runs in a forward hook of a module, such as a spliced block, is inside that block.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules: dict[str, nn.Module] = dict(model.named_modules())
+        self.calls: dict[str, int] = dict.fromkeys(self.modules, 0)
+        self._names = {id(module): name for name, module in self.modules.items()}
+        self._stack: list[str] = []
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def innermost(self) -> str:
+        """The qualified name of the module at work; ``""`` is the model itself."""
+        return self._stack[-1] if self._stack else ""
+
+    def __enter__(self) -> Self:
+        for module in self.modules.values():
+            # First in, last out: the module's own hooks run while its name is on the stack.
+            self._handles.append(module.register_forward_pre_hook(self._push, prepend=True))
+            self._handles.append(module.register_forward_hook(self._pop))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _push(self, module: nn.Module, args: Any) -> None:
+        name = self._names[id(module)]
+        self.calls[name] += 1
+        self._stack.append(name)
+
+    def _pop(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._stack.pop()
+
+
+def _device(tensor: Tensor) -> torch.device:
+    return torch.device("cpu") if tensor.is_meta and not isinstance(tensor, FakeTensor) else tensor.device

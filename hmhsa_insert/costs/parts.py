@@ -1,0 +1,66 @@
+"""Which modules make up each stage of a network, and which are inserted blocks: the parts a profile is told by."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from hmhsa_insert.costs.count import ModuleCost
+from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.locate import Located, Stage, locate
+from hmhsa_insert.surgery.splice import inserted_modules
+
+Parts = dict[str, tuple[str, ...]]
+
+
+def stage_parts(model: nn.Module, input_size: tuple[int, int, int]) -> Parts:
+    """Return the stages of `model` and the blocks that were inserted into it, each with its modules.
+
+    A stage begins where the one before it ends: the way into it is its own, and the stem is the first stage's. An
+    inserted block is a part by itself, under its key. A module belongs to the part that names it or its nearest
+    ancestor; what no part names, such as the head, is elsewhere.
+
+    Returns:
+        Part -> qualified names; empty for a network that cannot be traced or has no stages.
+    """
+    try:
+        located = locate(model, input_size)
+    except ModelError:
+        return {}
+    positions = {node.name: node.meta["position"] for node in located.trace.nodes}
+    parts: Parts = {}
+    start = 0
+    for stage in located.stages:
+        end = positions[stage.cut_points[-1].node] + 1
+        parts[_name(stage)] = (*parts.get(_name(stage), ()), *_modules_between(located, start, end))
+        start = end
+    if parts:
+        parts |= {key: (key,) for key, _ in inserted_modules(model)}
+    return parts
+
+
+def module_parts(rows: tuple[ModuleCost, ...]) -> Parts:
+    """Return every module as a part by itself; the model's own operations are elsewhere."""
+    return {row.name: (row.name,) for row in rows if row.name}
+
+
+def _name(stage: Stage) -> str:
+    if stage.index is None or stage.index < 0:
+        return f"stride {stage.stride}"
+    return f"stage {stage.index}"
+
+
+def _modules_between(located: Located, start: int, end: int) -> list[str]:
+    """Return the modules that run between two graph positions and nowhere else, without those below another."""
+    inside: dict[str, bool] = {}
+    for call in located.trace.calls:
+        if call.first == call.last:  # it computes nothing, and stands at the border of two stages as well
+            continue
+        within = start <= call.first and call.last <= end
+        inside[call.qualname] = inside.get(call.qualname, True) and within
+    names = [name for name, within in inside.items() if within and name]
+    return [name for name in names if not any(inside.get(above) for above in _above(name))]
+
+
+def _above(name: str) -> list[str]:
+    parents = name.split(".")[:-1]
+    return [".".join(parents[:count]) for count in range(1, len(parents) + 1)]

@@ -1,0 +1,220 @@
+"""The record of what a model costs: one object behind every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from torch import nn
+
+from hmhsa_insert.costs.count import ModuleCost, count
+from hmhsa_insert.costs.crosscheck import CrossCheck, crosscheck
+from hmhsa_insert.costs.environment import Environment, environment
+from hmhsa_insert.costs.latency import LatencyRecord, Progress, Timing, measure_latency
+from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
+from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
+from hmhsa_insert.costs.steps import Setting
+
+FORMAT_VERSION = 1
+Per = Literal["stage", "module"]
+# What "the largest batch that fits" refers to unless somebody asks for another.
+DEVICE_GIB = 16.0
+
+
+@dataclass(frozen=True)
+class ProfileRecord:
+    """What one model costs at one input size. Counts are per image.
+
+    Attributes:
+        name: what tables call the model.
+        group: the model this one is compared with: the first of those measured together.
+        input_size: C, H, W of one image.
+        num_params, num_trainable: elements of all parameters, and of those that require a gradient.
+        macs: multiply–accumulates of convolutions and matrix products, attention included.
+        flops: 2 × `macs`.
+        macs_modules_only: convolution and linear layers with bias only, the convention of most papers.
+        activations: elements of the outputs of convolutions and matrix products.
+        unknown_ops: operations without a formula; their cost is in none of the numbers.
+        by_module: one row per module, each without its children; columns add up to the totals above.
+        parts: the modules of each part that tables show: stages and inserted blocks, or single modules.
+        crosscheck: fvcore's opinion of `macs`, with a finding where it differs.
+        environment: where and under which setting this was measured.
+        memory: of a training step; None when not asked for.
+        device_gib: the memory, in 2³⁰ bytes, that the largest batch in :meth:`as_dict` fits into.
+        inference, training: latencies; None when not asked for.
+    """
+
+    name: str
+    group: str
+    input_size: tuple[int, int, int]
+    num_params: int
+    num_trainable: int
+    macs: int
+    flops: int
+    macs_modules_only: int
+    activations: int
+    unknown_ops: tuple[str, ...]
+    by_module: tuple[ModuleCost, ...] = field(repr=False)
+    crosscheck: CrossCheck
+    environment: Environment = field(repr=False)
+    parts: Parts = field(default_factory=dict, repr=False)
+    memory: MemoryRecord | None = None
+    device_gib: float = DEVICE_GIB
+    inference: LatencyRecord | None = None
+    training: LatencyRecord | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-able data, with ``"kind": "profile"`` and the version of its format."""
+        data: dict[str, Any] = {"kind": "profile", "version": FORMAT_VERSION, **asdict(self)}
+        if self.memory is not None:
+            data["memory"]["saved_bytes_per_image"] = self.memory.saved_bytes_per_image
+            data["memory"]["largest_batch"] = largest_batch(self.memory, self.device_gib)
+        return data
+
+
+def profile(
+    model: nn.Module,
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    *,
+    name: str | None = None,
+    batch: int = 1,
+    memory: bool = False,
+    device_gib: float = DEVICE_GIB,
+    per: Per | None = None,
+    timing: Timing | None = None,
+    setting: Setting | None = None,
+    progress: Progress | None = None,
+) -> ProfileRecord:
+    """Measure what `model` costs. The model is not touched.
+
+    Args:
+        model: any module that takes one tensor batch × C × H × W.
+        input_size: C, H, W of one image.
+        name: what tables call it; by default the name of its class.
+        batch: images in a step of memory (at least 2 there) and latency; counts are per image.
+        memory: also say what a training step keeps in memory.
+        device_gib: the memory, in 2³⁰ bytes, that the largest batch is said for.
+        per: name the parts of a network that tables show: its stages and inserted blocks, or its modules.
+        timing: which steps to time, and how; none by default.
+        setting: device, dtype, memory format and compilation of what is run; counts do not depend on them.
+        progress: called with (timings done, timings in all).
+
+    Raises:
+        ModelError: when the model cannot be copied, or cannot run at this size.
+    """
+    (record,) = profile_all(
+        {name or type(model).__name__: model},
+        input_size,
+        batch=batch,
+        memory=memory,
+        device_gib=device_gib,
+        per=per,
+        timing=timing,
+        setting=setting,
+        progress=progress,
+    )
+    return record
+
+
+def profile_all(
+    models: Mapping[str, nn.Module],
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    *,
+    batch: int = 1,
+    memory: bool = False,
+    device_gib: float = DEVICE_GIB,
+    per: Per | None = None,
+    timing: Timing | None = None,
+    setting: Setting | None = None,
+    progress: Progress | None = None,
+) -> tuple[ProfileRecord, ...]:
+    """Measure several models side by side: as :func:`profile`, with latencies taken in turns and paired.
+
+    Args:
+        models: by the name tables call them; the first is the base the others are compared with.
+        input_size: C, H, W of one image.
+        batch: images in a step of memory (at least 2 there) and latency; counts are per image.
+        memory: also say what a training step keeps in memory.
+        device_gib: the memory, in 2³⁰ bytes, that the largest batch is said for.
+        per: name the parts of a network that tables show: its stages and inserted blocks, or its modules.
+        timing: which steps to time, and how; none by default.
+        setting: device, dtype, memory format and compilation of what is run; counts do not depend on them.
+        progress: called with (timings done, timings in all).
+
+    Raises:
+        ModelError: when a model cannot be copied, or cannot run at this size.
+    """
+    setting = setting or Setting()
+    plain = {name: _uncompiled(model) for name, model in models.items()}
+    group, where = next(iter(models)), environment(setting)
+    records = {name: _counted(name, group, model, input_size, where) for name, model in plain.items()}
+    if per:
+        records = {name: _with_parts(record, plain[name], per) for name, record in records.items()}
+    if memory:
+        kept = {name: _memory(model, input_size, max(batch, 2), setting) for name, model in plain.items()}
+        records = {
+            name: replace(record, memory=kept[name], device_gib=device_gib)
+            for name, record in records.items()
+        }
+    modes = timing.modes if timing else ()
+    for turn, mode in enumerate(modes):
+        share = _share(progress, turn, len(modes))
+        times = measure_latency(
+            plain, input_size, mode, batch, timing=timing, setting=setting, progress=share
+        )
+        records = {name: _with_latency(record, times[name]) for name, record in records.items()}
+    return tuple(records.values())
+
+
+def _with_parts(record: ProfileRecord, model: nn.Module, per: Per) -> ProfileRecord:
+    if per == "stage":
+        return replace(record, parts=stage_parts(model, record.input_size))
+    return replace(record, parts=module_parts(record.by_module))
+
+
+def _with_latency(record: ProfileRecord, times: LatencyRecord) -> ProfileRecord:
+    if times.mode == "inference":
+        return replace(record, inference=times)
+    return replace(record, training=times)
+
+
+def _counted(
+    name: str, group: str, model: nn.Module, input_size: tuple[int, int, int], where: Environment
+) -> ProfileRecord:
+    counts = count(model, input_size)
+    return ProfileRecord(
+        name=name,
+        group=group,
+        input_size=input_size,
+        num_params=counts.num_params,
+        num_trainable=counts.num_trainable,
+        macs=counts.macs,
+        flops=counts.flops,
+        macs_modules_only=counts.macs_modules_only,
+        activations=counts.activations,
+        unknown_ops=counts.unknown_ops,
+        by_module=counts.by_module,
+        environment=where,
+        crosscheck=crosscheck(model, counts),
+    )
+
+
+def _memory(model: nn.Module, input_size: tuple[int, int, int], batch: int, setting: Setting) -> MemoryRecord:
+    kept = training_memory(model, input_size, batch, dtype=setting.dtype)
+    if setting.device.startswith("cuda"):
+        kept = replace(kept, peak=cuda_peak(model, input_size, batch, setting))
+    return kept
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """Return the module that `torch.compile` wrapped: a compiled one runs operations no counter sees."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def _share(progress: Progress | None, turn: int, turns: int) -> Progress | None:
+    """Return `progress` of one of several equal turns in terms of all of them."""
+    if progress is None:
+        return None
+    return lambda done, whole: progress(turn * whole + done, turns * whole)

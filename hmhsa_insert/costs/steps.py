@@ -1,0 +1,94 @@
+"""Models made ready to be run for time or for memory: a copy on a device, and the step to repeat."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from hmhsa_insert.errors import ModelError, Problem
+
+Mode = Literal["inference", "training"]
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how models are run.
+
+    Attributes:
+        device: such as ``"cpu"`` or ``"cuda"``.
+        dtype: the floating dtype of weights and images; None keeps the model's own.
+        channels_last: run on channels-last images and weights.
+        compiled: run through `torch.compile`.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+    channels_last: bool = False
+    compiled: bool = False
+
+
+def prepare(
+    model: nn.Module, mode: Mode, input_size: tuple[int, int, int], batch: int, setting: Setting
+) -> Step:
+    """Return a function that runs one step of a copy of `model` on random images.
+
+    An inference step is a forward pass in eval mode. A training step is a forward pass in train mode, the
+    mean square of the output as loss, the backward pass and an AdamW step at learning rate zero: the full
+    arithmetic, while the weights stay and every step does the same work.
+
+    Raises:
+        ModelError: when the model cannot be copied.
+    """
+    try:
+        copied = copy.deepcopy(model)
+    except Exception as error:
+        raise ModelError(Problem(type(model).__name__, f"cannot be copied: {error}")) from error
+    layout = torch.channels_last if setting.channels_last else torch.preserve_format
+    copied = copied.to(device=setting.device, dtype=setting.dtype).to(memory_format=layout)
+    copied.train(mode == "training")
+    dtype = next((p.dtype for p in copied.parameters() if p.is_floating_point()), torch.float32)
+    drawn = torch.randn(batch, *input_size, generator=torch.Generator().manual_seed(0))
+    image = drawn.to(device=setting.device, dtype=dtype).contiguous(memory_format=_format(setting))
+    run: Callable[[Tensor], object] = torch.compile(copied) if setting.compiled else copied
+    return _inference(run, image) if mode == "inference" else _training(run, copied, image)
+
+
+def wait(device: str) -> None:
+    """Wait until everything launched on `device` is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def _format(setting: Setting) -> torch.memory_format:
+    return torch.channels_last if setting.channels_last else torch.contiguous_format
+
+
+def _inference(run: Callable[[Tensor], object], image: Tensor) -> Step:
+    def step() -> None:
+        with torch.inference_mode():
+            run(image)
+
+    return step
+
+
+def _training(run: Callable[[Tensor], object], copied: nn.Module, image: Tensor) -> Step:
+    trainable = [p for p in copied.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=0.0)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        outputs = [
+            leaf for leaf in tree_leaves(run(image)) if isinstance(leaf, Tensor) and leaf.requires_grad
+        ]
+        loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return step

@@ -1,0 +1,152 @@
+"""Reading checkpoints: the authors' released ones, timm's, torchvision's, or any state dict in a file."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from hmhsa_insert.errors import Problem, WeightsError, near
+
+# Where training scripts put the state dict inside of what they save.
+_CONTAINERS = ("state_dict", "model", "model_state_dict")
+
+# HAT-Net's attention owns a norm that its forward never uses. We do not build it.
+_UNUSED = re.compile(r"(^|\.)proj_norm\.(weight|bias)$")
+
+_SHOWN = 4
+
+
+def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.Module:
+    """Load a checkpoint into a model, in place.
+
+    Args:
+        model: any network; the authors' checkpoints fit `transcnn_*` and `hat_net_*` by their own keys.
+        path: a ``.safetensors`` file, or anything `torch.save` wrote (``.pth``, ``.pt``).
+        strict: refuse missing and unexpected keys; without it, only tensors of other shapes are refused.
+
+    Returns:
+        The model.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit; lists missing, unexpected and mismatched keys. The
+            model is as it was.
+    """
+    state = read_state_dict(path)
+    wanted = model.state_dict()
+    state = {key: value for key, value in state.items() if key in wanted or not _UNUSED.search(key)}
+    problems = _mismatches(wanted, state, str(path), strict)
+    if problems:
+        raise WeightsError(problems)
+    model.load_state_dict(state, strict=strict)
+    return model
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint, on the CPU, by their keys.
+
+    Takes the state dict out of the usual containers and ``module.`` prefixes. No code of the file is run: a pickle
+    is read with ``weights_only=True``.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, holds code, or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(Problem(str(path), "is a folder" if path.is_dir() else "there is no such file"))
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return _state_dict_of(content, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        # Training scripts in the style of DeiT save their arguments beside the weights; a namespace is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns of unusual pickles; whether one is read is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_pickle_problem(path, str(error))) from error
+    except Exception as error:  # a damaged archive fails in many ways
+        reason = f": {error}" if str(error) else ""
+        raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
+
+
+def _pickle_problem(path: Path, reason: str) -> Problem:
+    """Tell a pickle that holds code, which is never run, from one that cannot be read."""
+    found = re.search(r"GLOBAL ([\w.]+) (was not an allowed|whose module)", reason)
+    if found is None:
+        return Problem(str(path), "is damaged, or no checkpoint")
+    message = f"holds code ({found[1]}), which is not run"
+    return Problem(str(path), message, "save the state dict alone, best as .safetensors")
+
+
+def _state_dict_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Find the state dict inside of what a file holds."""
+    inner = content
+    while inner is not None:
+        content = inner
+        inside = (content.get(name) for name in _CONTAINERS) if isinstance(content, Mapping) else ()
+        inner = next((value for value in inside if isinstance(value, Mapping)), None)
+    if not isinstance(content, Mapping):
+        raise WeightsError(Problem(str(path), f"holds no state dict: found {type(content).__name__}"))
+    if not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        found = _first(sorted(map(str, content))) or "nothing"
+        raise WeightsError(Problem(str(path), f"holds no state dict: found {found}"))
+    state = {str(key): value for key, value in content.items()}
+    while all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def _mismatches(
+    wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], path: str, strict: bool
+) -> list[Problem]:
+    """Compare the model's keys and shapes with the file's."""
+    missing = [key for key in wanted if key not in given] if strict else []
+    unexpected = [key for key in given if key not in wanted] if strict else []
+    shapes = [
+        f"{key} ({_shape(given[key])}, the model has {_shape(wanted[key])})"
+        for key in given
+        if key in wanted and given[key].shape != wanted[key].shape
+    ]
+    problems = []
+    if missing:
+        message = f"{_count(missing)} of the model missing: {_first(missing)}"
+        problems.append(Problem(path, message, near(missing[0], unexpected)))
+    if unexpected:
+        message = f"{_count(unexpected)} the model does not have: {_first(unexpected)}"
+        problems.append(Problem(path, message, near(unexpected[0], missing)))
+    if shapes:
+        problems.append(Problem(path, f"{_count(shapes)} of another shape: {_first(shapes)}"))
+    return problems
+
+
+def _count(keys: list[str]) -> str:
+    return "1 key" if len(keys) == 1 else f"{len(keys)} keys"
+
+
+def _first(keys: list[str]) -> str:
+    more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"

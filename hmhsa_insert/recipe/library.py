@@ -1,0 +1,97 @@
+"""Where recipes lie: files of the user's, and those shipped with the package."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hmhsa_insert.errors import Problem, RecipeError, near
+
+MOST_BYTES = 1 << 20
+
+_PACKAGE = Path(__file__).parents[1]
+_TIP = "`hmhsa-insert recipes` lists the shipped ones"
+
+
+@dataclass(frozen=True)
+class ShippedRecipe:
+    """A recipe that comes with the package.
+
+    Attributes:
+        name: what ``--recipe`` takes, without ``.yaml``.
+        intent: the first paragraph of its leading comment.
+        path: the file.
+    """
+
+    name: str
+    intent: str
+    path: Path
+
+
+def shipped_recipes() -> list[ShippedRecipe]:
+    """Return the shipped recipes by name; empty if the package was installed without them."""
+    return [ShippedRecipe(name, _intent(path), path) for name, path in _shipped().items()]
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Return the file of a recipe: an existing path first, then a shipped name with or without ``.yaml``.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is a folder.
+    """
+    shipped = _shipped()
+    if os.path.exists(name) and not os.path.isdir(name):
+        return Path(name)
+    stem = str(name).removesuffix(".yaml")
+    if stem in shipped:
+        return shipped[stem]
+    if "\n" in str(name):
+        raise RecipeError(
+            Problem("", "a recipe's text was given as its path", "pass a path, a shipped name or a dict")
+        )
+    if os.path.isdir(name):
+        raise RecipeError(Problem(str(name), "this is a folder, not a recipe", "name a file inside it"))
+    guess = near(Path(stem).name, shipped)
+    message = "no such file, and no shipped recipe of that name"
+    raise RecipeError(Problem(str(name), message, f"{guess} {_TIP}".strip()))
+
+
+def read_file(path: Path) -> str:
+    """Return the text of a recipe's file.
+
+    Raises:
+        RecipeError: it cannot be opened, is larger than any recipe, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
+    if len(data) > MOST_BYTES:
+        raise RecipeError(Problem(str(path), "this file is larger than 1 MiB: it is no recipe"))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
+        raise RecipeError(Problem(f"{path}:{line}:{column}", message, "save the file as UTF-8")) from error
+
+
+def _shipped() -> dict[str, Path]:
+    # A wheel carries them as _recipes; a checkout has them at its top.
+    folder = _PACKAGE / "_recipes"
+    if not folder.is_dir():
+        folder = _PACKAGE.parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _intent(path: Path) -> str:
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if not line.startswith("#") or not text:
+            break
+        lines.append(text)
+    return " ".join(lines)

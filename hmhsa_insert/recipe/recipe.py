@@ -1,0 +1,179 @@
+"""The recipe: read, checked as a whole, written back in one canonical form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import Problem, RecipeError
+from hmhsa_insert.recipe.canonical import dump_yaml
+from hmhsa_insert.recipe.edit import BlockSpec, Edit, read_edit
+from hmhsa_insert.recipe.library import find_recipe, read_file
+from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Marks
+from hmhsa_insert.recipe.plain import read_mapping
+from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.recipe.schema import RECIPE_KEYS, RECIPE_REQUIRED, VERSION
+from hmhsa_insert.recipe.values import mapping, missing
+from hmhsa_insert.recipe.yaml_text import read_text
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
+_LIBRARY_TIP = "`hmhsa-insert recipes` lists recipes to start from"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Edits to make, resolved against no model yet; equal to another recipe that says the same.
+
+    Attributes:
+        version: the version of the language, 1.
+        name: a short name, safe as a folder's.
+        description: prose; may be empty.
+        edits: the edits in the order written.
+        source: the file's path as it was given, or ``recipe`` for a dict.
+        marks: the places of its keys and values.
+        stray_blocks: the blocks of edits that have problems elsewhere, with their paths: their options can be
+            checked all the same, so that all problems are reported at once.
+    """
+
+    version: int
+    name: str
+    description: str
+    edits: tuple[Edit, ...]
+    source: str = field(compare=False)
+    marks: Marks = field(compare=False, repr=False)
+    stray_blocks: tuple[tuple[KeyPath, BlockSpec], ...] = field(default=(), compare=False, repr=False)
+
+    def where(self, path: KeyPath, *, key: bool = False) -> str:
+        """Return ``file:line:column`` of the value at `path`, or of its key, or of its nearest parent.
+
+        A recipe given as a dict has no lines: then it is a path such as ``recipe.edits[0].block.head_dim``.
+        """
+        return self.marks.where(path, key=key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain values, defaults written out; it reads back as an equal recipe."""
+        head: dict[str, Any] = {"version": self.version, "name": self.name}
+        if self.description:
+            head["description"] = self.description
+        return {**head, "edits": [edit.to_dict() for edit in self.edits]}
+
+    def dump(self) -> str:
+        """Return the recipe as YAML in one canonical form; it reads back as an equal recipe."""
+        return dump_yaml(self.to_dict())
+
+
+def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
+    """Read a recipe from a path, a shipped name or a mapping.
+
+    Raises:
+        RecipeError: it is not found, cannot be read, or holds problems: all of them, in file order.
+    """
+    recipe, problems = parse_recipe(source)
+    if problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def parse_recipe(source: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
+    """Read a recipe as far as it goes; return it with the edits that are right, and all its problems."""
+    if isinstance(source, Mapping):
+        return _check(read_mapping(source), default_name="recipe")
+    try:
+        path = find_recipe(source)
+        return parse_text(read_file(path), str(path))
+    except RecipeError as error:
+        nothing = Recipe(VERSION, "recipe", "", (), str(source), Marks(str(source), {}))
+        return nothing, list(error.problems)
+
+
+def parse_text(text: str, source: str = "<text>") -> tuple[Recipe, list[Problem]]:
+    """Do as :func:`parse_recipe` with YAML text; `source` names it in places."""
+    stem = _NOT_A_NAME.sub("-", Path(source).stem).strip("-._+")
+    return _check(read_text(text, source), default_name=stem[:100])
+
+
+def _check(document: Document, default_name: str) -> tuple[Recipe, list[Problem]]:
+    findings, value = document.findings, document.value
+    if not isinstance(value, dict):
+        if value is not UNREADABLE:
+            message = f"a recipe is a mapping with 'version' and 'edits', found {shown(value)}"
+            findings.add((), message, _LIBRARY_TIP)
+        value = {}
+    else:
+        for key in missing(value, RECIPE_REQUIRED, RECIPE_KEYS):
+            tip = f"add 'version: {VERSION}' at the top" if key == "version" else _LIBRARY_TIP
+            findings.add((), f"the recipe has no '{key}'", tip)
+    known = mapping(findings, (), value, RECIPE_KEYS, "the recipe")
+    _check_version(findings, known.get("version", UNREADABLE))
+    name = _name(findings, known.get("name", UNREADABLE)) or default_name or "recipe"
+    description = _description(findings, known.get("description", ""))
+    written = known.get("edits", UNREADABLE)
+    edits = _edits(findings, written)
+    stray = _stray_blocks(findings, written, {edit.index for edit in edits})
+    recipe = Recipe(VERSION, name, description, edits, document.marks.source, document.marks, stray)
+    return recipe, findings.problems()
+
+
+def _check_version(findings: Findings, value: Any) -> None:
+    if value is not UNREADABLE and (
+        value != VERSION or not isinstance(value, int) or isinstance(value, bool)
+    ):
+        message = f"'version' must be {VERSION}, found {shown(value)}"
+        findings.add(("version",), message, f"this release reads version {VERSION} of the recipe language")
+
+
+def _name(findings: Findings, value: Any) -> str:
+    if value is UNREADABLE or (isinstance(value, str) and _NAME.match(value)):
+        return "" if value is UNREADABLE else str(value)
+    allowed = "a letter or digit, then letters, digits, '.', '_', '+' or '-'"
+    findings.add(("name",), f"'name' must be {allowed}, found {shown(value)}")
+    return ""
+
+
+def _description(findings: Findings, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is not UNREADABLE:
+        findings.add(("description",), f"'description' must be text, found {shown(value)}")
+    return ""
+
+
+def _edits(findings: Findings, value: Any) -> tuple[Edit, ...]:
+    path: KeyPath = ("edits",)
+    if not isinstance(value, list) or not value:
+        if value is not UNREADABLE:
+            found = "an empty list" if value == [] else shown(value)
+            tip = "begin each edit with '- op: insert'; " + _LIBRARY_TIP
+            findings.add(path, f"'edits' must be a list of at least one edit, found {found}", tip)
+        return ()
+    edits = [read_edit(findings, index, item) for index, item in enumerate(value)]
+    _check_ids(findings, value)
+    return tuple(edit for edit in edits if edit is not None and findings.clean(edit.path))
+
+
+def _stray_blocks(findings: Findings, written: Any, read: set[int]) -> tuple[tuple[KeyPath, BlockSpec], ...]:
+    blocks: list[tuple[KeyPath, BlockSpec]] = []
+    for index, item in enumerate(written if isinstance(written, list) else ()):
+        block = item.get("block") if isinstance(item, dict) else None
+        path: KeyPath = ("edits", index, "block")
+        if index not in read and isinstance(block, dict) and findings.clean(path):
+            blocks.append((path, block))
+    return tuple(blocks)
+
+
+def _check_ids(findings: Findings, edits: list[Any]) -> None:
+    first: dict[str, int] = {}
+    for index, edit in enumerate(edits):
+        name = edit.get("id") if isinstance(edit, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            there = findings.marks.where(("edits", first[name], "id"))
+            findings.add(
+                ("edits", index, "id"), f"the id '{name}' is taken by another edit", f"it is at {there}"
+            )
+        first.setdefault(name, index)

@@ -1,0 +1,74 @@
+"""How cost grows with the image: where a network is linear in its pixels, and where it is not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+
+from hmhsa_insert.reports.columns import significant
+from hmhsa_insert.reports.frame import as_records, size_label
+from hmhsa_insert.reports.table import Cell, Header, Row, Table
+
+# Cost may grow this much faster than the pixels and still be called linear: borders and the classifier's share.
+LINEAR = 1.05
+_QUANTITIES = {"macs": "× #MACs", "saved_bytes_per_image": "× Memory", "latency_ms": "× ms"}
+
+
+def growth_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how each method grows from one size to its next larger one.
+
+    Args:
+        frame: the tidy frame, with methods at several sizes.
+
+    Returns:
+        A row per method and pair of neighbouring sizes: ``method``, ``group``, ``from_size``, ``to_size``, and the
+        factors ``pixels``, ``macs``, ``saved_bytes_per_image``, ``latency_ms``; missing where one was not measured.
+    """
+    measured = frame.loc[~frame["published"]].assign(pixels=frame["height"] * frame["width"])
+    rows = []
+    for _, sizes in measured.groupby("method", sort=False):
+        entries = as_records(sizes.drop_duplicates("pixels").sort_values("pixels"))
+        for small, large in pairwise(entries):
+            row = {key: _factor(small[key], large[key]) for key in ("pixels", *_QUANTITIES)}
+            places = {"method": large["method"], "group": large["group"]}
+            labels = [size_label(entry["height"], entry["width"]) for entry in (small, large)]
+            rows.append({**places, "from_size": labels[0], "to_size": labels[1], **row})
+    columns = ["method", "group", "from_size", "to_size", "pixels", *_QUANTITIES]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], "Float64"))
+
+
+def growth_table(frame: pd.DataFrame, title: str = "Growth with the image") -> Table:
+    """Return the growth of every method in `frame` as a table; without rows where all have one size.
+
+    Args:
+        frame: the tidy frame, with methods at several sizes.
+        title: what stands above it.
+    """
+    rows = []
+    for record in as_records(growth_frame(frame)):
+        factors = [Cell("" if value is None else significant(value), value) for value in _factors(record)]
+        steps = Cell(f"{record['from_size']} → {record['to_size']}", record["to_size"])
+        verdict = _verdict(record["pixels"], record["macs"])
+        rows.append(
+            Row((Cell(record["method"], record["method"]), steps, *factors, verdict), record["group"])
+        )
+    texts = ("Method", "Size", "× Pixels", *_QUANTITIES.values(), "In pixels")
+    headers = tuple(Header(text, text.startswith("×")) for text in texts)
+    note = f"In pixels: #MACs are linear where they grow at most {LINEAR - 1:.0%} faster than the pixels"
+    return Table(title, headers, tuple(rows), (note,) if rows else ())
+
+
+def _factors(record: dict[str, float | None]) -> list[float | None]:
+    return [record[key] for key in ("pixels", *_QUANTITIES)]
+
+
+def _factor(small: float | None, large: float | None) -> float | None:
+    return None if small is None or large is None or not small else large / small
+
+
+def _verdict(pixels: float, macs: float | None) -> Cell:
+    if macs is None:
+        return Cell("", None)
+    text = "linear" if macs <= LINEAR * pixels else "faster"
+    return Cell(text, text)

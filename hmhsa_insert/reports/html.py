@@ -1,0 +1,85 @@
+"""One page that holds everything: tables whose columns sort, and the plots. It loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib import resources
+
+from hmhsa_insert.reports.plots import Plot
+from hmhsa_insert.reports.table import Header, Row, Table
+
+# What the page may do: run its own script and style, show images it carries. Nothing else, should a name be hostile.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def to_html(title: str, sections: Iterable[Table | Plot]) -> str:
+    """Return a self-contained page with `sections` in their order; all text in them is escaped.
+
+    Args:
+        title: of the page.
+        sections: tables and plots.
+    """
+    body = [_table(part) if isinstance(part, Table) else _plot(part) for part in sections]
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>",
+        f"<style>\n{_asset('page.css')}</style>",
+        "</head>",
+        "<body>",
+        f"<h1>{escape(title)}</h1>",
+        *body,
+        f"<script>\n{_asset('page.js')}</script>",
+        "</body>",
+        "</html>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: Table) -> str:
+    title = f"<h2>{escape(table.title)}</h2>" if table.title else ""
+    lines = ["<section>", title, '<div class="wide">', "<table>", "<thead>", "<tr>"]
+    lines += map(_header, table.headers)
+    lines += ["</tr>", "</thead>", "<tbody>"]
+    before = None
+    for row in table.rows:
+        lines.append(_row(row, table.headers, starts_group=row.group != before))
+        before = row.group
+    lines += ["</tbody>", "</table>", "</div>"]
+    if table.notes:
+        lines += ["<ul>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"]
+    return "\n".join(line for line in [*lines, "</section>"] if line)
+
+
+def _header(header: Header) -> str:
+    kind = "number" if header.numeric else "text"
+    return f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{escape(header.text)}</button></th>'
+
+
+def _row(row: Row, headers: Sequence[Header], *, starts_group: bool) -> str:
+    names = ["group"] * starts_group + ["published"] * bool(row.mark)
+    cells = []
+    for place, (cell, header) in enumerate(zip(row.cells, headers, strict=True)):
+        mark = f"<sup>[{escape(row.mark)}]</sup>" if row.mark and place == 0 else ""
+        kind = "number" if header.numeric else "text"
+        value = "" if cell.value is None else escape(str(cell.value))
+        cells.append(f'<td class="{kind}" data-value="{value}">{escape(cell.text)}{mark}</td>')
+    return f'<tr class="{" ".join(names)}">{"".join(cells)}</tr>'
+
+
+def _plot(plot: Plot) -> str:
+    # As an image, because the ids inside two SVGs would collide in one page.
+    data = base64.b64encode(plot.svg.encode()).decode()
+    caption = escape(plot.caption)
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{caption}">'
+    return f"<figure>\n{image}\n<figcaption>{caption}</figcaption>\n</figure>"
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

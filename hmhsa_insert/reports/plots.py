@@ -1,0 +1,177 @@
+"""The plots of a report, as SVG text: the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+from hmhsa_insert.reports.frame import size_label
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+_MARKERS = "osD^vP*X"
+# More than these would cover each other: then only the networks as they are have a label, or a bar.
+_MOST_LABELS = 30
+_MOST_BARS = 24
+_STYLE: Any = {
+    "svg.hashsalt": "hmhsa-insert",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    # A dollar sign in a name is a dollar sign.
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: what it shows, in a sentence, and its SVG."""
+
+    caption: str
+    svg: str
+
+
+def against_macs(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
+    """Plot a quantity over MACs; None where no method has both.
+
+    Published figures count convolution and linear layers only; so does this plot, for all.
+
+    Args:
+        frame: the tidy frame.
+        field: a column of it; bytes are shown in MiB.
+        label: of its axis.
+    """
+    known = frame.dropna(subset=[field, "macs_modules_only"])
+    if known.empty:
+        return None
+    unit = 2**20 if "bytes" in field else 1.0
+    draw = partial(_scatter, known=known, field=field, unit=unit, label=label)
+    hollow = "; hollow: published" if known["published"].any() else ""
+    what = label.partition(" (")[0]
+    return Plot(f"{what} against multiply–accumulates of convolution and linear layers{hollow}", _draw(draw))
+
+
+def against_size(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
+    """Plot a quantity over the pixels of the image, both logarithmic; None without a method at two sizes.
+
+    Args:
+        frame: the tidy frame.
+        field: a column of it; bytes are shown in MiB, anything else in units of 10⁹.
+        label: of its axis.
+    """
+    known = frame.dropna(subset=[field])
+    known = known.assign(pixels=known["height"] * known["width"]).sort_values("pixels")
+    lines = [
+        (str(name), rows)
+        for name, rows in known.groupby("method", sort=False)
+        if rows["pixels"].nunique() > 1
+    ]
+    if not lines:
+        return None
+    unit = 2**20 if "bytes" in field else 1e9
+
+    draw = partial(_lines, lines=lines, field=field, unit=unit, label=label)
+    return Plot(f"{label.partition(' (')[0]} against the image; dotted: linear in its pixels", _draw(draw))
+
+
+def part_bars(parts: pd.DataFrame) -> Plot | None:
+    """Plot MACs by part as one bar per profile; None without parts.
+
+    Of many profiles only the bases of the groups have a bar; of many parts the small ones are drawn as one.
+
+    Args:
+        parts: see :func:`hmhsa_insert.reports.parts.parts_frame`.
+    """
+    if parts.empty:
+        return None
+    if len(parts.drop_duplicates(["method", "height", "width"])) > _MOST_BARS:
+        parts = parts[parts["method"] == parts["group"]]
+    table = _bars(parts)
+
+    def draw(axes: Axes) -> None:
+        left = [0.0] * len(table)
+        for part, colour in zip(table.columns, cycle(_COLOURS), strict=False):
+            widths = _floats(table[part])
+            axes.barh(list(table.index), widths, left=left, color=colour, label=str(part), edgecolor="white")
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.invert_yaxis()
+        axes.set(xlabel="GMACs, attention included")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    return Plot("Multiply–accumulates by part of the network", _draw(draw, height=1.2 + 0.4 * len(table)))
+
+
+def _bars(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return GMACs with a row for each profile and a column for each part, no more than there are colours."""
+    bars = parts.assign(
+        bar=[
+            f"{method} @ {size_label(height, width)}"
+            for method, height, width in zip(parts["method"], parts["height"], parts["width"], strict=True)
+        ]
+    )
+    table = bars.pivot_table(index="bar", columns="part", values="macs", aggfunc="sum", sort=False).fillna(0)
+    gmacs: pd.DataFrame = table.loc[:, table.sum() > 0.005 * table.sum(axis=1).max()] / 1e9
+    if len(gmacs.columns) <= len(_COLOURS):
+        return gmacs
+    large = gmacs.sum().nlargest(len(_COLOURS) - 1).index
+    small = gmacs.drop(columns=large).sum(axis=1)
+    shown = [part for part in gmacs.columns if part in large]
+    return pd.concat([gmacs[shown], small.rename("others")], axis=1)
+
+
+def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: float, label: str) -> None:
+    for (name, rows), colour, marker in zip(lines, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+        x, y = _floats(rows["pixels"]), _floats(rows[field], unit)
+        axes.plot(x, y, color=colour, marker=marker, label=name)
+        axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=colour, linestyle=":", alpha=0.7)
+    sizes = pd.concat([rows for _, rows in lines]).drop_duplicates("pixels")
+    labels = [
+        size_label(height, width) for height, width in zip(sizes["height"], sizes["width"], strict=True)
+    ]
+    axes.set(xscale="log", yscale="log", xlabel="Image (pixels, height × width)", ylabel=label)
+    axes.set_xticks(_floats(sizes["pixels"]), labels)
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: str) -> None:
+    groups = list(known.groupby("group", sort=False))
+    for (_, rows), colour, marker in zip(groups, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+        face = "none" if rows["published"].all() else colour
+        x, y = _floats(rows["macs_modules_only"], 1e9), _floats(rows[field], unit)
+        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face)
+        plain = (rows["method"] == rows["group"]) | rows["published"] | (len(known) <= _MOST_LABELS)
+        for name, place, shown in zip(rows["method"], zip(x, y, strict=True), plain, strict=True):
+            if shown:
+                axes.annotate(str(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="GMACs, convolution and linear layers", ylabel=label)
+    axes.margins(x=0.15, y=0.1)
+
+
+def _floats(values: pd.Series, unit: float = 1.0) -> list[float]:
+    return [float(value) / unit for value in values]
+
+
+def _draw(draw: Callable[[Axes], None], height: float = 3.6) -> str:
+    """Return what `draw` draws on fresh axes, as SVG without a date."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        draw(figure.add_subplot())
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

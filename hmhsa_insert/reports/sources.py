@@ -1,0 +1,90 @@
+"""Where the rows of a report come from: records on disk, and the figures their authors published."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem, listed
+from hmhsa_insert.reports.runs import is_run, run_record
+
+Record = Mapping[str, Any]
+
+# The kinds of record a report understands; ``training`` needs name, input_size, top1 in percent, and data if known.
+KINDS = ("profile", "training")
+
+
+class ReportError(HmhsaInsertError):
+    """A report cannot be made: a source cannot be read, or a column does not exist."""
+
+    title = "the report cannot be made"
+
+
+def load_records(sources: Iterable[Path | str]) -> list[Record]:
+    """Return the records in `sources`, in their order.
+
+    Args:
+        sources: JSON files that hold one record, a list of them, or ``{"records": [...]}``; folders of training runs;
+            or other folders, whose JSON files are read in the order of their names, those that hold something else
+            passed over.
+
+    Raises:
+        ReportError: all sources that cannot be read, or hold no record.
+    """
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for source in map(Path, sources):
+        try:
+            found = _from_folder(source) if source.is_dir() else _from_file(source)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(str(source), f"cannot be read: {error}"))
+            continue
+        if not found:
+            tip = f"`hmhsa-insert profile -o FILE.json` writes one; kinds: {listed(KINDS)}"
+            problems.append(Problem(str(source), "holds no record of a profile or a training run", tip))
+        records += found
+    if problems:
+        raise ReportError(problems)
+    return records
+
+
+def published_records() -> list[Record]:
+    """Return the authors' published figures, each of kind ``published`` and with its source."""
+    text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
+    return [_published(row) for row in csv.DictReader(text.splitlines())]
+
+
+def _from_folder(folder: Path) -> list[Record]:
+    if is_run(folder):
+        return [run_record(folder)]
+    return [record for file in sorted(folder.glob("*.json")) for record in _from_file(file)]
+
+
+def _from_file(file: Path) -> list[Record]:
+    data = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(data, dict) and isinstance(data.get("records"), list):
+        data = data["records"]
+    entries = data if isinstance(data, list) else [data]
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") in KINDS]
+
+
+def _published(row: Mapping[str, str]) -> Record:
+    side = int(row["size"])
+    return {
+        "kind": "published",
+        "name": row["method"],
+        "input_size": [3, side, side],
+        "num_params": _scaled(row["params_m"], 1e6),
+        # Papers print multiply–accumulates of convolution and linear layers under FLOPs.
+        "macs_modules_only": _scaled(row["flops_g"], 1e9),
+        "top1": float(row["top1"]) if row["top1"] else None,
+        "source": row["source"],
+    }
+
+
+def _scaled(text: str, unit: float) -> int | None:
+    return round(float(text) * unit) if text else None

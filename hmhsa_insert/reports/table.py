@@ -1,0 +1,112 @@
+"""A table as every format writes it: cells of text with the values behind them, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hmhsa_insert.reports.columns import COLUMNS, Column, chosen
+from hmhsa_insert.reports.frame import as_records, size_label
+
+_TIMES = {column.key for column in COLUMNS.values() if "latency" in column.key or "throughput" in column.key}
+_BATCH = (
+    "Batch: the largest whose training step with AdamW fits into {:g} GiB, by what is saved for backward, weights, "
+    "gradients and optimizer state (an upper bound), or by the peak where it was measured"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what is printed, and the value it is sorted by (None where there is none)."""
+
+    text: str
+    value: float | str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        cells: one per header.
+        group: rows of one group are compared with each other.
+        mark: the number of the note that says where a published row comes from; empty for what we measured.
+    """
+
+    cells: tuple[Cell, ...]
+    group: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The head of one column; `numeric` columns are aligned right."""
+
+    text: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be written in any format."""
+
+    title: str
+    headers: tuple[Header, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title: str = "") -> Table:
+    """Return the table of `frame` (see :func:`hmhsa_insert.reports.frame.tidy`).
+
+    Args:
+        frame: the tidy frame.
+        columns: keys of `COLUMNS`; by default those of the paper's table.
+        title: what stands above it.
+
+    Raises:
+        ReportError: a column does not exist.
+    """
+    shown = chosen(columns, frame)
+    sources = list(dict.fromkeys(frame.loc[frame["published"], "source"]))
+    marks = {source: str(number) for number, source in enumerate(sources, start=1)}
+    rows = []
+    for record in as_records(frame):
+        record["pixels"] = record["height"] * record["width"]
+        cells = tuple(_cell(column, record) for column in shown)
+        rows.append(Row(cells, record["group"], marks[record["source"]] if record["published"] else ""))
+    return Table(
+        title=title,
+        headers=tuple(Header(column.header, column.numeric) for column in shown),
+        rows=tuple(rows),
+        notes=(*_notes(shown, frame), *(f"[{mark}] published: {source}" for source, mark in marks.items())),
+    )
+
+
+def _cell(column: Column, record: dict[str, object]) -> Cell:
+    value = record[column.field]
+    if value is None:
+        return Cell("", None)
+    if column.key == "size":
+        return Cell(size_label(_int(record["height"]), _int(record["width"])), _int(value))
+    write = column.published_text if record["published"] else None
+    return Cell((write or column.text)(value), float(str(value)) if column.numeric else str(value))
+
+
+def _int(value: object) -> int:
+    return int(str(value))
+
+
+def _notes(shown: Sequence[Column], frame: pd.DataFrame) -> list[str]:
+    """Return what a reader must know of these columns, and where times were measured."""
+    notes = list(dict.fromkeys(column.note for column in shown if column.note))
+    places = frame["measured_on"].dropna().unique()
+    if any(column.key == "top1" for column in shown):
+        notes += [f"Top-1 of our runs: on {data}" for data in frame["data"].dropna().unique()]
+    if any(column.key == "batch" for column in shown):
+        notes += [_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique()]
+    if any(column.key in _TIMES for column in shown) and len(places):
+        notes.append(f"Times measured on {'; on '.join(places)}")
+    return notes

@@ -1,0 +1,51 @@
+"""Apply: plan a recipe and carry it out on a copy of the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from torch import nn
+
+from hmhsa_insert.surgery.graph import as_graph_module
+from hmhsa_insert.surgery.plan import plan
+from hmhsa_insert.surgery.site import Plan
+from hmhsa_insert.surgery.splice import ledgers, splice
+from hmhsa_insert.surgery.trace import InputSize
+
+Backend = Literal["tree", "graph"]
+M = TypeVar("M", bound=nn.Module)
+
+
+def apply(
+    model: M,
+    recipe: str | Path | Mapping[str, Any],
+    input_size: InputSize = (3, 224, 224),
+    seed: int = 0,
+    backend: Backend = "tree",
+) -> M:
+    """Return a new model with `recipe` applied; `model` is untouched.
+
+    Args:
+        model: any network; an edited one too, if the recipe's ids are free in it.
+        recipe: a path, the name of a shipped recipe, or a dict.
+        input_size: ``(C, H, W)`` at which maps are measured; the result runs at other sizes as the base does.
+        seed: of the new blocks' initial values; the global random state is left alone.
+        backend: ``tree`` edits the module tree and keeps the class; ``graph`` returns a ``GraphModule`` of it.
+
+    Raises:
+        RecipeError, PlanError, ModelError: as :func:`~hmhsa_insert.surgery.plan.plan`.
+    """
+    return apply_plan(model, plan(model, recipe, input_size), seed, backend)
+
+
+def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -> M:
+    """Do as :func:`apply` with a plan that was made, or read from a lock file."""
+    edited = copy.deepcopy(model)
+    splice(edited, made, seed)
+    if backend == "tree":
+        return edited
+    ledgers(edited)[-1].backend = "graph"
+    return as_graph_module(edited, made)  # type: ignore[return-value]

@@ -1,0 +1,263 @@
+"""The artefact: an edited network as a folder of plain data, which builds it again bit for bit.
+
+``recipe.yaml`` (what was asked), ``plan.json`` (what was done, site by site), ``base.json`` (the base network's
+identity, versions), ``model.safetensors`` (all weights), ``displaced.safetensors`` (weights of modules that a recipe
+took away, if any) and a short ``README.md``. No pickle; reading one runs no code that the folder names.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, WeightsError
+from hmhsa_insert.models import read_state_dict
+from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.folder import write_folder
+from hmhsa_insert.surgery.graph import as_graph_module
+from hmhsa_insert.surgery.identify import identify
+from hmhsa_insert.surgery.load import LoadedModel, Source, load_model
+from hmhsa_insert.surgery.record import (
+    BASE,
+    DISPLACED,
+    PLAN,
+    WEIGHTS,
+    build_base,
+    is_rebuildable,
+    read_record,
+    write_record,
+)
+from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
+from hmhsa_insert.surgery.trace import sizes_of
+from hmhsa_insert.surgery.undo import displaced_state
+
+__all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
+
+
+def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write an edited model as an artefact folder; it appears whole or not at all.
+
+    Args:
+        model: from ``hi.apply``.
+        folder: where; must not exist, unless `overwrite` and it is an artefact.
+        overwrite: replace an older artefact.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtifactError: the folder exists or cannot be written.
+        ModelError: the model was not edited, or has no weights.
+    """
+    done = ledgers(model)
+    if not done:
+        tip = "hi.apply makes one; of a wrapped or compiled model, save the inner one"
+        raise ModelError(Problem(type(model).__name__, "nothing was inserted into this model", tip))
+    source = identify(model)
+    state, aliases = _without_aliases(_tensors(model))
+    taken_away, displaced_aliases = _without_aliases(_displaced(done))
+
+    def write(target: Path) -> None:
+        for number, ledger in enumerate(done):
+            name = "recipe.yaml" if number == 0 else f"recipe-{number + 1}.yaml"
+            (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
+        write_record(target, model, source, {**aliases, **displaced_aliases}, _is_channels_last(model))
+        _save_tensors(state, target / WEIGHTS)
+        if taken_away:
+            _save_tensors(taken_away, target / DISPLACED)
+        (target / "README.md").write_text(_readme(done, source), encoding="utf-8")
+
+    return write_folder(Path(folder), write, marker=PLAN, overwrite=overwrite)
+
+
+def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+    """Rebuild the edited model of an artefact; its outputs equal the saved model's bit for bit.
+
+    Args:
+        folder: an artefact.
+        base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
+            may not name code to run. It is copied.
+
+    Raises:
+        ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
+        WeightsError: the weights are corrupt or of another model.
+    """
+    target = Path(folder)
+    record, plans = read_record(target)
+    if base is not None and ledgers(base):
+        raise ArtifactError(
+            Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
+        )
+    model = copy.deepcopy(base) if base is not None else build_base(target, record)
+    for written in plans:
+        model = _spliced(model, written, target / PLAN)
+    _fill(model, target, record["aliases"])
+    if record.get("channels_last"):
+        model = model.to(memory_format=torch.channels_last)
+    return model.train(bool(record.get("training", False)))
+
+
+def is_artifact(folder: str | Path) -> bool:
+    """Say whether a path is the folder of an artefact."""
+    return all((Path(folder) / name).is_file() for name in (PLAN, BASE, WEIGHTS))
+
+
+def weights_summary(folder: str | Path) -> tuple[int, int]:
+    """Return how many tensors an artefact's weights have, and their size in bytes.
+
+    Raises:
+        WeightsError: the file is missing or corrupt.
+    """
+    state = read_state_dict(Path(folder) / WEIGHTS)
+    return len(state), sum(tensor.nbytes for tensor in state.values())
+
+
+def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedModel:
+    """Return the network of a MODEL|DIR argument: an artefact's folder, or what ``load_model`` builds.
+
+    Args:
+        spec: a folder that ``hi.save`` wrote, or a name.
+        base: ``package.module:factory`` of an artefact's base network, where a library does not have it.
+        options: for :func:`~hmhsa_insert.surgery.load.load_model`.
+
+    Raises:
+        ArtifactError, WeightsError, ModelError: as the two.
+    """
+    if is_artifact(spec):
+        if options.get("pretrained"):
+            raise ModelError(Problem(spec, "an artefact has its own weights", "leave --pretrained out"))
+        model = load(spec, load_model(base).model if base else None)
+        size = ledgers(model)[-1].plan.input_size
+        return LoadedModel(model, Source(Path(spec).absolute().name), sizes_of(size)[0])
+    if base is not None:
+        _say_what_is_missing(spec)
+        message = f"it goes with the folder of an artefact, and '{spec}' is none"
+        raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
+    try:
+        return load_model(spec, **options)
+    except ModelError:
+        _say_what_is_missing(spec)
+        raise
+
+
+def _say_what_is_missing(spec: str) -> None:
+    """Report a folder that is no artefact as such: it is hardly the name of a network."""
+    if spec and Path(spec).is_dir():
+        read_record(spec)
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    state = model.state_dict()
+    other = next((key for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    if other is not None:
+        raise ModelError(
+            Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
+        )
+    if any(tensor.is_meta for tensor in state.values()):
+        message = "its weights are on the meta device: there is nothing to save"
+        raise ModelError(Problem(type(model).__name__, message))
+    return state
+
+
+def _displaced(done: list[Ledger]) -> dict[str, torch.Tensor]:
+    """Return the tensors of what was taken away, keyed by the number of the edit and their old name."""
+    return {f"{i}:{key}": t for i, ledger in enumerate(done) for key, t in displaced_state(ledger.changes)}
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        safetensors.torch.save_file(tensors, path, {"format": "pt"})
+    except SafetensorError as error:  # what a full disk raises
+        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
+
+
+def _is_channels_last(model: nn.Module) -> bool:
+    """Say whether weights lie in channels_last: convolutions then round otherwise than in the default layout."""
+    return any(
+        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+        for p in model.parameters()
+    )
+
+
+def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
+    """Carry out a plan that was read, on a network that may not be the one it was made for."""
+    try:
+        splice(model, written.plan, written.seed)
+        if written.backend == "graph":
+            ledgers(model)[-1].backend = "graph"
+            return as_graph_module(model, written.plan)
+    except HmhsaInsertError as error:
+        problems = [Problem(f"{path}: {p.where}".rstrip(": "), p.message, p.tip) for p in error.problems]
+        raise ArtifactError(problems) from error
+    except Exception as error:  # a plan is data: whatever it names may be missing in this network
+        message = f"it does not fit the base network: {error}"
+        raise ArtifactError(
+            Problem(str(path), message, "the base network is not the one it was made for")
+        ) from error
+    return model
+
+
+def _fill(model: nn.Module, target: Path, aliases: Mapping[str, str]) -> None:
+    """Give a rebuilt model the tensors of its folder, tied ones to both their names."""
+    _copy(_read(target / WEIGHTS, aliases), model.state_dict(keep_vars=True), target / WEIGHTS)
+    displaced = {
+        f"{i}:{key}": tensor
+        for i, ledger in enumerate(ledgers(model))
+        for key, tensor in displaced_state(ledger.changes, keep_vars=True)
+    }
+    if displaced:
+        _copy(_read(target / DISPLACED, aliases), displaced, target / DISPLACED)
+
+
+def _read(path: Path, aliases: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    state = read_state_dict(path)
+    return {**state, **{alias: state[key] for alias, key in aliases.items() if key in state}}
+
+
+def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path) -> None:
+    wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
+    wrong += [key for key in state if key not in wanted]
+    if wrong:
+        message = f"{len(wrong)} tensors do not fit the network of {PLAN}, such as '{wrong[0]}'"
+        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+    with torch.no_grad():
+        for key, tensor in wanted.items():
+            tensor.data = tensor.data.to(state[key].dtype)
+            tensor.copy_(state[key])
+
+
+def _without_aliases(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return tensors to write, each storage once, and which keys are the same tensor as another.
+
+    Tied weights are one tensor under two keys, which safetensors refuses.
+    """
+    kept: dict[str, torch.Tensor] = {}
+    seen: dict[tuple[Any, ...], str] = {}
+    aliases: dict[str, str] = {}
+    for key, tensor in state.items():
+        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and identity in seen:
+            aliases[key] = seen[identity]
+        else:
+            seen[identity] = key
+            kept[key] = tensor.detach().clone(memory_format=torch.contiguous_format)
+    return kept, aliases
+
+
+def _readme(done: list[Ledger], source: Source | None) -> str:
+    base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
+    lines = ["# An edited network", "", "Made by hmhsa-insert. Load it with:", ""]
+    lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
+    lines += [f"Base network: `{source.spec if source else done[0].plan.model}`", ""]
+    lines += ["| edit | where | new keys | parameters |", "|---|---|---|---|"]
+    for ledger in done:
+        for site in ledger.plan.sites:
+            lines.append(f"| {site.edit} | `{site.qualname}` | `{site.key or '-'}` | {site.num_params:,} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,74 @@
+"""Copies of a model with other tensors in the place of its weights, fake ones above all: shapes without storage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+
+from hmhsa_insert.errors import ModelError, Problem
+
+# Where an edited model keeps what undoes the edit, outside the module tree. Such a copy goes without.
+LEDGER = "_hmhsa_insert_ledger"
+
+
+def fake_copy(
+    model: nn.Module,
+    mode: FakeTensorMode,
+    meta_as: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """Return a deep copy of `model` in eval mode, with every parameter and buffer replaced by a fake tensor of `mode`.
+
+    Nothing is allocated for weights. Shared weights stay shared; `model` is untouched.
+
+    Args:
+        model: any module; its own tensors may be real, on the meta device, or already fake.
+        mode: to run the copy under.
+        meta_as: device of the fakes that stand for weights on the meta device, so that they meet real inputs.
+        dtype: the floating dtype of the copy; by default each tensor keeps its own.
+
+    Raises:
+        ModelError: the model cannot be deep-copied.
+    """
+
+    def swap(tensor: Tensor) -> Tensor:
+        wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        is_meta = tensor.is_meta and not isinstance(tensor, FakeTensor)
+        with mode:
+            fake = torch.empty_strided(
+                tensor.shape, tensor.stride(), dtype=wanted, device=meta_as if is_meta else tensor.device
+            )
+            if isinstance(tensor, nn.Parameter):
+                # Not nn.Parameter(fake): its constructor costs more than everything else here together.
+                fake.requires_grad_(tensor.requires_grad)
+                fake._is_param = True
+        return fake
+
+    return swapped_copy(model, swap).eval()
+
+
+def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Return a deep copy of `model` whose parameters and buffers are what `swap` returns for them.
+
+    The copy's memo knows each tensor's stand-in beforehand, so that ``deepcopy`` never clones one. Tied tensors stay
+    tied, and the copy's hooks are bound to its own modules.
+
+    Raises:
+        ModelError: the model cannot be deep-copied.
+    """
+    memo: dict[int, object] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if id(tensor) not in memo:
+            memo[id(tensor)] = swap(tensor)
+    if LEDGER in model.__dict__:
+        memo[id(model.__dict__[LEDGER])] = []
+    try:
+        with unset_fake_temporarily():  # a tensor that is an ordinary attribute is copied as it is
+            return copy.deepcopy(model, memo)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(Problem(type(model).__name__, f"cannot be copied: {reason}")) from error

@@ -1,0 +1,225 @@
+"""Load: build the network that a MODEL argument names."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
+from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.surgery.trace import Size
+
+SOURCE = "_hmhsa_insert_source"
+_DEFAULT_SIZE = (3, 224, 224)
+_MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
+_FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from: enough to build it again.
+
+    Attributes:
+        spec: ``timm/NAME``, ``torchvision/NAME`` or ``package.module:factory``.
+        kwargs: what its factory was given.
+    """
+
+    spec: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The bare name, for tables."""
+        return self.spec.split("/", 1)[-1].rsplit(":", 1)[-1]
+
+    @property
+    def is_library(self) -> bool:
+        """Whether building it runs the code of timm or torchvision alone, and no module named by the source."""
+        library, _, name = self.spec.partition("/")
+        return ":" not in self.spec and _base_name(name) in _names(library)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and where it came from.
+
+    Attributes:
+        model: the network, in train mode as its factory leaves it.
+        source: its identity.
+        input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
+    """
+
+    model: nn.Module
+    source: Source
+    input_size: Size
+
+    @property
+    def name(self) -> str:
+        """The bare name, for tables."""
+        return self.source.name
+
+
+def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
+    """Build the network that `spec` names.
+
+    Args:
+        spec: ``timm/NAME``, ``torchvision/NAME``, a bare name (timm's first, then torchvision's), or
+            ``package.module:factory`` of the user's own.
+        pretrained: load the library's pretrained weights (downloads them).
+        meta: build on the meta device where its factory can: shapes without weights, enough to locate and plan.
+        kwargs: for the factory, such as ``num_classes=10``.
+
+    Raises:
+        ModelError: no such network, or its factory fails.
+    """
+    source = Source(_qualified(spec), kwargs)
+    build = _builder(source, pretrained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of a library's plans for its initial weights
+        if meta and not pretrained:
+            with contextlib.suppress(Exception), torch.device("meta"):
+                return _loaded(build(), source)
+        try:
+            model = build()
+        except Exception as error:
+            raise ModelError(_why_not_built(source, pretrained, error)) from error
+    return _loaded(model, source)
+
+
+def model_names() -> dict[str, list[str]]:
+    """Return the names each library knows."""
+    return {library: sorted(_names(library)) for library in ("timm", "torchvision")}
+
+
+def build_bare(source: Source) -> nn.Module:
+    """Build a network without weights, for comparing."""
+    return load_model(source.spec, meta=True, **source.kwargs).model
+
+
+def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
+    """Return what builds the network; code of the user's is imported here, before any device is set for building."""
+    library, _, name = source.spec.partition("/")
+    if library == "timm":
+        return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
+    if library == "torchvision":
+        weights = "DEFAULT" if pretrained else None
+        return partial(torchvision.models.get_model, name, weights=weights, **source.kwargs)
+    if pretrained:
+        message = "a factory of your own gives its network the weights it should have"
+        raise ModelError(Problem(source.spec, message, "leave --pretrained out, or pass --weights FILE"))
+    return partial(_factory(source.spec), **source.kwargs)
+
+
+def _why_not_built(source: Source, pretrained: bool, error: Exception) -> Problem:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if ":" in source.spec:
+        message = f"the factory raised {type(error).__name__}: {reason}"
+        bare = isinstance(error, TypeError) and not source.kwargs
+        return Problem(source.spec, message, "it is called without arguments" if bare else "")
+    if pretrained:
+        message = f"its pretrained weights cannot be had: {reason}"
+        return Problem(source.spec, message, "a file of weights can be given with --weights FILE")
+    return Problem(source.spec, f"it cannot be built: {reason}")
+
+
+def _loaded(model: Any, source: Source) -> LoadedModel:
+    if not isinstance(model, nn.Module):
+        message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
+        raise ModelError(Problem(source.spec, message))
+    model.__dict__[SOURCE] = source
+    return LoadedModel(model, source, _input_size(model, source))
+
+
+def _qualified(spec: str) -> str:
+    """Return `spec` with its library in front."""
+    library, slash, name = spec.partition("/")
+    if ":" in spec and library not in ("timm", "torchvision"):
+        return spec
+    if slash and library in ("timm", "torchvision"):
+        _known(library, name, spec)
+        return spec
+    if slash:
+        message = f"there is no such folder, and no library '{library}'"
+        raise ModelError(Problem(spec, message, _FORMS_TIP))
+    for candidate in ("timm", "torchvision"):
+        if _base_name(spec) in _names(candidate):
+            return f"{candidate}/{spec}"
+    tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
+    module, dot, factory = spec.rpartition(".")
+    if dot:
+        tip = f"a function of your own is written {module}:{factory}"
+    raise ModelError(Problem(spec or "MODEL", "neither timm nor torchvision has a network of this name", tip))
+
+
+def _known(library: str, name: str, spec: str) -> None:
+    if _base_name(name) not in _names(library):
+        tip = near(name, _names(library)) or _MODELS_TIP
+        raise ModelError(Problem(spec, f"{library} has no network '{name}'", tip))
+
+
+def _base_name(name: str) -> str:
+    """Return a timm name without the tag of its pretrained weights."""
+    return name.partition(".")[0]
+
+
+@cache
+def _names(library: str) -> frozenset[str]:
+    if library == "timm":
+        return frozenset(timm.list_models())
+    return frozenset(torchvision.models.list_models()) if library == "torchvision" else frozenset()
+
+
+def _factory(spec: str) -> Callable[..., Any]:
+    """Import the function that ``package.module:factory`` names."""
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise ModelError(Problem(spec, "this names no function", _FORMS_TIP))
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a console script does not look in the folder it is called from
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        message = f"module '{module_name}' cannot be imported: {error}"
+        raise ModelError(Problem(spec, message, "it may lie in this folder, or be installed")) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        tip = near(attribute, (name for name in dir(module) if callable(getattr(module, name))))
+        raise ModelError(Problem(spec, f"'{module_name}' has no '{attribute}'", tip))
+    if isinstance(found, nn.Module) or not callable(found):
+        message = f"'{attribute}' is of type {type(found).__name__}, not a function that returns a network"
+        raise ModelError(Problem(spec, message))
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def _input_size(model: nn.Module, source: Source) -> Size:
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if isinstance(config, Mapping) and config.get("input_size"):
+        channels = source.kwargs.get("in_chans", config["input_size"][0])
+        return (int(channels), *(int(side) for side in config["input_size"][1:]))
+    if source.spec.startswith("torchvision/"):
+        return _torchvision_size(source.name)
+    return _DEFAULT_SIZE
+
+
+def _torchvision_size(name: str) -> Size:
+    """Return the size that the network's published weights were evaluated at."""
+    try:
+        transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms
+        side = transforms.keywords["crop_size"]
+    except (ValueError, AttributeError, KeyError):
+        return _DEFAULT_SIZE
+    height, width = side if isinstance(side, list | tuple) else (side, side)
+    return (3, int(height), int(width))

@@ -1,0 +1,147 @@
+"""Plan: resolve a recipe against one network, without weights. Every refusal happens here, all together.
+
+A plan that exists can be applied: it was rehearsed on a copy made of fake tensors, whose outputs have the shapes of
+the base network's at every size that one takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem, RecipeError
+from hmhsa_insert.recipe import Recipe, parse_recipe
+from hmhsa_insert.surgery.fake import fake_copy
+from hmhsa_insert.surgery.locate import Located, locate
+from hmhsa_insert.surgery.resolve import resolve
+from hmhsa_insert.surgery.select import Refusals
+from hmhsa_insert.surgery.site import Plan, Site
+from hmhsa_insert.surgery.splice import ledgers, splice
+from hmhsa_insert.surgery.trace import (
+    InputSize,
+    input_dtype,
+    make_inputs,
+    output_shapes,
+    size_text,
+    tensors_in,
+)
+
+_ORDER = {"unstride": 0, "drop": 0, "swap": 0, "rewrite": 1, "hook_output": 2, "hook_input": 2}
+
+
+def plan(
+    model: nn.Module, recipe: str | Path | Mapping[str, Any], input_size: InputSize = (3, 224, 224)
+) -> Plan:
+    """Resolve `recipe` against `model`; neither runs nor changes it, and allocates no weights.
+
+    Args:
+        model: the network.
+        recipe: a path, the name of a shipped recipe, or a dict.
+        input_size: ``(C, H, W)`` at which maps are measured.
+
+    Raises:
+        RecipeError: the recipe has problems; those of its good edits on this network are reported with them.
+        PlanError: the recipe does not fit the network: every refusal.
+        ModelError: the network cannot be traced.
+    """
+    parsed, problems = read_recipe(recipe)
+    return plan_located(model, locate(model, input_size), parsed, problems)
+
+
+def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
+    """Read a recipe as far as it goes; return it with its problems, those of blocks in wrong edits included.
+
+    Raises:
+        RecipeError: none of its edits can be planned: all its problems.
+    """
+    parsed, problems = parse_recipe(recipe)
+    for path, block in parsed.stray_blocks:
+        for found in parse_options(block)[1]:
+            problems.append(Problem(parsed.where((*path, *found.key)), found.message, found.tip))
+    if not parsed.edits:
+        raise RecipeError(problems)
+    return parsed, problems
+
+
+def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: list[Problem]) -> Plan:
+    """Do as :func:`plan` for a recipe that is read and a network that is located already."""
+    refusals = Refusals(recipe, list(problems))
+    sites = [site for edit in recipe.edits for site in resolve(located, model, edit, refusals)]
+    _refuse_conflicts(sites, recipe, refusals)
+    _refuse_inserted(sites, model, recipe, refusals)
+    if refusals.problems:
+        raise (RecipeError if problems else PlanError)(refusals.problems)
+    input_size = located.trace.input_size
+    made = Plan(recipe.to_dict(), type(model).__name__, input_size, tuple(_ordered(sites)))
+    _rehearse(model, made, located)
+    return made
+
+
+def _ordered(sites: list[Site]) -> list[Site]:
+    """Return structural changes first; then inserts in list order, those that change the map last at their site."""
+    return sorted(sites, key=lambda site: (_ORDER[site.action], not site.residual and site.action != "swap"))
+
+
+def _refuse_conflicts(sites: list[Site], recipe: Recipe, refusals: Refusals) -> None:
+    by_id = {edit.id: edit for edit in recipe.edits}
+    taken: dict[str, str] = {}
+    structural = [site for site in sites if site.action in ("swap", "drop")]
+    for site in structural:
+        other = next((n for n in taken if n == site.qualname or site.qualname.startswith(n + ".")), None)
+        if other is not None:
+            inside = "is" if other == site.qualname else f"is inside '{other}', which is"
+            message = f"'{site.qualname}' {inside} taken by edit '{taken[other]}' already"
+            refusals.add(by_id[site.edit], ("at",), message, "narrow one of the two with 'exclude'")
+        taken.setdefault(site.qualname, site.edit)
+    for site in sites:
+        if site in structural:
+            continue
+        gone = next((n for n in taken if site.qualname.startswith(n + ".")), None)
+        if gone is not None:
+            message = f"'{site.qualname}' is inside '{gone}', which edit '{taken[gone]}' takes away"
+            refusals.add(by_id[site.edit], ("at",), message, "narrow one of the two with 'exclude'")
+
+
+def _refuse_inserted(sites: list[Site], model: nn.Module, recipe: Recipe, refusals: Refusals) -> None:
+    """Refuse to take away what an earlier edit inserted: its host's hook would go on running it."""
+    by_id = {edit.id: edit for edit in recipe.edits}
+    done = (change.site for ledger in ledgers(model) for change in ledger.changes)
+    inserted = {site.key for site in done if site.action.startswith("hook")}
+    for site in sites:
+        if site.action in ("swap", "drop") and site.qualname in inserted:
+            message = f"'{site.qualname}' was put there by an earlier edit"
+            refusals.add(by_id[site.edit], ("at",), message, "hi.remove takes earlier edits back")
+
+
+def _rehearse(model: nn.Module, made: Plan, located: Located) -> None:
+    """Apply the plan to a fake copy and run it; raise PlanError where it fails or changes the outputs' shapes."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.no_grad(), mode:
+        copy = fake_copy(model, mode)
+        splice(copy, made)
+        copy.eval()
+        for size, wanted in ((t.input_size, output_shapes(t)) for t in (located.trace, located.other) if t):
+            got = _run(copy, size, made)
+            if got != wanted:
+                message = f"the edited network returns {got} on {size_text(size)}; the base network {wanted}"
+                raise PlanError(Problem(made.model, message))
+
+
+def _run(copy: nn.Module, size: InputSize, made: Plan) -> list[tuple[int, ...]]:
+    device = next((p.device for p in copy.parameters()), torch.device("cpu"))
+    dtype = input_dtype(copy)
+    args, kwargs = make_inputs(size, 2, lambda shape: torch.empty(shape, dtype=dtype, device=device))
+    try:
+        return [tuple(tensor.shape) for _, tensor in tensors_in(copy(*args, **kwargs))]
+    except HmhsaInsertError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"the edited network fails on an input of {size_text(size)}: {reason}"
+        raise PlanError(Problem(made.model, message)) from error

@@ -1,0 +1,178 @@
+"""The record of an artefact: what its JSON files say, read with distrust.
+
+A folder may come from anyone. What it says is data: it names a network of timm's or torchvision's and never code,
+and a plan may touch only what a recipe could have asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
+from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.load import Source, load_model
+from hmhsa_insert.surgery.site import Plan
+from hmhsa_insert.surgery.splice import Ledger, ledgers
+from hmhsa_insert.surgery.trace import sizes_of
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+DISPLACED = "displaced.safetensors"
+PLAN = "plan.json"
+BASE = "base.json"
+
+_TIP = "`hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
+_BASE_TIP = "build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
+# What a folder may pass to a library's factory: numbers and names, never files or addresses.
+_SAFE_KWARGS = {
+    "num_classes",
+    "in_chans",
+    "drop_rate",
+    "drop_path_rate",
+    "img_size",
+    "global_pool",
+    "init_weights",
+}
+_PLAIN = (str, int, float, bool, type(None))
+# The name of a new child ends up in code that torch.fx generates, so it must be a recipe's id, numbered or not.
+_CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+def is_rebuildable(source: Source) -> bool:
+    """Say whether a folder may name this source: a library's network, with plain options."""
+    return source.is_library and all(
+        key in _SAFE_KWARGS and isinstance(value, _PLAIN) for key, value in source.kwargs.items()
+    )
+
+
+def write_record(
+    target: Path, model: nn.Module, source: Source | None, aliases: Mapping[str, str], channels_last: bool
+) -> None:
+    """Write ``plan.json`` and ``base.json`` of an edited model."""
+    done = ledgers(model)
+    plans = [{"seed": x.seed, "backend": x.backend, "plan": x.plan.to_dict()} for x in done]
+    _write_json(target / PLAN, {"format": FORMAT, "plans": plans})
+    base = {
+        "source": source.spec if source else None,
+        "kwargs": dict(source.kwargs) if source and is_rebuildable(source) else {},
+        "class": done[0].plan.model,
+        "training": model.training,
+        "channels_last": channels_last,
+        "aliases": dict(aliases),
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "timm": timm.__version__,
+        },
+    }
+    _write_json(target / BASE, base)
+
+
+def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
+    """Return the base record and the plans of an artefact, without building anything.
+
+    Raises:
+        ArtifactError: not an artefact, of a newer format, or its files were damaged.
+    """
+    target = Path(folder)
+    missing = [name for name in (PLAN, BASE, WEIGHTS) if not (target / name).is_file()]
+    if missing:
+        there = target.is_dir()
+        message = f"this is not an artefact: it has no {missing[0]}" if there else "there is no such folder"
+        raise ArtifactError(Problem(str(target), message, _TIP))
+    plans = _read_json(target / PLAN)
+    if plans.get("format") != FORMAT:
+        message = f"it has format {plans.get('format')}, and this release reads format {FORMAT}"
+        raise ArtifactError(Problem(str(target / PLAN), message, "read it with the release that wrote it"))
+    record = _read_json(target / BASE)
+    for key in ("kwargs", "aliases", "versions"):
+        if not isinstance(record.setdefault(key, {}), dict):
+            raise ArtifactError(Problem(str(target / BASE), f"its '{key}' is no mapping"))
+    return record, _plans(target / PLAN, plans)
+
+
+def build_base(target: Path, record: Mapping[str, Any]) -> nn.Module:
+    """Build the base network that an artefact names, if a library has it.
+
+    Raises:
+        ArtifactError: it names none, or code, or options that only a caller may set.
+        ModelError: the library cannot build it.
+    """
+    where = str(target / BASE)
+    spec = str(record.get("source") or "")
+    if not spec:
+        message = f"it does not say how the base network ({record.get('class')}) is built"
+        raise ArtifactError(Problem(where, message, _BASE_TIP))
+    source = Source(spec, record["kwargs"])
+    if not source.is_library:
+        message = f"the base network comes from '{spec}', which is code, and a folder's code is never run"
+        if spec.startswith(("timm/", "torchvision/")):
+            versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+            message = f"the base network is '{spec}', which the installed release does not have"
+            raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
+        raise ArtifactError(Problem(where, message, _BASE_TIP))
+    if not is_rebuildable(source):
+        unsafe = min(
+            k for k, v in source.kwargs.items() if k not in _SAFE_KWARGS or not isinstance(v, _PLAIN)
+        )
+        raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe}'", _BASE_TIP))
+    return load_model(source.spec, **source.kwargs).model
+
+
+def _plans(path: Path, written: Mapping[str, Any]) -> list[Ledger]:
+    try:
+        plans = [
+            Ledger(Plan.from_dict(item["plan"]), int(item["seed"]), backend=item["backend"])
+            for item in written["plans"]
+        ]
+        problems = [problem for ledger in plans for problem in _problems(ledger)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = Problem(str(path), "it holds no plan that this release can read")
+        raise ArtifactError(problem) from error
+    if not plans:
+        problems = ["it holds no plan"]
+    if problems:
+        raise ArtifactError([Problem(str(path), message) for message in problems])
+    return plans
+
+
+def _problems(ledger: Ledger) -> list[str]:
+    """Return what no plan of ours says."""
+    problems = []
+    if ledger.backend not in ("tree", "graph"):
+        problems.append(f"there is no backend '{ledger.backend}'")
+    try:
+        load_recipe(ledger.plan.recipe)
+    except RecipeError as error:
+        problems.append(f"the recipe in it has problems: {error.problems[0]}")
+    if not sizes_of(ledger.plan.input_size) or not all(sizes_of(ledger.plan.input_size)):
+        problems.append("it has no input size")
+    for site in ledger.plan.sites:
+        if site.key and (not _CHILD.match(site.child) or site.key.rpartition(".")[0] != site.qualname):
+            problems.append(f"'{site.key}' is no name for a new module of '{site.qualname}'")
+    return problems
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(Problem(str(path), f"it cannot be read: {error.strerror}")) from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(Problem(str(path), f"it is damaged: {error}")) from error
+    if not isinstance(data, dict):
+        raise ArtifactError(Problem(str(path), "it is damaged: it holds no mapping"))
+    return data

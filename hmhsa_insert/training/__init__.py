@@ -1,0 +1,41 @@
+"""Training: real data, any number of processes, runs that are never lost.
+
+:func:`train` (or :func:`plan_run` and :func:`train_run`) trains one network into a run folder; :func:`evaluate` scores
+a folder or a network. :func:`read_result` and :func:`read_predictions` read a run folder without building anything.
+"""
+
+from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.plan_run import PlannedRun, plan_run
+from hmhsa_insert.training.problems import DataError, RunError, SettingsError, Stopped, TrainingError
+from hmhsa_insert.training.reporter import Reporter, Silent, Step
+from hmhsa_insert.training.result import TrainResult, read_result
+from hmhsa_insert.training.run import train, train_run
+from hmhsa_insert.training.run_folder import read_config, read_predictions
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.score import evaluate
+from hmhsa_insert.training.settings import load_settings, shipped_settings
+
+__all__ = [
+    "Data",
+    "DataError",
+    "PlannedRun",
+    "Reporter",
+    "RunError",
+    "Settings",
+    "SettingsError",
+    "Silent",
+    "Step",
+    "Stopped",
+    "TrainResult",
+    "TrainingError",
+    "evaluate",
+    "load_settings",
+    "open_data",
+    "plan_run",
+    "read_config",
+    "read_predictions",
+    "read_result",
+    "shipped_settings",
+    "train",
+    "train_run",
+]

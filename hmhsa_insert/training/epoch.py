@@ -1,0 +1,135 @@
+"""The end of an epoch: evaluation, the row of metrics, the best weights, the run folder brought up to date."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import DistributedType
+from timm.utils import distribute_bn
+from torch import nn
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
+from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.progress import Best, Row
+from hmhsa_insert.training.run_folder import BEST, RunFolder
+from hmhsa_insert.training.weights import Weights
+
+
+def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, data: Data) -> None:
+    """Evaluate, write everything down, save a checkpoint; all processes call this together.
+
+    A process killed anywhere in here goes on from the checkpoint before, and writes the same again.
+
+    Raises:
+        TrainingError: scores that are not numbers.
+        DataError: a damaged image, where those are errors.
+        RunError: the disk refuses.
+    """
+    seconds, images_per_s = loop.speed()
+    updates = loop.train_loader.updates
+    train_loss, train_top1 = loop.progress.close_epoch()
+    found = _evaluations(loop, data.classes)
+    row = _row(loop, train_loss, train_top1, found)
+    loop.progress.history.append(row)
+    better = _better(loop.progress.best, found, loop.progress.epoch)
+    if better is not None:
+        loop.progress.best = better
+        weights.write(BEST, _model(loop, better.weights))
+    timing: Row = {"epoch": loop.progress.epoch, "train_s": round(seconds, 3), "updates": updates}
+    timing |= {
+        "images_per_s": round(images_per_s, 1),
+        "eval_images_per_s": round(_counted(found).images_per_s, 1),
+    }
+    timing["memory_mib"] = _memory_mib(loop)
+    if loop.accelerator.is_main_process:
+        folder.write_metrics(loop.progress.history)
+        folder.add_timing(timing)
+        names = [data.val.name(int(index)) for index in _counted(found).indices]
+        folder.write_predictions(_counted(found), names)
+        loop.reporter.epoch(row, timing)
+    loop.accelerator.log(dict(row), step=loop.progress.total)
+    loop.save()
+
+
+def evaluate_in_loop(loop: Loop, model: nn.Module, classes: tuple[str, ...]) -> Evaluation:
+    """Evaluate a network on the run's validation split.
+
+    Raises:
+        TrainingError: scores that are not numbers.
+        DataError: a damaged image, where those are errors.
+    """
+    told = loop.reporter.evaluating if loop.accelerator.is_main_process else None
+    found = evaluate_split(
+        model,
+        loop.eval_loader,
+        classes,
+        loop.accelerator,
+        on_batch=told,
+        memory_format=loop.memory_format,
+    )
+    if found.damaged and loop.settings.loader.corrupt == "error":
+        message = f"image {found.damaged[0]} of the validation split cannot be read"
+        raise DataError(Problem("validation", message, "remove it, or --set loader.corrupt=skip"))
+    return found
+
+
+def _evaluations(loop: Loop, classes: tuple[str, ...]) -> dict[str, Evaluation]:
+    """Evaluate the network and its average."""
+    if loop.accelerator.num_processes > 1 and loop.accelerator.distributed_type != DistributedType.FSDP:
+        # Each process has running statistics of its own images; the first one's are those that are saved.
+        for module in filter(None, [loop.bare, loop.average]):
+            distribute_bn(module, loop.accelerator.num_processes)
+    found = {"model": evaluate_in_loop(loop, _model(loop, "model"), classes)}
+    if loop.average is not None:
+        found["ema"] = evaluate_in_loop(loop, loop.average.module, classes)
+    return found
+
+
+def _counted(found: dict[str, Evaluation]) -> Evaluation:
+    """Return the evaluation that counts: the average's, if there is one."""
+    return found.get("ema", found["model"])
+
+
+def _model(loop: Loop, weights: str) -> nn.Module:
+    """Return the network with the trained or the averaged weights.
+
+    FSDP's wrapper gathers the weights for every forward. DDP's is passed by: it would wait for processes that have
+    fewer images.
+    """
+    if weights == "ema":
+        assert loop.average is not None
+        module: nn.Module = loop.average.module
+        return module
+    return loop.model if loop.accelerator.distributed_type == DistributedType.FSDP else loop.bare
+
+
+def _row(loop: Loop, train_loss: float, train_top1: float, found: dict[str, Evaluation]) -> Row:
+    progress = loop.progress
+    group = loop.schedule.optimizer.param_groups[0]
+    row: Row = {
+        "epoch": progress.epoch,
+        "updates": progress.total,
+        "images": progress.total * loop.settings.batch_size,
+        "lr": group["lr"] / group.get("lr_scale", 1.0),
+        "train_loss": train_loss,
+        "train_top1": train_top1,
+    }
+    for weights, each in found.items():
+        prefix = "ema_" if weights == "ema" else ""
+        row |= {f"{prefix}val_loss": each.loss, f"{prefix}top1": each.top1, f"{prefix}top5": each.top5}
+    return row
+
+
+def _better(best: Best, found: dict[str, Evaluation], epoch: int) -> Best | None:
+    weights = max(found, key=lambda name: found[name].top1)
+    top1 = found[weights].top1
+    return Best(top1, epoch, weights) if top1 > best.top1 else None
+
+
+def _memory_mib(loop: Loop) -> float | None:
+    """Return the most memory the first process's accelerator held, if it has one."""
+    if loop.accelerator.device.type != "cuda":
+        return None
+    return round(torch.cuda.max_memory_allocated(loop.accelerator.device) / 2**20, 1)

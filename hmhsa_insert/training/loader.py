@@ -1,0 +1,253 @@
+"""Loaders: images read, augmented by timm's transforms and collated, every draw seeded by where it is made.
+
+Reading seeds python's, numpy's and torch's CPU generators for each image and leaves them so; the loop seeds them again
+for each update, after its batch was read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.images import ArrayImages, ChosenImages, Images
+from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
+from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.seeding import IMAGE, STREAM, derived_seed, seed_cpu
+from hmhsa_insert.training.streams import Stream, StreamedImages
+
+Transform = Callable[[Image.Image], torch.Tensor]
+_MODES = {1: "L", 3: "RGB"}
+_MOST_WORKERS = 8
+_MOST_DAMAGED = 50  # in a row: then the folder is damaged, or a disk is gone, and not an image
+
+
+class Batch(NamedTuple):
+    """What a loader yields.
+
+    Attributes:
+        images: N×C×H×W, normalised.
+        targets: N.
+        indices: N, each image's number in its split; PADDING for what only fills up the batch.
+        damaged: N, true where the image of that index could not be read; in training another stands in for it.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    indices: torch.Tensor
+    damaged: torch.Tensor
+
+
+class Item(NamedTuple):
+    """One image of a batch."""
+
+    image: torch.Tensor
+    target: int
+    number: int
+    damaged: bool
+
+
+class Prepared(Dataset[Item]):
+    """Images of a split, read by key and transformed; a batch at a time.
+
+    Args:
+        images: the split.
+        transform: of one image; may draw from python's, numpy's and torch's generators.
+        channels: 1 or 3: what images are converted to first.
+        seed: of the run.
+    """
+
+    def __init__(self, images: Images, transform: Transform, channels: int, seed: int) -> None:
+        self._images = images
+        self._transform = transform
+        self._mode = _MODES[channels]
+        self._seed = seed
+
+    def __getitem__(self, key: Key) -> Item:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
+        """Return the images of a batch; torch's fetcher calls this."""
+        return [self._item(*key) for key in keys]
+
+    def __len__(self) -> int:
+        return len(self._images.targets)
+
+    def _item(self, epoch: int, index: int) -> Item:
+        seed_cpu(derived_seed(self._seed, IMAGE, epoch, index))
+        wanted = 0 if index == PADDING else index
+        read, image = self._read(wanted)
+        return Item(self._transform(image), int(self._images.targets[read]), index, read != wanted)
+
+    def _read(self, wanted: int) -> tuple[int, Image.Image]:
+        """Return the image, or else the next one that can be read, and which one it is."""
+        for step in range(min(len(self), _MOST_DAMAGED)):
+            index = (wanted + step) % len(self)
+            try:
+                return index, self._images.image(index).convert(self._mode)
+            except (
+                Exception
+            ):  # a damaged image fails in any way its format likes; the loop counts and names it
+                continue
+        message = f"this and the {step} images after it cannot be read"
+        raise DataError(Problem(self._images.name(wanted), message))
+
+
+class Streamed(IterableDataset[Item]):
+    """A stream's images, transformed."""
+
+    def __init__(self, images: StreamedImages, transform: Transform, channels: int) -> None:
+        self._images = images
+        self._transform = transform
+        self._mode = _MODES[channels]
+
+    def __iter__(self) -> Iterator[Item]:
+        for image, target, number, seed in self._images:
+            seed_cpu(seed)
+            yield Item(self._transform(image.convert(self._mode)), target, number, False)
+
+
+class TrainLoader:
+    """The training split of one process, any epoch from any update on.
+
+    Args:
+        split: what to read.
+        transform: of one image.
+        channels: of the network's images, 1 or 3.
+        shares: how an update's images are divided.
+        seed: of the run.
+        workers: processes that read; None: see :func:`default_workers`.
+        pin: keep batches in page-locked memory, for an accelerator.
+    """
+
+    def __init__(
+        self,
+        split: Images | Stream,
+        transform: Transform,
+        channels: int,
+        shares: Shares,
+        seed: int,
+        workers: int | None = None,
+        pin: bool = False,
+    ) -> None:
+        self._split, self._transform, self._channels, self._shares = split, transform, channels, shares
+        self._seed = seed
+        count = len(split) if isinstance(split, Stream) else len(split.targets)
+        self._sampler = TrainBatches(count, shares, seed)
+        self._options = _options(split, workers, shares.world, pin)
+        self._loader: DataLoader[Item] | None = None
+        if not isinstance(split, Stream):
+            prepared = Prepared(split, transform, channels, seed)
+            self._loader = DataLoader(prepared, batch_sampler=self._sampler, **self._options)
+
+    @property
+    def updates(self) -> int:
+        """Updates in an epoch."""
+        return self._sampler.updates
+
+    def batches(self, epoch: int, first_update: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of an epoch, `accumulate` of them an update."""
+        if self._loader is not None:
+            self._sampler.start(epoch, first_update)
+            return iter(self._loader)
+        # A stream has no places: what comes before is read and passed over.
+        start, stop = (n * self._shares.accumulate for n in (first_update, self.updates))
+        return islice(self._stream(epoch), start, stop)
+
+    def _stream(self, epoch: int) -> Iterator[Batch]:
+        assert isinstance(self._split, Stream)
+        workers = self._options["num_workers"]
+        images = self._split.open(training=True, seed=self._seed, epoch=epoch, workers=workers)
+        streamed = Streamed(images, self._transform, self._channels)
+        options = self._options | {"persistent_workers": False}
+        seeds = torch.Generator().manual_seed(derived_seed(self._seed, STREAM, epoch, 2))
+        loader = DataLoader(
+            streamed, self._shares.micro_batch, drop_last=True, **(options | {"generator": seeds})
+        )
+        return iter(loader)
+
+
+class EvalLoader:
+    """A split read in order, every image once over all processes.
+
+    Args:
+        split: what to read.
+        transform: of one image.
+        channels: of the network's images, 1 or 3.
+        batch_size: images of one forward in one process.
+        rank, world: number of this process, and how many there are.
+        workers, pin: as of :class:`TrainLoader`.
+    """
+
+    def __init__(
+        self,
+        split: Images | Stream,
+        transform: Transform,
+        channels: int,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int | None = None,
+        pin: bool = False,
+    ) -> None:
+        self._rank, self._world = rank, world
+        options = _options(split, workers, world, pin)
+        if isinstance(split, Stream):
+            images = split.open(training=False, seed=0, epoch=0, workers=options["num_workers"])
+            self._loader = DataLoader(Streamed(images, transform, channels), batch_size, **options)
+            self._divided = world == 1
+        else:
+            batches = EvalBatches(len(split.targets), batch_size, rank, world)
+            prepared = Prepared(split, transform, channels, seed=0)
+            self._loader = DataLoader(prepared, batch_sampler=batches, **options)
+            self._divided = True
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._loader) if self._divided else self._own_batches()
+
+    def _own_batches(self) -> Iterator[Batch]:
+        """Yield every world-th batch of what every process reads; as many in every process."""
+        batches = iter(self._loader)
+        while group := list(islice(batches, self._world)):
+            if self._rank < len(group):
+                yield group[self._rank]
+            else:
+                yield group[0]._replace(indices=torch.full_like(group[0].indices, PADDING))
+
+
+def default_workers(split: Images | Stream, world: int) -> int:
+    """Return 0 for images in memory, else one worker a core that this process can use, at most 8."""
+    whole = split
+    while isinstance(whole, ChosenImages):
+        whole = whole.images
+    if isinstance(whole, ArrayImages):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = split.num_shards // world if isinstance(split, Stream) else _MOST_WORKERS
+    return max(0, min(cores // world, _MOST_WORKERS, most))
+
+
+def _options(split: Images | Stream, workers: int | None, world: int, pin: bool) -> dict[str, Any]:
+    workers = default_workers(split, world) if workers is None else workers
+    if isinstance(split, Stream) and split.num_shards < max(workers, 1) * world:
+        message = f"{split.num_shards} shards for {world} processes with {workers} workers each"
+        raise DataError(Problem(split.root, message, "a worker needs a shard of its own: fewer workers"))
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": pin,
+        "collate_fn": _collate,
+        # Its own, so that starting workers draws nothing from the generator of the training itself.
+        "generator": torch.Generator().manual_seed(0),
+    }
+
+
+def _collate(items: list[Item]) -> Batch:
+    images, targets, indices, damaged = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.tensor(targets), torch.tensor(indices), torch.tensor(damaged))

@@ -1,0 +1,197 @@
+"""The network to train: built for the data, given its base weights, then edited by the recipe."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.models import load_weights, read_state_dict
+from hmhsa_insert.surgery.apply import apply
+from hmhsa_insert.surgery.artifact import is_artifact, load, read_record
+from hmhsa_insert.surgery.load import load_model
+from hmhsa_insert.surgery.splice import inserted_modules, splice
+from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
+from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
+
+# What a factory may be asked for by the settings, and the value there that does not ask.
+_ASKED = {
+    "num_classes": "",
+    "in_chans": "",
+    "drop_path_rate": "regularize.drop_path",
+    "drop_rate": "regularize.dropout",
+}
+_OFF = {"regularize.drop_path": "0", "regularize.dropout": "null"}
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to train, on the CPU.
+
+    Attributes:
+        model: the network, edited if there is a recipe.
+        base: what it was before the recipe, with the same weights; the same object without one.
+        channels: of its images, 1 or 3.
+        fresh: names of the parameters that begin to learn now: inserted blocks, a new head or stem.
+        has_weights: whether its base weights were learned before.
+        notes: what was adapted to the data.
+    """
+
+    model: nn.Module
+    base: nn.Module
+    channels: int
+    fresh: frozenset[str]
+    has_weights: bool
+    notes: tuple[str, ...]
+
+
+def build_network(
+    model: str | nn.Module,
+    data: Data,
+    settings: Settings,
+    *,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    init_from: str | Path | None = None,
+    pretrained: bool = False,
+) -> Network:
+    """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
+
+    Args:
+        model: what ``load_model`` takes, the folder of an artefact, or a network, which is copied.
+        data: tells the number of classes and channels.
+        settings: input size, drop path, dropout.
+        recipe: to apply; None: train the network as it is.
+        seed: of the run.
+        init_from: a checkpoint of the base network, by its own keys; its head may have other classes.
+        pretrained: begin with the library's weights.
+
+    Raises:
+        ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.
+        SettingsError: the network's factory does not take a setting.
+        TrainingError: the network does not give one score a class.
+    """
+    with kept_random_state():
+        seed_cpu(derived_seed(seed, WEIGHTS))
+        if isinstance(model, nn.Module):
+            base, new, notes = _copied(model, init_from)
+        elif is_artifact(model):
+            base, new, notes = _from_artifact(model, data, settings)
+        else:
+            base, new, notes = _from_factory(model, data, settings, init_from, pretrained)
+        channels = input_channels(base)
+        edited = base
+        if recipe is not None:
+            size = (channels, settings.input_size, settings.input_size)
+            edited = apply(base, recipe, size, seed)
+    has_weights = pretrained or init_from is not None or not isinstance(model, str) or is_artifact(model)
+    if channels != data.channels:
+        notes.append(f"images are read as {'RGB' if channels == 3 else 'grey'}: the stem takes {channels}")
+    check_outputs(edited, channels, settings.input_size, data.num_classes)
+    fresh = new.union(_inserted_parameters(edited))
+    return Network(edited, base, channels, frozenset(fresh), has_weights, tuple(notes))
+
+
+def _copied(model: nn.Module, init_from: str | Path | None) -> tuple[nn.Module, set[str], list[str]]:
+    base = copy.deepcopy(model)
+    if init_from is not None:
+        load_weights(base, init_from)
+    return base, set(), []
+
+
+def _from_factory(
+    spec: str, data: Data, settings: Settings, init_from: str | Path | None, pretrained: bool
+) -> tuple[nn.Module, set[str], list[str]]:
+    asked = {"num_classes": data.num_classes, "in_chans": data.channels}
+    base, taken = _build(spec, asked | _regularization(settings))
+    notes = [_fitted(taken)] if taken.keys() & asked.keys() else []
+    if init_from is not None:
+        given = _built_like(spec, read_state_dict(init_from), taken, base)
+        load_weights(given, init_from)
+    elif pretrained:
+        given = load_model(spec, pretrained=True).model
+    else:
+        return base, set(), notes
+    new, more = transfer(given, base)
+    return base, new, notes + more
+
+
+def _from_artifact(folder: str, data: Data, settings: Settings) -> tuple[nn.Module, set[str], list[str]]:
+    """Load an artefact; where the data has other classes or channels, build it for them and keep the rest."""
+    model = load(folder)
+    record, ledgers = read_record(folder)
+    kwargs = dict(record.get("kwargs") or {})
+    asked = {"num_classes": data.num_classes, "in_chans": data.channels}
+    known = {"num_classes": kwargs.get("num_classes", 1000), "in_chans": kwargs.get("in_chans", 3)}
+    if not record.get("source") or asked == known:
+        return model, set(), []
+    built, taken = _build(record["source"], kwargs | asked)
+    for ledger in ledgers:
+        splice(built, ledger.plan, ledger.seed)
+    new, notes = transfer(model, built)
+    return built, new, [_fitted(taken), *notes]
+
+
+def _build(spec: str, asked: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a network with those of the asked arguments that its factory takes."""
+    kwargs = dict(asked)
+    while True:
+        # The same draws whatever was tried before.
+        state = torch.get_rng_state()
+        try:
+            return load_model(spec, **kwargs).model, kwargs
+        except ModelError as error:
+            refused = _UNKNOWN.search(str(error))
+            if refused is None or refused[1] not in kwargs:
+                raise
+            if setting := _ASKED.get(refused[1]):
+                message = f"{spec} takes no {refused[1]}"
+                raise SettingsError(Problem(setting, message, f"--set {setting}={_OFF[setting]}")) from error
+            del kwargs[refused[1]]
+            torch.set_rng_state(state)
+
+
+def _regularization(settings: Settings) -> dict[str, float]:
+    asked = {}
+    if settings.regularize.drop_path:
+        asked["drop_path_rate"] = settings.regularize.drop_path
+    if settings.regularize.dropout is not None:
+        asked["drop_rate"] = settings.regularize.dropout
+    return asked
+
+
+def _fitted(taken: Mapping[str, Any]) -> str:
+    words = {"num_classes": "head: {} classes", "in_chans": "stem: {} channel{s}"}
+    said = [words[key].format(taken[key], s="s" * (taken[key] != 1)) for key in words if key in taken]
+    return "built for the data, " + ", ".join(said)
+
+
+def _built_like(
+    spec: str, state: Mapping[str, torch.Tensor], kwargs: Mapping[str, Any], base: nn.Module
+) -> nn.Module:
+    """Build the network that a checkpoint was saved from: its classes and channels, read from its shapes."""
+    kwargs = dict(kwargs)
+    head = [state[f"{name}.weight"] for name in head_names(base) if f"{name}.weight" in state]
+    stem = state.get(stem_key(base))
+    if head and "num_classes" in kwargs:
+        kwargs["num_classes"] = head[0].shape[0]
+    if stem is not None and stem.ndim == 4 and "in_chans" in kwargs:
+        kwargs["in_chans"] = stem.shape[1]
+    return load_model(spec, **kwargs).model
+
+
+def _inserted_parameters(model: nn.Module) -> Iterator[str]:
+    for key, module in inserted_modules(model):
+        for name, _ in module.named_parameters():
+            yield f"{key}.{name}"

@@ -1,0 +1,63 @@
+"""What a training tells while it runs; the command line shows it, a study may, a test need not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hmhsa_insert.training.progress import Row
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a training is, told after an update.
+
+    Attributes:
+        epoch: the one under way, from 1.
+        epochs: how many there will be.
+        update: updates done in this epoch.
+        updates: updates in an epoch.
+        loss: mean training loss of the epoch so far.
+        top1: training top-1 of the epoch so far, in percent (of mixed images, where they are mixed).
+        images_per_s: over all processes, since the epoch (or the process) began.
+    """
+
+    epoch: int
+    epochs: int
+    update: int
+    updates: int
+    loss: float
+    top1: float
+    images_per_s: float
+
+
+class Reporter(Protocol):
+    """What is told, in the first process only."""
+
+    def note(self, text: str) -> None:
+        """Something was decided, adapted or found."""
+
+    def step(self, step: Step) -> None:
+        """Updates were done."""
+
+    def evaluating(self, images: int) -> None:
+        """So many more images were evaluated."""
+
+    def epoch(self, row: Row, timing: Row) -> None:
+        """An epoch ended; `row` is its line of ``metrics.csv``, `timing` that of ``timing.csv``."""
+
+
+class Silent:
+    """A reporter that says nothing; a base for one that says something."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def step(self, step: Step) -> None:
+        """Say nothing."""
+
+    def evaluating(self, images: int) -> None:
+        """Say nothing."""
+
+    def epoch(self, row: Row, timing: Row) -> None:
+        """Say nothing."""

@@ -1,0 +1,66 @@
+"""The result of a run: what its last file says, for tables and studies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.problems import RunError
+from hmhsa_insert.training.run_folder import RESULT
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run. Scores are of the averaged weights where there is an average, else of the trained ones.
+
+    Attributes:
+        folder: of the run.
+        run_id: identity of the run.
+        top1, top5: in percent, after the last epoch: no choice was made by looking at them.
+        loss: cross-entropy on the validation split, after the last epoch.
+        weights: ``model`` or ``ema``: what the three are of.
+        best_top1, best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artefact.
+        epochs, updates, images: how much it was trained.
+        num_params: of the network.
+        damaged: names of images that could not be read.
+    """
+
+    folder: Path
+    run_id: str
+    top1: float
+    top5: float
+    loss: float
+    weights: str
+    best_top1: float
+    best_epoch: int
+    best_weights: str
+    epochs: int
+    updates: int
+    images: int
+    num_params: int
+    damaged: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the folder, as plain data."""
+        values = asdict(self)
+        del values["folder"]
+        return values
+
+
+def read_result(folder: str | Path) -> TrainResult | None:
+    """Return the result of a run, or None if it is not finished.
+
+    Raises:
+        RunError: its file is damaged.
+    """
+    path = Path(folder) / RESULT
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return TrainResult(folder=Path(folder), **(values | {"damaged": tuple(values["damaged"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {error}")) from error

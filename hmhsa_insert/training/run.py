@@ -1,0 +1,220 @@
+"""Train a network: from its name, or a planned run, to a folder with everything a result needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from hmhsa_insert.costs.environment import environment
+from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.training.assemble import assemble
+from hmhsa_insert.training.checkpoint import latest_checkpoint
+from hmhsa_insert.training.curves import draw_curves
+from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
+from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.plan_run import PlannedRun, plan_run
+from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
+from hmhsa_insert.training.reporter import Reporter, Silent
+from hmhsa_insert.training.result import TrainResult, read_result
+from hmhsa_insert.training.run_folder import (
+    ARTIFACT,
+    BEST,
+    CURVES,
+    EMA,
+    ENVIRONMENT,
+    EPOCH0,
+    LAST,
+    RESULT,
+    RunFolder,
+)
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.seeding import kept_random_state
+from hmhsa_insert.training.weights import Weights
+
+
+def train(
+    model: str | Path | nn.Module,
+    data: str | Data = "digits",
+    *,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    settings: str | Path | Mapping[str, Any] | Settings | None = None,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    folder: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    init_from: str | Path | None = None,
+    pretrained: bool = False,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Train a network, edited by a recipe or not; go on with it if the folder holds the run already.
+
+    In several processes (``torchrun``, ``accelerate launch``) all of them call this alike. Two runs of one seed see
+    the same images in the same order with the same draws, whatever their recipes, and begin with the same base
+    weights. A run that was killed, at any moment, ends with the weights and metrics of one that was not.
+
+    Args:
+        model: what ``hi.load_model`` takes, the folder of an artefact, or a network, which is copied.
+        data: a source, see :func:`~hmhsa_insert.training.data.open_data`.
+        recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.
+        settings: a path, the name of shipped settings, or a dict; None: ``finetune`` where there are weights to begin
+            with, ``digits`` for the small data sets, else ``imagenet_300e``.
+        overrides: ``key=value`` or ``section.key=value``.
+        seed: of base weights, blocks, order and draws.
+        folder: of the run; None: ``runs/`` and the run's name.
+        data_dir: where downloaded data is kept.
+        init_from: a checkpoint of the base network, by its own keys.
+        pretrained: begin with the library's weights.
+        reporter: is told what happens.
+
+    Returns:
+        The result, as :func:`~hmhsa_insert.training.result.read_result` reads it from the folder.
+
+    Raises:
+        SettingsError, DataError, RunError, TrainingError: what is wrong, all problems of one kind together.
+        ModelError, RecipeError, PlanError, WeightsError, ArtifactError: as the functions that build the network.
+        Stopped: on Ctrl-C or SIGTERM; the place is saved, and the same call goes on from it.
+    """
+    planned = plan_run(
+        model,
+        data,
+        recipe=recipe,
+        settings=settings,
+        overrides=overrides,
+        seed=seed,
+        data_dir=data_dir,
+        init_from=init_from,
+        pretrained=pretrained,
+    )
+    return train_run(planned, folder, reporter)
+
+
+def train_run(
+    planned: PlannedRun, folder: str | Path | None = None, reporter: Reporter | None = None
+) -> TrainResult:
+    """Do as :func:`train` with a run that was planned."""
+    where = RunFolder(Path(folder) if folder is not None else Path("runs") / planned.name)
+    accelerator = make_accelerator(planned.settings, where.path)
+    told: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
+    with ExitStack() as stack:
+        on_main(accelerator, lambda: where.take(planned.config))
+        stack.callback(where.release)
+        if (done := read_result(where.path)) is not None:
+            told.note(f"finished before: {where.path}")
+            return done
+        stack.enter_context(kept_random_state())
+        stack.callback(finish_trackers, accelerator)
+        try:
+            return _train(planned, where, accelerator, told)
+        except HmhsaInsertError as error:
+            if accelerator.num_processes > 1:  # it may be this process's alone, so that no other one tells it
+                error.add_note(f"in process {accelerator.process_index}")
+            raise
+
+
+def _train(planned: PlannedRun, folder: RunFolder, accelerator: Accelerator, told: Reporter) -> TrainResult:
+    settings, data = planned.settings, planned.data
+    set_determinism(settings.compute)
+    network = build_network(
+        planned.model,
+        data,
+        settings,
+        recipe=planned.recipe,
+        seed=planned.seed,
+        init_from=planned.init_from,
+        pretrained=planned.pretrained,
+    )
+    for note in (*data.notes, *network.notes):
+        told.note(note)
+    weights = Weights(accelerator, network.model, folder.path)
+    loop = assemble(planned, network, accelerator, folder.checkpoints, told)
+    _begin(loop, planned, network, folder)
+    with loop.stop:
+        while loop.progress.epoch < settings.epochs:
+            loop.train_epoch()
+            close_epoch(loop, folder, weights, data)
+    return _finish(loop, planned, folder, weights)
+
+
+def _begin(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder) -> None:
+    """Go back to the last checkpoint, or evaluate what the run begins with if that was trained before."""
+    accelerator = loop.accelerator
+    if accelerator.is_main_process:
+        here = asdict(environment()) | {
+            "processes": accelerator.num_processes,
+            "device": str(accelerator.device),
+        }
+        folder.write_json(ENVIRONMENT, here)
+    accelerator.init_trackers("hmhsa-insert", {"model": str(planned.config["model"]), "seed": planned.seed})
+    checkpoint = latest_checkpoint(folder.checkpoints)
+    if checkpoint is not None:
+        loop.restore(checkpoint)
+        loop.reporter.note(f"going on after update {loop.progress.total} (epoch {loop.progress.epoch + 1})")
+    elif network.has_weights:
+        _evaluate_start(loop, planned, network, folder)
+
+
+def _evaluate_start(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder) -> None:
+    """Evaluate base and edited network before the first update; with identity insertion they agree exactly."""
+    classes = planned.data.classes
+    found = {"edited": evaluate_in_loop(loop, loop.model, classes)}
+    if network.base is not network.model:
+        base = network.base.to(loop.accelerator.device)
+        found = {"base": evaluate_in_loop(loop, base, classes), **found}
+    scores = {name: {"top1": each.top1, "top5": each.top5, "loss": each.loss} for name, each in found.items()}
+    if loop.accelerator.is_main_process:
+        folder.write_json(EPOCH0, scores)
+    for name, score in scores.items():
+        loop.reporter.note(f"epoch 0, {name}: top-1 {score['top1']:.3f} %, loss {score['loss']:.6f}")
+
+
+def _finish(loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights) -> TrainResult:
+    """Write what a finished run has: weights, artefact, curves, result."""
+    weights.write(LAST, loop.model)
+    if loop.average is not None:
+        weights.write(EMA, loop.average.module)
+    damaged = loop.progress.all_damaged()
+    if damaged:
+        more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        loop.reporter.note(f"{len(damaged)} damaged images were skipped: {', '.join(damaged[:5])}{more}")
+    result = on_main(loop.accelerator, lambda: _write_result(loop, planned, folder, weights, damaged))
+    loop.accelerator.wait_for_everyone()
+    if result is None:
+        result = read_result(folder.path)
+    assert result is not None
+    return result
+
+
+def _write_result(
+    loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights, damaged: Sequence[str]
+) -> TrainResult:
+    progress, averaged = loop.progress, loop.average is not None
+    row = progress.history[-1]
+    prefix = "ema_" if averaged else ""
+    weights.write_artifact(ARTIFACT, BEST)
+    draw_curves(progress.history, folder.path / CURVES)
+    result = TrainResult(
+        folder=folder.path,
+        run_id=planned.run_id,
+        top1=float(row[f"{prefix}top1"] or 0.0),
+        top5=float(row[f"{prefix}top5"] or 0.0),
+        loss=float(row[f"{prefix}val_loss"] or 0.0),
+        weights="ema" if averaged else "model",
+        best_top1=progress.best.top1,
+        best_epoch=progress.best.epoch,
+        best_weights=progress.best.weights,
+        epochs=progress.epoch,
+        updates=progress.total,
+        images=progress.total * planned.settings.batch_size,
+        num_params=sum(parameter.numel() for parameter in loop.bare.parameters()),
+        damaged=tuple(damaged),
+    )
+    folder.write_json(RESULT, result.to_dict())
+    return result

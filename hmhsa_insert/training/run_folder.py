@@ -1,0 +1,204 @@
+"""The run folder: who may write into it, which run it holds, and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock, Timeout
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.evaluation import Evaluation
+from hmhsa_insert.training.problems import RunError
+from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.schema import OPERATIONAL
+
+CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment.json", "epoch0.json"
+METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
+ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
+_LOCK, _OWNER = ".lock", ".owner"
+_MOST_SHOWN = 8
+_OTHER_TIP = "give another folder, or the same settings; this one is another run's"
+
+
+class RunFolder:
+    """One run's folder, held by one process at a time.
+
+    It keeps ``config.yaml`` (what determines the run), ``environment.json``, ``metrics.csv`` and ``.jsonl`` (a row an
+    epoch, and only what repeats), ``timing.csv`` (what does not), ``checkpoints/``, ``best``, ``last`` and
+    ``ema.safetensors``, ``predictions.csv`` (the last evaluation, image by image), ``curves.png``, ``artifact/`` (the
+    best weights, for ``hi.load``), and at the end ``result.json``.
+
+    Args:
+        path: the folder; made by :meth:`take`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self._lock = FileLock(path / _LOCK)
+
+    def take(self, config: Mapping[str, Any]) -> None:
+        """Take the folder for the run that `config` determines, and write it down if the folder is new.
+
+        Raises:
+            RunError: another process has it, it holds another run or something else, or cannot be written.
+        """
+        known = (self.path / CONFIG).is_file()
+        if self.path.exists() and not known and _foreign(self.path):
+            tip = "give a folder that is new or empty"
+            raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except Timeout as error:
+            raise RunError(_in_use(self.path)) from error
+        except OSError as error:
+            raise RunError(
+                Problem(str(self.path), f"cannot be written: {error.strerror or error}")
+            ) from error
+        try:
+            if known:
+                _compare(self.path, config)
+            else:
+                self.write_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        except RunError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let other processes have the folder."""
+        self._lock.release()
+
+    def write_metrics(self, history: Sequence[Row]) -> None:
+        """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
+        self.write_table(METRICS, pd.DataFrame(history))
+        lines = "".join(json.dumps(row) + "\n" for row in history)
+        self.write_text(METRICS.replace(".csv", ".jsonl"), lines)
+
+    def add_timing(self, row: Row) -> None:
+        """Add one epoch's seconds, images/s and memory."""
+        path = self.path / TIMING
+        rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+        self.write_table(TIMING, pd.DataFrame([*(r for r in rows if r["epoch"] != row["epoch"]), row]))
+
+    def write_predictions(self, found: Evaluation, names: Sequence[str]) -> None:
+        """Write ``predictions.csv``: one row an image, in the split's order."""
+        self.write_table(PREDICTIONS, predictions_frame(found, names))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write plain data."""
+        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV."""
+        write_whole(self.path / name, lambda path: table.to_csv(path, index=False))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write text."""
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def predictions_frame(found: Evaluation, names: Sequence[str]) -> pd.DataFrame:
+    """Return an evaluation as a table: image, target, predicted, correct, in_top5, loss; a row an image."""
+    return pd.DataFrame(
+        {
+            "image": list(names),
+            "target": found.targets,
+            "predicted": found.predicted,
+            "correct": found.correct.astype(int),
+            "in_top5": found.in_top5.astype(int),
+            "loss": found.losses,
+        }
+    )
+
+
+def is_run(folder: str | Path) -> bool:
+    """Say whether a path is the folder of a run."""
+    return (Path(folder) / CONFIG).is_file()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Return what determines the run of a folder.
+
+    Raises:
+        RunError: it holds no run, or its file is damaged.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(
+            Problem(str(path), f"cannot be read: {error}", "is this the folder of a run?")
+        ) from error
+    if not isinstance(config, dict) or "settings" not in config:
+        raise RunError(Problem(str(path), "is no run's configuration"))
+    return config
+
+
+def read_predictions(folder: str | Path) -> pd.DataFrame:
+    """Return the last evaluation of a run, image by image; see :func:`predictions_frame`.
+
+    Raises:
+        RunError: there is none.
+    """
+    path = Path(folder) / PREDICTIONS
+    if not path.is_file():
+        raise RunError(Problem(str(path), "there is no such file", "it is written at the end of an epoch"))
+    return pd.read_csv(path)
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes two runs the same run: the config without what only says where and how fast."""
+    flat = dict(_flat(config, ()))
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == f"settings.{each}" or key.startswith(f"settings.{each}[") for each in OPERATIONAL)
+    }
+
+
+def _compare(folder: Path, config: Mapping[str, Any]) -> None:
+    known, wanted = identity(read_config(folder)), identity(config)
+    problems = []
+    for key in [*known, *(key for key in wanted if key not in known)]:
+        there, here = known.get(key, "nothing"), wanted.get(key, "nothing")
+        if there != here:
+            problems.append(Problem(str(folder), f"{key} is {there} in this run, and {here} was asked for"))
+    if problems:
+        more = len(problems) - _MOST_SHOWN
+        shown = problems[:_MOST_SHOWN]
+        last = shown[-1].message + (f"; {more} more differences" if more > 0 else "")
+        raise RunError([*shown[:-1], Problem(str(folder), last, _OTHER_TIP)])
+
+
+def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield every leaf with its path, as in ``recipe.edits[0].block.head_dim``."""
+    items: Sequence[tuple[str, Any]] = ()
+    if isinstance(value, Mapping):
+        items = [(f".{key}", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(f"[{index}]", item) for index, item in enumerate(value)]
+    if items:
+        for step, item in items:
+            yield from _flat(item, (*path, step))
+    else:
+        yield "".join(path).removeprefix("."), value if not isinstance(value, list | tuple) else []
+
+
+def _foreign(folder: Path) -> bool:
+    return not folder.is_dir() or any(entry.name not in (_LOCK, _OWNER) for entry in folder.iterdir())
+
+
+def _in_use(folder: Path) -> Problem:
+    owner = folder / _OWNER
+    who = owner.read_text() if owner.is_file() else "another process"
+    return Problem(str(folder), f"in use by {who}", "wait for it, stop it, or give another folder")

@@ -1,0 +1,239 @@
+"""The training settings as data: every key, its meaning, its span.
+
+A shipped file holds one combination that works (see ``recipes/training``). Keys that are left out have the values
+written here, which turn the thing in question off.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Pair = Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)]
+Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class OptimizerSettings(_Section):
+    """How weights are changed.
+
+    Attributes:
+        name: timm's name of the optimiser.
+        lr: learning rate at the top of the schedule.
+        lr_batch_size: batch for which `lr` is meant; it is scaled linearly to the run's. None: `lr` as it stands.
+        weight_decay: of matrices and kernels; biases, norms and gamma never decay.
+        betas: of Adam-like optimisers.
+        momentum: of SGD-like optimisers.
+        clip_norm: largest norm of all gradients together; None: no clipping.
+    """
+
+    name: str = "adamw"
+    lr: PositiveFloat = 1e-3
+    lr_batch_size: PositiveInt | None = None
+    weight_decay: NonNegativeFloat = 0.05
+    betas: Pair = (0.9, 0.999)
+    momentum: BelowOne = 0.9
+    clip_norm: PositiveFloat | None = None
+
+
+class ScheduleSettings(_Section):
+    """How the learning rate moves, once per update.
+
+    Attributes:
+        name: timm's name of the schedule.
+        warmup_epochs: from `warmup_lr` up to the optimiser's `lr`; may be a fraction.
+        warmup_lr: where the warm-up starts.
+        min_lr: where cosine and poly end.
+        decay_epochs: for step: epochs between two decays.
+        decay_rate: for step: the factor; for poly: the power.
+    """
+
+    name: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 0
+    warmup_lr: NonNegativeFloat = 1e-6
+    min_lr: NonNegativeFloat = 1e-5
+    decay_epochs: PositiveInt = 30
+    decay_rate: PositiveFloat = 0.1
+
+
+class AugmentSettings(_Section):
+    """What is done to training images; draws depend on seed, epoch and image alone.
+
+    Attributes:
+        scale: smallest and largest share of the image's area in a random crop.
+        ratio: smallest and largest aspect ratio of the crop.
+        hflip: probability of a mirrored image.
+        color_jitter: of brightness, contrast, saturation; timm leaves it out where `auto_augment` is on.
+        auto_augment: timm's name of a policy, such as ``rand-m9-mstd0.5-inc1``.
+        interpolation: of resizing: bicubic, bilinear, or random between them (in training).
+        erasing: probability of an erased rectangle.
+        mixup, cutmix: alpha of each; 0 is off.
+        mix_prob: probability that a batch is mixed.
+        switch_prob: probability of CutMix where both are on.
+        crop_pct: share of the resized image that evaluation sees.
+        mean, std: normalisation, one number a channel; None: the network's own, 0.5 for grey images.
+    """
+
+    scale: Pair = (0.08, 1.0)
+    ratio: Pair = (3 / 4, 4 / 3)
+    hflip: Share = 0.0
+    color_jitter: NonNegativeFloat = 0.0
+    auto_augment: str | None = None
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    erasing: Share = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    mix_prob: Share = 1.0
+    switch_prob: Share = 0.5
+    crop_pct: Annotated[float, Field(gt=0, le=1)] = 0.875
+    mean: Triple | None = None
+    std: Triple | None = None
+
+
+class LossSettings(_Section):
+    """What is minimised.
+
+    Attributes:
+        name: ce, cross-entropy; bce, one binary cross-entropy a class.
+        label_smoothing: share of the target that all classes get alike.
+    """
+
+    name: Literal["ce", "bce"] = "ce"
+    label_smoothing: BelowOne = 0.0
+
+
+class RegularizeSettings(_Section):
+    """What the network's own factory is asked for.
+
+    Attributes:
+        drop_path: largest probability of a dropped residual branch; 0 leaves the factory's default.
+        dropout: in front of the head; None leaves the factory's default.
+    """
+
+    drop_path: BelowOne = 0.0
+    dropout: BelowOne | None = None
+
+
+class EmaSettings(_Section):
+    """Averaged weights, which are evaluated beside the trained ones.
+
+    Attributes:
+        decay: share of the average that stays at each update.
+        warmup: begin with less, so that short runs average too.
+    """
+
+    decay: BelowOne = 0.9999
+    warmup: bool = True
+
+
+class FinetuneSettings(_Section):
+    """What is trained how fast, where base weights exist already.
+
+    Attributes:
+        new_lr_scale: factor on the learning rate of new parameters: inserted blocks, a new head or stem.
+        layer_decay: factor on the learning rate from each layer to the one before it (timm's networks).
+        freeze_base_epochs: for so many epochs only new parameters change.
+        only_new_blocks: only new parameters change, ever.
+    """
+
+    new_lr_scale: PositiveFloat = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    freeze_base_epochs: NonNegativeInt = 0
+    only_new_blocks: bool = False
+
+
+class ComputeSettings(_Section):
+    """What it runs on.
+
+    Attributes:
+        device: auto (an accelerator if there is one) or cpu.
+        precision: of the forward and backward: no (float32), bf16 or fp16.
+        channels_last: keep images and weights NHWC in memory.
+        compile: run the network through ``torch.compile``.
+        deterministic: ask torch for deterministic kernels, where it has them.
+        find_unused_parameters: for networks of which a forward may skip a part, in several processes.
+    """
+
+    device: Literal["auto", "cpu"] = "auto"
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    channels_last: bool = False
+    compile: bool = False
+    deterministic: bool = False
+    find_unused_parameters: bool = False
+
+
+class LoaderSettings(_Section):
+    """How images are read.
+
+    Attributes:
+        workers: processes that read and augment; None: by the source and the machine.
+        corrupt: skip (replace in training, leave out in evaluation, count and name) or error.
+        val_share: share of the images that becomes the validation split, where the source has none.
+        num_classes: classes of a streamed source that does not say it.
+    """
+
+    workers: NonNegativeInt | None = None
+    corrupt: Literal["skip", "error"] = "skip"
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    num_classes: PositiveInt | None = None
+
+
+class Settings(_Section):
+    """Everything that determines a training besides network, recipe, data and seed.
+
+    Attributes:
+        version: of this file format, 1.
+        epochs: passes over the training split.
+        batch_size: images of one update, over all processes and accumulated batches together.
+        accumulate: into how many batches of each process an update is split.
+        input_size: side of the square images, in pixels.
+        checkpoint_steps: updates between two checkpoints inside an epoch; every epoch ends with one.
+        trackers: names of accelerate's trackers: tensorboard, wandb, mlflow, …
+        optimizer, schedule, augment, loss, regularize, ema, finetune, compute, loader: the sections.
+    """
+
+    version: Literal[1] = 1
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    accumulate: PositiveInt = 1
+    input_size: Annotated[int, Field(ge=8, le=4096)] = 224
+    checkpoint_steps: PositiveInt = 1000
+    trackers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    augment: AugmentSettings = AugmentSettings()
+    loss: LossSettings = LossSettings()
+    regularize: RegularizeSettings = RegularizeSettings()
+    ema: EmaSettings | None = None
+    finetune: FinetuneSettings = FinetuneSettings()
+    compute: ComputeSettings = ComputeSettings()
+    loader: LoaderSettings = LoaderSettings()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed, so that targets are soft."""
+        return self.augment.mixup > 0 or self.augment.cutmix > 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate at the top of the schedule, for this batch size."""
+        scale = self.batch_size / self.optimizer.lr_batch_size if self.optimizer.lr_batch_size else 1.0
+        return self.optimizer.lr * scale
+
+
+# Keys that change where or how fast a run computes, not what: a run may go on with others.
+OPERATIONAL = ("checkpoint_steps", "trackers", "loader.workers")

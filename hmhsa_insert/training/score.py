@@ -1,0 +1,170 @@
+"""Score what was trained: a run folder, an artefact, a named network or one in memory, on any source of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from hmhsa_insert.errors import Problem, WeightsError
+from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
+from hmhsa_insert.training.adapt import check_outputs, input_channels
+from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
+from hmhsa_insert.training.loader import EvalLoader
+from hmhsa_insert.training.network import build_network
+from hmhsa_insert.training.problems import RunError
+from hmhsa_insert.training.processes import evaluation_accelerator
+from hmhsa_insert.training.run_folder import ARTIFACT, BEST, EMA, LAST, is_run, read_config
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.seeding import kept_random_state
+from hmhsa_insert.training.settings import load_settings
+from hmhsa_insert.training.transforms import eval_transform
+
+WEIGHTS = {"best": BEST, "last": LAST, "ema": EMA}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network and the data it is to be scored on.
+
+    Attributes:
+        name: for tables.
+        model: the network.
+        data: the source.
+        settings: input size and normalisation.
+        channels: of its images, 1 or 3.
+    """
+
+    name: str
+    model: nn.Module
+    data: Data
+    settings: Settings
+    channels: int
+
+
+def evaluate(
+    model: str | Path | nn.Module,
+    data: str | Data | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    data_dir: str | Path | None = None,
+    weights: str = "best",
+    pretrained: bool = False,
+) -> Evaluation:
+    """Score a network on the validation split of a source.
+
+    Args:
+        model: the folder of a run or an artefact, what ``hi.load_model`` takes, or a network.
+        data: a source; None: that of the run.
+        overrides: of the settings: the run's, or the network's own; such as ``input_size=256``.
+        data_dir: where downloaded data is kept.
+        weights: of a run: best, last or ema.
+        pretrained: of a named network: the library's weights.
+
+    Raises:
+        RunError, WeightsError, ArtifactError, ModelError: the network cannot be built.
+        DataError: the data cannot be used.
+        TrainingError: the network's scores do not fit the data.
+    """
+    return score(
+        candidate(model, data, overrides=overrides, data_dir=data_dir, weights=weights, pretrained=pretrained)
+    )
+
+
+def candidate(
+    model: str | Path | nn.Module,
+    data: str | Data | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    data_dir: str | Path | None = None,
+    weights: str = "best",
+    pretrained: bool = False,
+) -> Candidate:
+    """Build what :func:`evaluate` scores; the arguments are the same."""
+    if not isinstance(model, nn.Module) and is_run(model):
+        made = _of_run(Path(model), data, overrides, data_dir, weights)
+    else:
+        if data is None:
+            raise RunError(Problem(str(model), "is no run, so the data has to be named", "--data SOURCE"))
+        opened = open_data(data, data_dir) if isinstance(data, str) else data
+        made = _of_model(model, opened, overrides, pretrained)
+    check_outputs(made.model, made.channels, made.settings.input_size, made.data.num_classes)
+    return made
+
+
+def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Evaluation:
+    """Run a candidate over the validation split of its data, on the device that is there."""
+    accelerator = evaluation_accelerator(what.settings.compute.device)
+    batches = EvalLoader(
+        what.data.val,
+        eval_transform(what.settings, what.model, what.channels),
+        what.channels,
+        what.settings.batch_size,
+        accelerator.process_index,
+        accelerator.num_processes,
+        what.settings.loader.workers,
+        pin=accelerator.device.type == "cuda",
+    )
+    model = what.model.to(accelerator.device)
+    with kept_random_state():
+        return evaluate_split(model, batches, what.data.classes, accelerator, on_batch=on_batch)
+
+
+def _of_run(
+    folder: Path, data: str | Data | None, overrides: Sequence[str], data_dir: str | Path | None, weights: str
+) -> Candidate:
+    config = read_config(folder)
+    settings = load_settings(config["settings"], overrides)
+    source = data if data is not None else str(config["data"]["source"])
+    opened = open_data(source, data_dir, settings.loader) if isinstance(source, str) else source
+    spec, artifact = str(config["model"]), folder / ARTIFACT
+    if ":" not in spec and is_artifact(artifact):
+        model = load(artifact)
+    elif " " in spec:
+        message = f"its network ({spec}) was given in memory, and is not in the folder"
+        raise RunError(
+            Problem(str(folder), message, f"load {folder / WEIGHTS[weights]} into it, and give it")
+        )
+    else:
+        # For the classes it was trained on: whether the data has as many is asked later, of any network.
+        classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
+        trained_on = replace(opened, classes=classes, channels=channels)
+        recipe, seed = config["recipe"], config["seed"]
+        model = build_network(spec, trained_on, settings, recipe=recipe, seed=seed).model
+    _fill(model, folder / WEIGHTS[weights])
+    return Candidate(folder.name, model, opened, settings, input_channels(model))
+
+
+def _of_model(
+    model: str | Path | nn.Module, data: Data, overrides: Sequence[str], pretrained: bool
+) -> Candidate:
+    size: tuple[int, ...]
+    if isinstance(model, nn.Module):
+        name, size = type(model).__name__, (0, 224, 224)
+    else:
+        loaded = open_model(str(model), pretrained=pretrained)
+        model, name, size = loaded.model, loaded.name, loaded.input_size
+    config: Any = getattr(model, "pretrained_cfg", None) or {}
+    own = {"crop_pct": config.get("crop_pct", 0.875)}
+    values = {"epochs": 1, "batch_size": 64, "input_size": int(size[-1]), "augment": own}
+    return Candidate(name, model, data, load_settings(values, overrides), input_channels(model))
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        there = [name for name, file in WEIGHTS.items() if (path.parent / file).is_file()]
+        raise RunError(
+            Problem(str(path), "there is no such file", f"this run has: {', '.join(there) or 'none yet'}")
+        )
+    try:
+        safetensors.torch.load_model(model, path)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WeightsError(
+            Problem(str(path), f"does not fit the run: {str(error).splitlines()[0]}")
+        ) from error

@@ -1,0 +1,188 @@
+"""Training settings from a file: found, read with places, checked as a whole, every problem reported at once."""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hmhsa_insert.errors import Problem, RecipeError, listed, near
+from hmhsa_insert.recipe.library import read_file
+from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
+from hmhsa_insert.recipe.plain import read_mapping
+from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.recipe.yaml_text import read_text
+from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.schema import Settings
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def load_settings(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
+    """Read training settings.
+
+    Args:
+        source: a path, the name of a shipped file, or a dict.
+        overrides: ``key=value`` or ``section.key=value``, values as in YAML; they win over the file.
+
+    Raises:
+        SettingsError: it is not found, cannot be read, or holds problems: all of them, in file order.
+    """
+    document = _read(source)
+    values = document.value if isinstance(document.value, dict) else {}
+    if not isinstance(document.value, dict) and document.value is not UNREADABLE:
+        document.findings.add((), f"settings are a mapping with 'epochs' and more, found {shown(values)}")
+    from_options = [_override(text) for text in overrides]
+    for path, value in from_options:
+        values = _merged(values, path, value)
+    option_problems: list[Problem] = []
+    try:
+        made: Settings | None = Settings.model_validate(values)
+    except ValidationError as error:
+        made = None
+        given = {path for path, _ in from_options}
+        for found in error.errors():
+            _note(document.findings, option_problems, found, given)
+    if made is not None and document.value is not UNREADABLE:
+        _check_together(document.findings, made)
+    problems = document.findings.problems() + option_problems
+    if problems or made is None:
+        raise SettingsError(problems)
+    return made
+
+
+def shipped_settings() -> dict[str, Path]:
+    """Return the shipped files by name, without ``.yaml``."""
+    folder = _PACKAGE / "_recipes" / "training"
+    if not folder.is_dir():
+        folder = _PACKAGE.parent / "recipes" / "training"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> Document:
+    if isinstance(source, Mapping):
+        document = read_mapping(source)
+        marks = type(document.marks)("settings", document.marks.places)
+        return Document(document.value, marks, Findings(marks))
+    path = _find(source)
+    try:
+        text = read_file(path)
+    except RecipeError as error:
+        raise SettingsError(error.problems) from error
+    if not text.strip():
+        raise SettingsError(Problem(str(path), "the file is empty", _choices()))
+    return read_text(text, str(path))
+
+
+def _find(name: str | Path) -> Path:
+    shipped = shipped_settings()
+    if os.path.isfile(name):
+        return Path(name)
+    stem = str(name).removesuffix(".yaml")
+    if stem in shipped:
+        return shipped[stem]
+    if os.path.isdir(name):
+        raise SettingsError(Problem(str(name), "this is a folder, not a settings file", _choices()))
+    message = "no such file, and no shipped settings of that name"
+    raise SettingsError(Problem(str(name), message, f"{near(Path(stem).name, shipped)} {_choices()}".strip()))
+
+
+def _choices() -> str:
+    return f"shipped: {', '.join(shipped_settings())}"
+
+
+def _override(text: str) -> tuple[KeyPath, Any]:
+    key, equals, value = text.partition("=")
+    parts = tuple(key.strip().split("."))
+    if not equals or not all(parts):
+        raise SettingsError(
+            Problem(f"--set {text}", "is no setting", "write key=value, such as optimizer.lr=2e-3")
+        )
+    document = read_text(f"value: {value}", f"--set {text}")
+    if problems := document.findings.problems():
+        raise SettingsError([Problem(f"--set {text}", problem.message, problem.tip) for problem in problems])
+    return parts, document.value["value"]
+
+
+def _merged(values: Mapping[str, Any], path: KeyPath, value: Any) -> dict[str, Any]:
+    """Return `values` with `value` at `path`."""
+    key = str(path[0])
+    if len(path) == 1:
+        return {**values, key: value}
+    inner = values.get(key)
+    return {**values, key: _merged(inner if isinstance(inner, Mapping) else {}, path[1:], value)}
+
+
+def _note(findings: Findings, option_problems: list[Problem], found: Any, given: set[KeyPath]) -> None:
+    """Turn one of pydantic's errors into a problem at its place in the file, or of the option it came from."""
+    if found["input"] is UNREADABLE:
+        return
+    path: KeyPath = tuple(found["loc"])
+    message, tip = _explain(found, path)
+    option = next((each for each in given if path[: len(each)] == each), None)
+    if option is not None:
+        option_problems.append(Problem(f"--set {'.'.join(map(str, option))}", message, tip))
+    else:
+        findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
+
+
+def _explain(found: Any, path: KeyPath) -> tuple[str, str]:
+    name = next((part for part in reversed(path) if isinstance(part, str)), "it")
+    if found["type"] == "extra_forbidden":
+        allowed = sorted(_fields(path[:-1]))
+        where = f"'{path[-2]}'" if len(path) > 1 else "the settings"
+        tip = f"{near(str(name), allowed, most=1)} allowed: {', '.join(allowed)}".strip()
+        return f"unknown key {shown(name)} in {where}", tip
+    if found["type"] == "missing" and path == (name,):
+        return f"the settings have no '{name}'", ""
+    value = shown(found["input"])
+    if found["type"] == "missing":
+        return f"'{name}' must have more numbers, found {value}", ""
+    if found["type"] == "model_type":
+        return f"'{name}' must be a mapping, found {value}", f"allowed: {', '.join(_fields(path))}"
+    if found["type"] == "literal_error":
+        choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        guess = near(str(found["input"]), choices, most=1)
+        return f"'{name}' must be {listed(choices)}, found {value}", guess
+    rule = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"'{name}' must be {rule}, found {value}", ""
+
+
+def _fields(path: KeyPath) -> list[str]:
+    """Return the keys that the section at `path` takes."""
+    model: type[BaseModel] = Settings
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+            annotation = next(each for each in typing.get_args(annotation) if each is not types.NoneType)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _check_together(findings: Findings, made: Settings) -> None:
+    """Note what no single value shows."""
+    if made.batch_size % made.accumulate:
+        findings.add(("accumulate",), f"{made.accumulate} batches do not divide batch_size {made.batch_size}")
+    if made.schedule.warmup_epochs >= made.epochs and made.schedule.warmup_epochs:
+        message = (
+            f"{made.schedule.warmup_epochs:g} epochs of warm-up leave none of {made.epochs} for the rest"
+        )
+        findings.add(("schedule", "warmup_epochs"), message)
+    if made.finetune.freeze_base_epochs > made.epochs:
+        tip = "write only_new_blocks: true to leave the base as it is for good"
+        findings.add(("finetune", "freeze_base_epochs"), f"more than the {made.epochs} epochs there are", tip)
+    if made.augment.scale[0] > made.augment.scale[1] or made.augment.scale[1] > 1:
+        findings.add(("augment", "scale"), "'scale' must be two shares of the area, the smaller one first")
+    if made.augment.ratio[0] > made.augment.ratio[1]:
+        findings.add(("augment", "ratio"), "'ratio' must be two numbers, the smaller one first")
+    for name in ("mean", "std"):
+        value = getattr(made.augment, name)
+        if value is not None and len(value) == 2:
+            findings.add(("augment", name), f"'{name}' must be one or three numbers, found 2")

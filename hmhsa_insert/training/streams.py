@@ -1,0 +1,126 @@
+"""Streamed data: shards of webdataset, which have an order of their own and cannot be asked for one image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from timm.data import create_dataset
+from torch.utils.data import IterableDataset, get_worker_info
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.schema import LoaderSettings
+from hmhsa_insert.training.seeding import STREAM, derived_seed
+
+_VAL_NAMES = ("validation", "val", "valid", "test")
+_INFO_TIP = (
+    'timm\'s _info.json: {"splits": {"train": {"name": "train", "num_samples": …, "filenames": […], '
+    '"shard_lengths": […]}, "validation": {…}}}'
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One split of a streamed source; images are read as RGB.
+
+    Attributes:
+        source: ``wds/FOLDER``.
+        root: the folder.
+        split: its name in ``_info.json``.
+        num_samples: images in it.
+        num_shards: files in it.
+    """
+
+    source: str
+    root: str
+    split: str
+    num_samples: int
+    num_shards: int
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def name(self, index: int) -> str:
+        """Return the image's number: a stream has no names."""
+        return str(index)
+
+    def open(self, training: bool, seed: int, epoch: int, workers: int) -> StreamedImages:
+        """Return the split opened anew, its order depending on seed and epoch alone (in training)."""
+        # timm keeps a shuffle buffer's generator from epoch to epoch; opened anew, an epoch can be repeated.
+        start = derived_seed(seed, STREAM, epoch) & 0x7FFFFFFF
+        dataset = create_dataset(
+            self.source, root=self.root, split=self.split, is_training=training, seed=start
+        )
+        if not training:  # every process reads all of it and keeps its own batches: none twice, none left out
+            dataset.reader.dist_rank, dataset.reader.dist_num_replicas = 0, 1
+        dataset.set_loader_cfg(num_workers=workers)
+        dataset.set_epoch(epoch)
+        return StreamedImages(dataset, derived_seed(seed, STREAM, epoch, 1))
+
+
+class StreamedImages(IterableDataset[tuple[Image.Image, int, int, int]]):
+    """Yields an image, its class, a number that no other image of the split has, and a seed for its draws."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self._dataset = dataset
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int, int, int]]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        rank = self._dataset.reader.dist_rank
+        for count, (image, target) in enumerate(self._dataset):
+            number = count * workers + worker
+            yield image, int(target), number, derived_seed(self._seed, rank, number)
+
+
+def open_streams(
+    source: str, data_dir: str | Path | None, loader: LoaderSettings
+) -> tuple[Stream, Stream, tuple[str, ...], tuple[str, ...]]:
+    """Return the two splits, the classes and notes of ``wds/FOLDER``.
+
+    Raises:
+        DataError: no such folder, no ``_info.json``, a split or the number of classes is missing.
+    """
+    root = Path(data_dir or "") / source.partition("/")[2]
+    info = _read_info(root)
+    try:
+        import webdataset  # noqa: F401
+    except ImportError as error:
+        raise DataError(Problem(source, "needs the package webdataset", "pip install webdataset")) from error
+    splits = info["splits"]
+    val_name = next((name for name in _VAL_NAMES if name in splits), None)
+    if "train" not in splits or val_name is None:
+        raise DataError(Problem(str(root / "_info.json"), f"splits: {', '.join(splits)}", _INFO_TIP))
+    num_classes = info.get("num_classes") or loader.num_classes
+    if not num_classes:
+        tip = "set loader.num_classes, or write num_classes into _info.json"
+        raise DataError(Problem(source, "a stream does not say how many classes it has", tip))
+    train, val = (_stream(root, name, splits[name]) for name in ("train", val_name))
+    note = "a stream: images are read as RGB, damaged ones are left out by webdataset without being counted"
+    return train, val, tuple(str(number) for number in range(int(num_classes))), (note,)
+
+
+def _read_info(root: Path) -> dict[str, Any]:
+    path = root / "_info.json"
+    if not root.is_dir():
+        raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(Problem(str(path), f"cannot be read: {error}", _INFO_TIP)) from error
+    if not isinstance(info, dict) or not isinstance(info.get("splits"), dict):
+        raise DataError(Problem(str(path), "names no splits", _INFO_TIP))
+    return info
+
+
+def _stream(root: Path, name: str, split: dict[str, Any]) -> Stream:
+    missing = [str(root / file) for file in split["filenames"] if not (root / file).is_file()]
+    if missing:
+        raise DataError(Problem(missing[0], f"this shard of split '{name}' is missing"))
+    return Stream("wds/", str(root), name, int(split["num_samples"]), len(split["filenames"]))

@@ -1,0 +1,49 @@
+"""Weight files of a run: safetensors of the whole network, whatever shares of it the processes hold."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import safetensors.torch
+from accelerate import Accelerator
+from torch import nn
+
+from hmhsa_insert.surgery.artifact import save
+from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.training.checkpoint import write_whole
+
+
+class Weights:
+    """Writes weights by their own keys from any process layout.
+
+    Args:
+        accelerator: tells processes and wrappers.
+        model: the network before it is wrapped; copied, as what files are written from.
+        folder: of the run.
+    """
+
+    def __init__(self, accelerator: Accelerator, model: nn.Module, folder: Path) -> None:
+        self._accelerator = accelerator
+        self._folder = folder
+        self._copy = copy.deepcopy(model).cpu() if accelerator.is_main_process else None
+
+    def write(self, name: str, model: nn.Module) -> None:
+        """Write a file of `model`'s weights, wrapped or not; all processes call this together.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        state = self._accelerator.get_state_dict(model)
+        if self._copy is not None:
+            own = self._copy
+            own.load_state_dict(state)
+            # save_model and not save_file: tied weights are written once and tied again when they are read.
+            write_whole(self._folder / name, lambda path: safetensors.torch.save_model(own, str(path)))
+
+    def write_artifact(self, name: str, source: str) -> Path | None:
+        """Write the weights of file `source` as an artefact, for ``hi.load``; None if nothing was inserted."""
+        if self._copy is None or not ledgers(self._copy):
+            return None
+        safetensors.torch.load_model(self._copy, self._folder / source)
+        return save(self._copy.eval(), self._folder / name, overwrite=True)

@@ -1,0 +1,279 @@
+"""Folders that cannot be written or read: what is said of each, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+from command_line import error_of, listing, run
+
+import hmhsa_insert as hi
+
+APPLY = "apply usernet:small -r good.yaml --input-size 64 -o "
+HEAD = "error: the artefact cannot be read or written"
+WRITES = "    `hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
+BASE = "    build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
+Change = Callable[[Any], Any]
+
+
+def test_an_output_that_exists(artefacts: Path) -> None:
+    (artefacts / "thesis").mkdir()
+    (artefacts / "thesis" / "chapter.tex").write_text("years of work")
+    (artefacts / "link").symlink_to("mine")
+    other = "it exists and is no artefact (it has no plan.json)"
+    for line, message, tip in (
+        ("mine", "an artefact is here already", "choose another folder, or replace it with --overwrite"),
+        ("thesis", other, "choose another folder"),
+        ("thesis --overwrite", other, "choose another folder: only artefacts are ever replaced"),
+        ("good.yaml --overwrite", other, "choose another folder: only artefacts are ever replaced"),
+        ("link --overwrite", other, "choose another folder: only artefacts are ever replaced"),
+    ):
+        folder = line.split()[0]
+        assert error_of(APPLY + line).splitlines() == [HEAD, f"  {folder}: {message}", f"    {tip}"]
+
+
+def test_a_file_where_a_parent_should_be(here: Path) -> None:
+    assert error_of(APPLY + "good.yaml/out").splitlines() == [
+        HEAD,
+        f"  good.yaml/out: '{here}/good.yaml' is not a folder",
+        "    choose another folder",
+    ]
+
+
+def test_an_unwritable_place(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Root may write into a folder without write permission, and the tests may run as root.
+    monkeypatch.setattr("hmhsa_insert.surgery.folder.tempfile.mkdtemp", refuse)
+    assert error_of(APPLY + "out").splitlines() == [
+        HEAD,
+        f"  out: nothing can be written in '{here}': Permission denied",
+        "    choose another folder",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission(here: Path) -> None:
+    here.chmod(0o555)
+    assert f"nothing can be written in '{here}': Permission denied" in error_of(APPLY + "out")
+    here.chmod(0o755)
+
+
+def test_a_disk_that_is_full(artefacts: Path) -> None:
+    """A limit on the size of files stands for the disk: the weights are the first file that is too large."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for line in ("new", "new/deeper/out", "mine --overwrite"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        try:
+            report = error_of(APPLY + line)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        message = "it cannot be written: File too large (os error 27)"
+        assert report.splitlines() == [HEAD, f"  {line.split()[0]}: {message}"]
+    assert hi.load("library").training
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_an_end_in_the_middle_of_writing(artefacts: Path, monkeypatch: pytest.MonkeyPatch, error) -> None:
+    def fail(_tensors: object, path: Path, _metadata: object) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    before = listing(artefacts)
+    for line in ("new", "mine --overwrite"):
+        result = run(APPLY + line)
+        assert result.exit_code != 0
+        if isinstance(error, OSError):
+            folder = line.split()[0]
+            message = "it cannot be written: No space left on device"
+            assert result.stderr.splitlines() == [HEAD, f"  {folder}: {message}"]
+        assert listing(artefacts) == before
+
+
+def test_a_rename_that_fails_leaves_the_older_artefact(
+    artefacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(target).name == "mine" and Path(source).name != "old":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    report = error_of(APPLY + "mine --overwrite").splitlines()
+    assert report == [HEAD, "  mine: it cannot be written: Input/output error"]
+
+
+def change_json(path: Path, change: Change) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def site(data: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = data["plans"][0]["plan"]["sites"][0]
+    return found
+
+
+# What is done to the plan, then what is said of plan.json.
+PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "newer": (
+        lambda d: d.update(format=2),
+        (
+            "it has format 2, and this release reads format 1",
+            "    read it with the release that wrote it",
+        ),
+    ),
+    "no sites": (
+        lambda d: d["plans"][0]["plan"].pop("sites"),
+        ("it holds no plan that this release can read",),
+    ),
+    "unknown field": (lambda d: site(d).update(new=1), ("it holds no plan that this release can read",)),
+    "unknown action": (
+        lambda d: site(d).update(action="x"),
+        ("it holds no plan that this release can read",),
+    ),
+    "no plans": (lambda d: d["plans"].clear(), ("it holds no plan",)),
+    "unknown backend": (lambda d: d["plans"][0].update(backend="jit"), ("there is no backend 'jit'",)),
+    "no input size": (lambda d: d["plans"][0]["plan"].update(input_size=[]), ("it has no input size",)),
+    "wrong recipe": (
+        lambda d: d["plans"][0]["plan"]["recipe"].update(name="[/x]"),
+        (
+            "the recipe in it has problems: recipe.name: 'name' must be a letter or digit, then letters, digits, "
+            "'.', '_', '+' or '-', found '[/x]'",
+        ),
+    ),
+    "code in a name": (
+        lambda d: site(d).update(key="layer3.0.x); import os; (y"),
+        ("'layer3.0.x); import os; (y' is no name for a new module of 'layer3.0'",),
+    ),
+    "another module": (
+        lambda d: site(d).update(qualname="layer9", key="layer9.attn"),
+        (
+            "it does not fit the base network: ResNet has no attribute `layer9`",
+            "    the base network is not the one it was made for",
+        ),
+    ),
+    "unknown block": (
+        lambda d: site(d)["block"].update(type="mine"),
+        ("type: there is no block type 'mine'", "    `hmhsa-insert blocks` lists them"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANS)
+def test_what_is_said_of_a_plan(artefacts: Path, what: str) -> None:
+    change, (message, *tip) = PLANS[what]
+    change_json(artefacts / "library/plan.json", change)
+    report = [HEAD, f"  library/plan.json: {message}", *tip]
+    assert error_of("stages library").splitlines() == report
+    if what not in ("another module", "unknown block"):  # seen only when the network is built
+        assert error_of("show library").splitlines() == report
+
+
+BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "code": (
+        {"source": "os:system"},
+        ("the base network comes from 'os:system', which is code, and a folder's code is never run", BASE),
+    ),
+    "unknown": (
+        {"source": None},
+        ("it does not say how the base network (ResNet) is built", BASE),
+    ),
+    "unsafe option": (
+        {"kwargs": {"pretrained_cfg": {"file": "/etc/passwd"}}},
+        ("a folder may not set the option 'pretrained_cfg'", BASE),
+    ),
+    "unsafe value": (
+        {"kwargs": {"num_classes": [1]}},
+        ("a folder may not set the option 'num_classes'", BASE),
+    ),
+    "no mapping": ({"kwargs": [1]}, ("its 'kwargs' is no mapping",)),
+    "newer library": (
+        {"source": "timm/resnet9000", "versions": {"timm": "9.0"}},
+        (
+            "the base network is 'timm/resnet9000', which the installed release does not have",
+            "    it was made with timm 9.0",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BASES)
+def test_what_is_said_of_a_base(artefacts: Path, what: str) -> None:
+    values, (message, *tip) = BASES[what]
+    change_json(artefacts / "library/base.json", lambda data: data.update(values))
+    assert error_of("stages library").splitlines() == [HEAD, f"  library/base.json: {message}", *tip]
+
+
+def test_a_users_base_is_named_and_not_run(artefacts: Path) -> None:
+    assert error_of("stages mine").splitlines() == [
+        HEAD,
+        "  mine/base.json: the base network comes from 'usernet:small', which is code, and a folder's code is "
+        "never run",
+        BASE,
+    ]
+    assert error_of("stages mine --base usernet:other").splitlines() == [
+        HEAD,
+        "  mine/plan.json: it does not fit the base network: Sequential has no attribute `6`",
+        "    the base network is not the one it was made for",
+    ]
+    assert error_of("apply library -r good.yaml --pretrained").splitlines() == [
+        "error: the model cannot be used",
+        "  library: an artefact has its own weights",
+        "    leave --pretrained out",
+    ]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "base.json", "model.safetensors"])
+def test_a_file_that_is_missing(artefacts: Path, name: str) -> None:
+    (artefacts / "library" / name).unlink()
+    report = [HEAD, f"  library: this is not an artefact: it has no {name}", WRITES]
+    for line in ("show library", "stages library", "plan library -r good.yaml --base usernet:small"):
+        assert error_of(line).splitlines() == report
+
+
+def test_files_that_are_damaged(artefacts: Path) -> None:
+    plan = artefacts / "library/plan.json"
+    text = plan.read_text()
+    for content, reason in (
+        (text[:50], "it is damaged: Expecting value: line 5 column 15 (char 50)"),
+        ("[]", "it is damaged: it holds no mapping"),
+        ("[" * 100_000, "it is damaged: maximum recursion depth exceeded while decoding a JSON array"),
+    ):
+        plan.write_text(content)
+        assert error_of("show library").splitlines()[1].startswith(f"  library/plan.json: {reason}")
+    plan.write_text(text)
+    weights = artefacts / "library/model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-100])
+    for line in ("show library", "stages library"):
+        assert error_of(line).splitlines() == [
+            "error: the weights cannot be loaded",
+            "  library/model.safetensors: is damaged, or no safetensors file: Error while deserializing header: "
+            "incomplete metadata, file not fully covered",
+        ]
+    weights.write_bytes((artefacts / "mine/model.safetensors").read_bytes())
+    assert error_of("stages library").splitlines()[1:] == [
+        "  library/model.safetensors: 117 tensors do not fit the network of plan.json, such as 'conv1.0.weight'",
+        "    the folder's files are not of one artefact",
+    ]
+
+
+def test_folders_that_are_not_there(here: Path) -> None:
+    assert error_of("show nowhere").splitlines() == [HEAD, "  nowhere: there is no such folder", WRITES]
+    assert error_of("show good.yaml").splitlines() == [HEAD, "  good.yaml: there is no such folder", WRITES]
+    (here / "plain").mkdir()
+    report = [HEAD, "  plain: this is not an artefact: it has no plan.json", WRITES]
+    assert error_of("show plain").splitlines() == report
+    assert error_of("stages plain").splitlines() == report

@@ -1,0 +1,81 @@
+"""``report`` as a user meets it: profiles, runs and published figures in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import error_of, output
+
+
+def write_run(folder: str, recipe: str | None, top1: float | None, seed: int = 0) -> None:
+    """Write what a training run keeps, as far as a report reads it."""
+    path = Path(folder)
+    path.mkdir()
+    config = {
+        "model": "usernet:small",
+        "recipe": {"version": 1, "name": recipe} if recipe else None,
+        "data": {"source": "digits", "val": 360},
+        "seed": seed,
+        "settings": {"input_size": 64},
+    }
+    (path / "config.yaml").write_text(yaml.safe_dump(config))
+    (path / "environment.json").write_text("{}")
+    if top1 is not None:
+        (path / "result.json").write_text(json.dumps({"num_params": 12345, "top1": top1}))
+
+
+def test_runs_stand_beside_profiles_and_published_figures(here):
+    output("profile usernet:small -r good.yaml --size 64 --memory -o p.json")
+    write_run("plain", None, 90.0)
+    write_run("edited", "mine", 92.5)
+    text = output("report p.json plain edited --published")
+    assert "HAT-Net-Tiny [2]" in text
+    assert "+2.5" in text
+    assert "Top-1 of our runs: on digits, 360 images" in text
+    assert "[2] published: authors' repository (v2.0 release)" in text
+
+
+def test_a_run_of_the_profiled_network_is_its_row(here):
+    output("profile usernet:small --size 64 -o p.json")
+    (record,) = json.loads(Path("p.json").read_text())["records"]
+    write_run("plain", None, 90.0)
+    result = {"num_params": record["num_params"], "top1": 90.0}
+    (here / "plain" / "result.json").write_text(json.dumps(result))
+    rows = json.loads(output("report p.json plain --format json"))["rows"]
+    assert [(row["method"], row["macs"], row["top1"]) for row in rows] == [("small", record["macs"], 90.0)]
+
+
+def test_formats_and_columns(here):
+    write_run("plain", None, 90.0)
+    output("report plain --published --columns method,top1 --title Ours -o t.tex")
+    assert r"\caption{Ours}" in Path("t.tex").read_text()
+    output("profile usernet:small --size 64 -o p.json")
+    output("report p.json --published -o t.html")
+    page = Path("t.html").read_text()
+    assert "Multiply–accumulates by part of the network</figcaption>" in page
+    assert page.count("<table>") == 2
+    line = output("report plain --columns method,top1 --format md").splitlines()[2]
+    assert line == "|small | 90.0|"
+
+
+@pytest.mark.parametrize(
+    ("line", "messages"),
+    [
+        ("", ["there is nothing to report"]),
+        ("missing.json unfinished", ["missing.json: cannot be read", "this run is not finished"]),
+        ("damaged", ["it is damaged"]),
+        ("--published --columns methd", ["there is no column 'methd'", "did you mean 'method'"]),
+        ("--published -o table.doc", ["its ending names no format"]),
+        ("--published -o unfinished", ["this is a folder"]),
+    ],
+)
+def test_refusals(here, line, messages):
+    write_run("unfinished", None, None)
+    write_run("damaged", None, 1.0)
+    (here / "damaged" / "config.yaml").write_text("model: 3")
+    text = error_of(f"report {line}")
+    for message in messages:
+        assert message in text

@@ -1,0 +1,66 @@
+"""``stages``: the tree a person reads, and the JSON a program reads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command_line import output
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def test_the_tree_of_a_users_network() -> None:
+    assert output("stages usernet:small --input-size 64") == (
+        "usernet:small  Sequential  input 3×64×64\n"
+        "├── stage 1  stride 4  16×16×16  1 block\n"
+        "│   └── ends of blocks: 1\n"
+        "├── stage 2  stride 8  32×8×8  1 block\n"
+        "│   └── ends of blocks: 3\n"
+        "└── stage 3  stride 16  64×4×4  1 block\n"
+        "    └── ends of blocks: 6\n"
+    )
+
+
+def test_a_bare_name_says_which_library_has_it() -> None:
+    assert output("stages resnet18").startswith("timm/resnet18  ResNet  input 3×224×224\n")
+    assert output("stages googlenet").startswith("torchvision/googlenet  GoogLeNet  input 3×224×224\n")
+    assert output("stages torchvision/resnet18").startswith("torchvision/resnet18  ResNet  input")
+
+
+def test_the_input_size_is_the_models_own_unless_given() -> None:
+    assert "input 3×299×299" in output("stages timm/inception_v3").splitlines()[0]
+    assert "input 3×96×128" in output("stages resnet18 --input-size 96x128").splitlines()[0]
+
+
+def test_json_has_stages_and_cut_points_with_their_names() -> None:
+    data = json.loads(output("stages resnet18 --json"))
+    assert (data["model"], data["class"], data["input_size"]) == ("timm/resnet18", "ResNet", [3, 224, 224])
+    assert [stage["index"] for stage in data["stages"]] == [0, 1, 2, 3, 4]
+    third = data["stages"][3]
+    assert {key: third[key] for key in ("stride", "channels", "height", "width")} == {
+        "stride": 16,
+        "channels": 256,
+        "height": 14,
+        "width": 14,
+    }
+    assert [point["qualname"] for point in third["cut_points"]] == ["layer3.0", "layer3.1"]
+    assert "cut_points" not in data
+
+
+def test_all_cut_points_are_listed_with_their_nodes() -> None:
+    lines = output("stages usernet:small --input-size 64 --all-cut-points").splitlines()
+    table = [line.split() for line in lines[8:]]
+    assert table[0] == ["fx", "node", "stride", "map", "module", "edit"]
+    assert [row[3] for row in table[1:]] == list("0123456")
+    assert table[2][1:] == ["4", "16×16×16", "1", "module", "tree"]
+    data = json.loads(output("stages usernet:small --input-size 64 --all-cut-points --json"))
+    assert [point["qualname"] for point in data["cut_points"]] == list("0123456")
+    assert data["cut_points"][1]["node"] == table[2][0]
+
+
+def test_the_folder_of_an_artefact(artefacts) -> None:
+    tree = output("stages library")
+    assert tree.startswith("library (an artefact, from timm/test_resnet)  ResNet  input 3×64×64\n")
+    assert "stage 4  stride 32" in tree
+    assert output("stages mine --base usernet:small").startswith("mine (an artefact, from usernet:small)")

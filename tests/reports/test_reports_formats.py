@@ -1,0 +1,281 @@
+"""Tables in each format, and the page in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from report_records import RECORDS, latency, memory, profile
+
+from hmhsa_insert.reports.columns import COLUMNS, counted, significant
+from hmhsa_insert.reports.frame import tidy
+from hmhsa_insert.reports.html import to_html
+from hmhsa_insert.reports.latex import to_latex
+from hmhsa_insert.reports.markdown import to_markdown
+from hmhsa_insert.reports.parts import parts_frame
+from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
+from hmhsa_insert.reports.render import FORMATS, format_of, render
+from hmhsa_insert.reports.sources import ReportError, published_records
+from hmhsa_insert.reports.table import make_table
+
+ALL = [*RECORDS, *published_records()]
+
+MARKDOWN = """\
+## ImageNet
+
+|Method             |Size|#Params|#FLOPs|  Memory|Img/s|Top-1|Δ Top-1|
+|-------------------|---:|------:|-----:|-------:|----:|----:|------:|
+|resnet18           | 224|  11.7M| 1.81G|20.0 MiB|  100| 70.0|       |
+|resnet18 + stage3  | 224|  11.7M| 1.81G|22.0 MiB| 83.3| 71.2|   +1.2|
+|lonely             | 224|   1.0M| 30.0M|        |     |     |       |
+|TransCNN-Tiny [1]  | 256|  13.3M|      |        |     | 80.4|       |
+|TransCNN-Small [1] | 256|  26.5M|      |        |     | 83.1|       |
+|TransCNN-Medium [1]| 256|  48.3M|      |        |     | 83.8|       |
+|TransCNN-Large [1] | 256|  80.0M|      |        |     | 84.2|       |
+|HAT-Net-Tiny [2]   | 224|  12.7M|  2.0G|        |     | 79.8|       |
+|HAT-Net-Small [2]  | 224|  25.7M|  4.3G|        |     | 82.6|       |
+|HAT-Net-Medium [2] | 224|  42.9M|  8.3G|        |     | 84.0|       |
+|HAT-Net-Large [2]  | 224|  63.1M| 11.5G|        |     | 84.2|       |
+
+- #FLOPs: multiply–accumulates (MACs) of convolution and linear layers with
+  bias, one image: what papers print under FLOPs
+- Memory: saved for the backward pass of training, per image
+- Img/s: images per second in inference
+- Top-1: accuracy in percent
+- Δ: against the base, the first row of its group, at the same size, in
+  percentage points
+- Times measured on Some CPU, 2 threads, torch 2.15.0, float32, channels-last,
+  batch 1, wall time
+- [1] published: authors' repository (v1.0 release)
+- [2] published: authors' repository (v2.0 release)
+"""
+
+
+def test_markdown_is_the_papers_table_and_fits_80_columns():
+    text = render(ALL, "md", title="ImageNet")
+    assert text == MARKDOWN
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_without_accuracies_the_difference_is_in_macs():
+    costs = [record for record in RECORDS if record["kind"] == "profile"]
+    lines = render(costs, "md").splitlines()
+    assert lines[0].endswith("|Δ #MACs|")
+    assert lines[3].endswith("| +10.0%|")
+    assert lines[2].endswith("|       |")
+
+
+def test_columns_are_chosen_and_wrong_ones_all_reported():
+    line = render(RECORDS, "md", columns=["method", "macs", "delta_macs", "latency", "params"]).splitlines()[
+        3
+    ]
+    assert line == "|resnet18 + stage3|2.00G| +10.0%|12.0|  11.7M|"
+    with pytest.raises(ReportError) as caught:
+        render(RECORDS, "md", columns=["methd", "method", "zzz"])
+    problems = caught.value.problems
+    assert [problem.message for problem in problems] == [
+        "there is no column 'methd'",
+        "there is no column 'zzz'",
+    ]
+    assert problems[0].tip == "did you mean 'method'?"
+    assert "delta_top1" in problems[1].tip
+
+
+def test_every_column_can_be_shown():
+    table = make_table(tidy(ALL), list(COLUMNS))
+    assert len({header.text for header in table.headers}) == len(COLUMNS)
+    assert all(len(row.cells) == len(COLUMNS) for row in table.rows)
+    assert not [cell for row in table.rows for cell in row.cells if cell.value is None and cell.text]
+
+
+def test_hostile_names_stay_text_in_markdown():
+    table = make_table(tidy([profile("a|b`*<i>\nc\\d", group=None)]), ["method", "params"])
+    line = to_markdown(table).splitlines()[2]
+    assert line == r"|a\|b\`\*\<i> c\\d|  11.7M|"
+
+
+LATEX = r"""% needs \usepackage{booktabs}
+\begin{table}
+\centering
+\caption{Costs \& more}
+\begin{tabular}{lrrr}
+\toprule
+Method & \#Params & Memory & $\Delta$ \#MACs \\
+\midrule
+resnet18 & 11.7M & 20.0 MiB &  \\
+a\_b\% & 11.7M &  & $-$50.0\% \\
+\addlinespace
+HAT-Net-Large\textsuperscript{1} & 63.1M &  &  \\
+\bottomrule
+\end{tabular}
+\par\smallskip{\footnotesize Memory: saved for the backward pass of training, per image}
+\par\smallskip{\footnotesize $\Delta$: against the base, the first row of its group, at the same size}
+\par\smallskip{\footnotesize [1] published: authors' repository (v2.0 release)}
+\end{table}
+"""
+
+
+def test_latex_is_booktabs():
+    records = [RECORDS[1], profile("a_b%", macs=907_036_672), published_records()[-1]]
+    table = make_table(tidy(records), ["method", "params", "memory", "delta_macs"], "Costs & more")
+    assert to_latex(table) == LATEX
+
+
+def test_hostile_names_stay_text_in_latex():
+    table = make_table(tidy([profile(r"\input{x}$^~#&", group=None)]), ["method"])
+    assert r"\textbackslash{}input\{x\}\$\textasciicircum{}\textasciitilde{}\#\& \\" in to_latex(table)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex with booktabs")
+def test_latex_compiles(tmp_path):
+    body = render(ALL, "latex", title="ImageNet")
+    (tmp_path / "t.tex").write_text(
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+    )
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_formats_and_their_endings():
+    assert [format_of(f"x.{end}") for end in ("md", "tex", "csv", "json", "html", "HTML")] == [
+        *FORMATS,
+        "html",
+    ]
+    with pytest.raises(ReportError, match="its ending names no format"):
+        format_of("report.doc")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(4_089_184_256, "4.09G"), (300_774_272, "0.30G"), (147_968, "148.0K"), (128, "128"), (0, "0")],
+)
+def test_counts_are_written_with_a_fitting_unit(value, text):
+    assert counted(value) == text
+
+
+def test_three_significant_digits():
+    assert [significant(v) for v in (1234.5, 99.96, 12.34, 1.234)] == ["1234", "100", "12.3", "1.23"]
+
+
+class Page(HTMLParser):
+    """What a page is made of: its tags, their attributes, and all text outside script and style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] not in ("script", "style"):
+            self.words += data
+
+
+SIZES = [profile("resnet18", side, memory=memory(side**2)) for side in (112, 448)]
+BLOCKS = [{"name": "conv", "num_params": 1, "macs": 10**9, "macs_modules_only": 1, "activations": 1}]
+
+
+def page(title: str = "Costs", more: tuple[dict, ...] = ()) -> str:
+    return render([*ALL, *SIZES, *more], "html", title=title, parts=True)
+
+
+def test_the_page_is_self_contained():
+    text = page(more=(profile("parts", by_module=BLOCKS),))
+    parsed = Page(text)
+    assert not [attrs for _, attrs in parsed.tags if {"href", "srcset"} & set(attrs)]
+    sources = [attrs["src"] for tag, attrs in parsed.tags if "src" in attrs]
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    for source in sources:
+        svg = base64.b64decode(source.partition(",")[2]).decode()
+        assert "<svg" in svg
+        assert "<script" not in svg
+    assert not re.search(r"https?://", re.sub(r"base64,[\w+/=]+", "", text))
+    assert all(attrs.get("alt") for tag, attrs in parsed.tags if tag == "img")
+
+
+def test_everything_on_the_page_is_escaped():
+    name = "<script>alert('x')</script>\"&"
+    hostile = profile(name, group=name, memory=memory(5.0))
+    text = page(title=name, more=(hostile,))
+    parsed = Page(text)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    assert parsed.words.count(name) >= 3
+
+
+def test_blanks_are_blank_on_the_page():
+    parsed = Page(to_html("t", [make_table(tidy(ALL), ["method", "macs"])]))
+    cells = [attrs["data-value"] for tag, attrs in parsed.tags if tag == "td"]
+    assert cells[1] == "1814073344.0"
+    assert cells[-1] == ""
+    marked = [
+        attrs["class"] for tag, attrs in parsed.tags if tag == "tr" and "published" in attrs.get("class", "")
+    ]
+    assert marked == ["group published", *["published"] * 3] * 2
+
+
+def test_plots_are_drawn_only_from_what_is_known():
+    frame = tidy([profile("a", macs_modules_only=None)])
+    assert against_macs(frame, "top1", "Top-1") is None
+    assert against_size(frame, "macs", "GMACs") is None
+    assert part_bars(parts_frame([])) is None
+
+
+def test_plots_are_the_same_each_time():
+    frame = tidy([*ALL, *SIZES, profile("costs $x$ < y")])
+    first, second = (against_macs(frame, "top1", "Top-1 (%)") for _ in range(2))
+    assert first == second
+    assert first.caption.endswith("hollow: published")
+    assert against_size(frame, "macs", "GMACs").svg == against_size(frame, "macs", "GMACs").svg
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def in_browser(text: str, script: str, folder) -> str:
+    """Return the document after a browser ran `script` on it."""
+    file = folder / "page.html"
+    file.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [BROWSER, *flags, file.as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs chromium")
+@pytest.mark.parametrize(("clicks", "order"), [(1, "ascending"), (2, "descending")])
+def test_a_column_sorts_in_a_browser(tmp_path, clicks, order):
+    table = make_table(
+        tidy([*ALL, profile("slow", inference=latency(250.0))]), ["method", "params", "throughput"]
+    )
+    click = "document.querySelectorAll('th button')[2].click();" * clicks
+    parsed = Page(in_browser(to_html("t", [table]), click, tmp_path))
+    heads = [attrs["aria-sort"] for tag, attrs in parsed.tags if tag == "th"]
+    assert heads == ["none", "none", order]
+    values = [attrs["data-value"] for tag, attrs in parsed.tags if tag == "td"][2::3]
+    known = [float(value) for value in values if value]
+    assert known == sorted(known, reverse=order == "descending")
+    assert len(known) == 3
+    assert known[0] != known[-1]
+    # Blanks are last, whichever way.
+    assert values[3:] == [""] * 9
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs chromium")
+def test_a_hostile_name_does_not_run_in_a_browser(tmp_path):
+    name = "<img src=x onerror=\"document.title='owned'\">"
+    text = page(more=(profile(name, group=name, memory=memory(5.0)),))
+    assert "<title>Costs</title>" in in_browser(text, "", tmp_path)

@@ -1,0 +1,169 @@
+"""Training settings: the shipped files, every problem at once with its place, options that win."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.run_folder import identity
+from hmhsa_insert.training.settings import load_settings, shipped_settings
+
+LEAST: dict[str, Any] = {"epochs": 3, "batch_size": 12}
+
+
+def _problems(source: Any, *overrides: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(source, overrides)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_authors_settings() -> None:
+    for name, epochs in (("imagenet_300e", 300), ("imagenet_100e", 100)):
+        s = load_settings(name)
+        assert (s.epochs, s.batch_size, s.lr, s.input_size) == (epochs, 1024, 1e-3, 224)
+        assert (s.optimizer.name, s.optimizer.betas, s.optimizer.weight_decay) == (
+            "adamw",
+            (0.9, 0.999),
+            0.05,
+        )
+        assert (s.augment.mixup, s.augment.cutmix, s.augment.erasing) == (0.8, 1.0, 0.25)
+        assert (s.loss.label_smoothing, s.schedule.name) == (0.1, "cosine")
+        assert s.augment.auto_augment == "rand-m9-mstd0.5-inc1"
+        assert s.regularize.drop_path > 0
+
+
+def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> None:
+    assert set(shipped_settings()) == {"digits", "finetune", "imagenet_100e", "imagenet_300e"}
+    for path in shipped_settings().values():
+        assert path.read_text().startswith("# ")
+        assert load_settings(path) == load_settings(path.stem) == load_settings(f"{path.stem}.yaml")
+
+
+def test_settings_read_back_from_what_they_write() -> None:
+    for name in shipped_settings():
+        made = load_settings(name)
+        assert load_settings(made.model_dump(mode="json")) == made
+
+
+def test_the_learning_rate_follows_the_batch() -> None:
+    assert load_settings("imagenet_300e", ["batch_size=256"]).lr == pytest.approx(2.5e-4)
+    assert load_settings("digits", ["batch_size=256"]).lr == 2e-3
+
+
+def test_options_win_over_the_file_and_make_sections() -> None:
+    made = load_settings(LEAST, ["optimizer.lr=2e-3", "epochs=7", "ema.decay=0.5", "augment.scale=[0.5, 1]"])
+    assert (made.optimizer.lr, made.epochs, made.augment.scale) == (2e-3, 7, (0.5, 1.0))
+    assert made.ema is not None
+    assert made.ema.decay == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("epochs: 0\nbatch_size: 8\n", "1:9: 'epochs' must be greater than 0, found 0"),
+        ("epochs: 2\nbatch_size: 8\nepochs: 3\n", "3:1: the key 'epochs' is given twice, on lines 1 and 3"),
+        ("epochs: 2\nbatch_size: eight\n", "2:13: 'batch_size' must be a valid integer, found 'eight'"),
+        (
+            "epochs: 2\nbatch_size: 8\noptimiser: {lr: 1}\n",
+            "3:1: unknown key 'optimiser' in the settings (did you",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\noptimizer:\n  lr: -1e-3\n",
+            "4:7: 'lr' must be greater than 0, found -0.001",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\nschedule: {name: cosin}\n",
+            "3:18: 'name' must be 'cosine', 'poly', 'step' or 'constant', found 'cosin' (did you mean 'cosine'?)",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\nema: 3\n",
+            "3:6: 'ema' must be a mapping, found 3 (allowed: decay, warmup)",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\naugment: {scale: [0.5]}\n",
+            "3:18: 'scale' must have more numbers, found [0.5]",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\naugment: {scale: [1.0, 0.5]}\n",
+            "'scale' must be two shares of the area",
+        ),
+        ("epochs: 2\nbatch_size: 8\naccumulate: 3\n", "3:13: 3 batches do not divide batch_size 8"),
+        (
+            "epochs: 2\nbatch_size: 8\nschedule: {warmup_epochs: 5}\n",
+            "3:27: 5 epochs of warm-up leave none of 2 for the rest",
+        ),
+        ("epochs: 2\nbatch_size: 8\nfinetune: {freeze_base_epochs: 3}\n", "more than the 2 epochs there are"),
+        ("epochs: 2\nbatch_size: 8\ncompute: {precision: false}\n", "'no', 'bf16' or 'fp16', found false"),
+        ("epochs: 2\nbatch_size: 8\noptimizer: {betas: [0.9, 0.99]\n", "4:1: "),
+        ("epochs: 2\n", "1:1: the settings have no 'batch_size'"),
+        ("[1, 2]\n", "settings are a mapping with 'epochs' and more"),
+        (
+            "epochs: !!python/object:os.system 2\nbatch_size: 8\n",
+            "the tag !!python/object:os.system is not allowed",
+        ),
+        ("", "the file is empty"),
+    ],
+)
+def test_problems_of_a_file_have_their_place(tmp_path: Path, text: str, problem: str) -> None:
+    path = _file(tmp_path, text)
+    found = _problems(path)
+    assert any(problem in each for each in found), found
+    assert all(each.startswith(str(path)) for each in found)
+
+
+def test_all_problems_come_together_in_file_order(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path, "epochs: 0\nbatch_size: 8\noptimizer:\n  lr: 0\n  nam: sgd\nloss: {label_smoothing: 2}\n"
+    )
+    found = _problems(path, "augment.mixup=-1")
+    places = ["1:9", "4:7", "5:3", "6:25"]
+    assert [each.split(": ")[0] for each in found] == [
+        *(f"{path}:{place}" for place in places),
+        "--set augment.mixup",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("digts", "no such file, and no shipped settings of that name (did you mean 'digits'? shipped:"),
+        (".", "this is a folder, not a settings file"),
+        (
+            {**LEAST, "epoch": 3},
+            "settings.epoch: unknown key 'epoch' in the settings (did you mean 'epochs'?",
+        ),
+    ],
+)
+def test_settings_that_are_not_there(source: Any, problem: str) -> None:
+    assert any(problem in each for each in _problems(source))
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "a..b=3"])
+def test_an_option_that_is_no_setting(text: str) -> None:
+    assert _problems(LEAST, text) == [
+        f"--set {text}: is no setting (write key=value, such as optimizer.lr=2e-3)"
+    ]
+
+
+def test_where_and_how_fast_is_not_what() -> None:
+    """Workers, trackers and checkpoints may change when a run goes on; nothing else may."""
+
+    def key(*overrides: str) -> dict[str, Any]:
+        return identity({"settings": load_settings(LEAST, overrides).model_dump(mode="json")})
+
+    assert key() == key("loader.workers=3", "checkpoint_steps=5", "trackers=[tensorboard, wandb]")
+    for each in (
+        "loader.corrupt=error",
+        "epochs=4",
+        "compute.precision=bf16",
+        "augment.hflip=0.5",
+        "ema.decay=0.9",
+    ):
+        assert key() != key(each)
