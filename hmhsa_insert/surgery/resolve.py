@@ -15,7 +15,7 @@ from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.downsample import downsample_sites
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.maps import FeatureMap
-from hmhsa_insert.surgery.rewrite import own_operation
+from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation
 from hmhsa_insert.surgery.select import (
     STAGES_TIP,
     Place,
@@ -130,7 +130,8 @@ def _insert_inside(
     if not _free(model, edit, name, refusals):
         return None
     key = f"{name}.{edit.id}" if name else edit.id
-    return Site(edit.id, "rewrite", name, key, operation=operation, **common)
+    lengths = argument_lengths(model.get_submodule(name), located.trace.calls_of(name)[0])
+    return Site(edit.id, "rewrite", name, key, operation=operation, lengths=lengths, **common)
 
 
 def _free(model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> bool:

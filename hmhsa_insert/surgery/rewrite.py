@@ -8,26 +8,55 @@ own forward is traced in both modes and the one that fits is run.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import fx, nn
 
 from hmhsa_insert.errors import PlanError, Problem
-from hmhsa_insert.surgery.trace import Trace
+from hmhsa_insert.surgery.trace import ModuleCall, Trace
 
 _REFLECTED = {"radd": "add", "rmul": "mul", "rsub": "sub"}
 
 
+class _SequenceProxy(fx.Proxy):
+    """Stands for a list or tuple of known length, so that ``*size`` and ``len(size)`` can be traced."""
+
+    def __init__(self, node: fx.Node, tracer: fx.Tracer, length: int) -> None:
+        super().__init__(node, tracer)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[fx.Proxy]:
+        return (self[index] for index in range(self._length))  # type: ignore[index]
+
+
 class _ShallowTracer(fx.Tracer):
-    """Traces one module's own forward: every child is a leaf."""
+    """Traces one module's own forward: every child is a leaf, and arguments of known length can be unpacked."""
+
+    def __init__(self, lengths: Mapping[str, int]) -> None:
+        super().__init__()
+        self._lengths = lengths
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        if node.op == "placeholder" and node.target in self._lengths:
+            return _SequenceProxy(node, self, self._lengths[str(node.target)])
+        return super().proxy(node)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
 
 def rewrite_forward(
-    host: nn.Module, name: str, child: nn.Module, operation: tuple[str, int], where: str
+    host: nn.Module,
+    name: str,
+    child: nn.Module,
+    operation: tuple[str, int],
+    where: str,
+    lengths: Mapping[str, int] | None = None,
 ) -> None:
     """Run `child` on the result of one operation in `host`'s own forward, by changing `host` in place.
 
@@ -37,6 +66,7 @@ def rewrite_forward(
         child: what to call.
         operation: from :func:`own_operation`.
         where: qualified name for messages.
+        lengths: from :func:`argument_lengths`.
 
     Raises:
         PlanError: the forward cannot be traced by itself, or the operation is not found in it.
@@ -46,7 +76,7 @@ def rewrite_forward(
     try:
         for mode in (True, False):
             host.training = mode  # the children are leaves: only the forward's own code reads it
-            graphs.append(_find(host, operation, where))
+            graphs.append(_find(host, operation, where, lengths or {}))
     finally:
         host.training = was_training
     host.add_module(name, child)  # after tracing: a forward may loop over all its children
@@ -89,12 +119,21 @@ def own_operation(traced: Trace, node: fx.Node) -> tuple[str, tuple[str, int]] |
     return call.qualname, (name, occurrence)
 
 
-def _find(host: nn.Module, operation: tuple[str, int], where: str) -> tuple[fx.Graph, fx.Node]:
+def argument_lengths(host: nn.Module, call: ModuleCall) -> dict[str, int]:
+    """Return how many items each list or tuple among the arguments of `call` has, by its name in `host`'s forward."""
+    names = list(inspect.signature(host.forward).parameters)
+    named = ((names[key] if isinstance(key, int) else key, length) for key, length in call.lengths.items())
+    return dict(named)
+
+
+def _find(
+    host: nn.Module, operation: tuple[str, int], where: str, lengths: Mapping[str, int]
+) -> tuple[fx.Graph, fx.Node]:
     """Trace the own forward of `host` and find the operation in it."""
     function, occurrence = operation
     tip = "choose a module's output; see --all-cut-points"
     try:
-        graph = _ShallowTracer().trace(host)
+        graph = _ShallowTracer(lengths).trace(host)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         message = f"the map is computed inside its forward, which torch.fx cannot trace: {reason}"

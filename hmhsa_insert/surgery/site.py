@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hmhsa_insert.surgery.maps import FeatureMap, Layout
@@ -37,6 +37,7 @@ class Site:
         residual: whether the block's output is added to its input (inserted blocks that keep the shape).
         path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
         operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward.
+        lengths: for ``rewrite``: how many items each list or tuple among the forward's arguments has, by name.
         num_params, macs: of what is put in, from closed formulas; macs for one image.
         removed_params: of the module that is taken away.
     """
@@ -52,6 +53,7 @@ class Site:
     residual: bool = False
     path: Path = ()
     operation: tuple[str, int] | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
     num_params: int = 0
     macs: int = 0
     removed_params: int = 0

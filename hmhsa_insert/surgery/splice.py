@@ -144,7 +144,8 @@ def _rewrite(model: nn.Module, site: Site, seed: int) -> Change:
     assert site.operation is not None
     host = model.get_submodule(site.qualname)
     child = make_module(site, host, model, seed)
-    rewrite_forward(host, site.child, child, site.operation, site.qualname or type(model).__name__)
+    where = site.qualname or type(model).__name__
+    rewrite_forward(host, site.child, child, site.operation, where, site.lengths)
     return Change(site)
 
 

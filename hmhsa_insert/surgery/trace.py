@@ -49,6 +49,7 @@ class ModuleCall:
         parent: index of the enclosing call, None for the root.
         first: position in the graph of the first node inside; ``last`` is one past the final node.
         inputs: nodes of the tensors that went in; ``arguments`` says where each stood (position or name first).
+        lengths: number of items of each list or tuple among the arguments, by its position or name.
         outputs: ``(path, node)`` of each tensor that came out; the path is empty when the output is one tensor.
     """
 
@@ -60,6 +61,7 @@ class ModuleCall:
     last: int = -1
     inputs: tuple[Node, ...] = ()
     arguments: tuple[Path, ...] = ()
+    lengths: Mapping[int | str, int] = field(default_factory=dict)
     outputs: tuple[tuple[Path, Node], ...] = ()
 
 
@@ -299,6 +301,8 @@ class _Recorder(TorchFunctionMode):
             parent = self._stack[-1].index if self._stack else None
             call = ModuleCall(len(self.calls), name, type(mod), parent, self._count, inputs=inputs)
             call.arguments = tuple(path for path, _ in given)
+            named = [*enumerate(args), *kwargs.items()]
+            call.lengths = {key: len(value) for key, value in named if isinstance(value, list | tuple)}
             self.calls.append(call)
             self._stack.append(call)
 

@@ -96,6 +96,7 @@ def _collect(worker: _Worker, time_limit_s: float) -> Row | None:
                 return received
             worker.is_ready, worker.since = True, time.monotonic()
     except EOFError:
+        worker.process.join(timeout=10)  # its pipe closes before its exit code can be read
         reason = f"its process ended with code {worker.process.exitcode}; most often memory ran out"
         return Row(entry.spec, size, status="died", reason=reason)
     allowed = time_limit_s if worker.is_ready else time_limit_s + _START_S

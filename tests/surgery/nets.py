@@ -118,6 +118,32 @@ class InForward(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Tokens(nn.Module):
+    """Runs tokens between its blocks and hands their height and width along, unpacked with a star."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 16, 4, 4)
+        self.position = TokenPosition(16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        size = x.shape[-2:]
+        return self.head(self.position(x.flatten(2).transpose(1, 2), size).mean(1))
+
+
+class TokenPosition(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        batch, _, channels = x.shape
+        tokens = x.transpose(1, 2).view(batch, channels, *size)
+        return (self.proj(tokens) + tokens).flatten(2).transpose(1, 2)
+
+
 class TupleOut(nn.Module):
     """A stage that returns (map, extra)."""
 

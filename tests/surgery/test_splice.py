@@ -16,6 +16,7 @@ from nets import (
     InForward,
     Plain,
     Tied,
+    Tokens,
     TupleOut,
     UNet,
 )
@@ -39,7 +40,8 @@ def out(model: nn.Module, size=SIZE) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "network", [Plain, ControlFlow, ChannelsLast, CalledTwice, TupleOut, InForward, UNet, Tied, AuxiliaryHead]
+    "network",
+    [Plain, ControlFlow, ChannelsLast, CalledTwice, TupleOut, InForward, UNet, Tied, AuxiliaryHead, Tokens],
 )
 def test_users_networks_take_blocks_at_every_cut_point(network) -> None:
     base = network()
