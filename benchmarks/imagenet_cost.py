@@ -1,7 +1,7 @@
 """Make the paper's ImageNet cost table: ``python benchmarks/imagenet_cost.py`` writes ``reports/imagenet_cost.*``.
 
 Every network plain and with every shipped recipe that fits it, at 224 pixels. All of it is counted on fake tensors, so
-any machine gives the same table. Most of the time, some twenty minutes on two cores, is fvcore's cross-check.
+any machine gives the same table. Most of the time, some ten minutes on two cores, is fvcore's cross-check.
 """
 
 from __future__ import annotations
