@@ -1,15 +1,28 @@
 # Two commands for a fresh machine: `make demo` runs the main job, `make test` passes the tests.
 # Each sets up what it needs (a virtual environment in .venv); neither needs the other.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
+DEMO_RUNS = $(addprefix runs/digits/,resnet18 resnet18+stage234 irb_tiny irb_tiny+transcnn)
 
 .PHONY: demo test test-long test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
+	@echo; echo "Four trainings on scikit-learn's digits, two at a time"
+	@$(MAKE) --no-print-directory -j2 $(DEMO_RUNS)
+	$(BIN)/hmhsa-insert report $(DEMO_RUNS) --columns method,params,macs,top1,delta_params,delta_macs
+
+# runs/digits/NETWORK or runs/digits/NETWORK+RECIPE
+.PHONY: $(DEMO_RUNS)
+$(DEMO_RUNS): runs/digits/%:
+	@OMP_NUM_THREADS=1 $(BIN)/hmhsa-insert train $(firstword $(subst +, ,$*)) \
+	  $(patsubst %,--recipe %.yaml,$(word 2,$(subst +, ,$*))) \
+	  --data digits --epochs 2 --set batch_size=16 -o $@ | sed -u 's/^/$*: /'
 
 test: $(DEV_STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2

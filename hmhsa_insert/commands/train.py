@@ -109,8 +109,8 @@ def train(
 def _summary(result: TrainResult) -> str:
     averaged = " of the averaged weights" if result.weights == "ema" else ""
     return (
-        f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}{averaged} "
-        f"after {result.epochs} epochs; best {result.best_top1:.2f} % in epoch {result.best_epoch}"
+        f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}{averaged}; "
+        f"best {result.best_top1:.2f} % in epoch {result.best_epoch} of {result.epochs}"
     )
 
 

@@ -37,7 +37,7 @@ def run_record(folder: Path) -> dict[str, Any]:
             "name": f"{network} + {config['recipe']['name']}" if config["recipe"] else network,
             "group": network,
             "input_size": [3, side, side],
-            "num_params": int(result["num_params"]),
+            **{name: int(result[name]) for name in ("num_params", "macs", "macs_modules_only")},
             "top1": float(result["top1"]),
             "data": f"{config['data']['source']}, {int(config['data']['val']):,} images",
         }

@@ -25,6 +25,7 @@ class TrainResult:
         best_top1, best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artefact.
         epochs, updates, images: how much it was trained.
         num_params: of the network.
+        macs, macs_modules_only: for one image, as :func:`hmhsa_insert.costs.count.count` counts them.
         damaged: names of images that could not be read.
     """
 
@@ -41,6 +42,8 @@ class TrainResult:
     updates: int
     images: int
     num_params: int
+    macs: int
+    macs_modules_only: int
     damaged: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
+from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.training.assemble import assemble
@@ -134,13 +135,14 @@ def _train(planned: PlannedRun, folder: RunFolder, accelerator: Accelerator, tol
     for note in (*data.notes, *network.notes):
         told.note(note)
     weights = Weights(accelerator, network.model, folder.path)
+    costs = count(network.model, (network.channels, settings.input_size, settings.input_size))
     loop = assemble(planned, network, accelerator, folder.checkpoints, told)
     _begin(loop, planned, network, folder)
     with loop.stop:
         while loop.progress.epoch < settings.epochs:
             loop.train_epoch()
             close_epoch(loop, folder, weights, data)
-    return _finish(loop, planned, folder, weights)
+    return _finish(loop, planned, folder, weights, costs)
 
 
 def _begin(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder) -> None:
@@ -175,7 +177,9 @@ def _evaluate_start(loop: Loop, planned: PlannedRun, network: Network, folder: R
         loop.reporter.note(f"epoch 0, {name}: top-1 {score['top1']:.3f} %, loss {score['loss']:.6f}")
 
 
-def _finish(loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights) -> TrainResult:
+def _finish(
+    loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights, costs: Counts
+) -> TrainResult:
     """Write what a finished run has: weights, artefact, curves, result."""
     weights.write(LAST, loop.model)
     if loop.average is not None:
@@ -184,7 +188,7 @@ def _finish(loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights
     if damaged:
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
         loop.reporter.note(f"{len(damaged)} damaged images were skipped: {', '.join(damaged[:5])}{more}")
-    result = on_main(loop.accelerator, lambda: _write_result(loop, planned, folder, weights, damaged))
+    result = on_main(loop.accelerator, lambda: _write_result(loop, planned, folder, weights, costs, damaged))
     loop.accelerator.wait_for_everyone()
     if result is None:
         result = read_result(folder.path)
@@ -193,7 +197,12 @@ def _finish(loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights
 
 
 def _write_result(
-    loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights, damaged: Sequence[str]
+    loop: Loop,
+    planned: PlannedRun,
+    folder: RunFolder,
+    weights: Weights,
+    costs: Counts,
+    damaged: Sequence[str],
 ) -> TrainResult:
     progress, averaged = loop.progress, loop.average is not None
     row = progress.history[-1]
@@ -213,7 +222,9 @@ def _write_result(
         epochs=progress.epoch,
         updates=progress.total,
         images=progress.total * planned.settings.batch_size,
-        num_params=sum(parameter.numel() for parameter in loop.bare.parameters()),
+        num_params=costs.num_params,
+        macs=costs.macs,
+        macs_modules_only=costs.macs_modules_only,
         damaged=tuple(damaged),
     )
     folder.write_json(RESULT, result.to_dict())
