@@ -41,6 +41,10 @@ KernelSize = Annotated[
     int, Field(ge=1, description="side of the depthwise kernel; odd"), AfterValidator(_odd)
 ]
 Sides = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(_not_empty)]
+Memory = Annotated[
+    Literal["fast", "lean"],
+    Field(description="lean: keep less for the backward pass of training, and compute it again there"),
+]
 Expansion = Annotated[int, Field(ge=1, description="hidden channels over channels")]
 
 

@@ -20,11 +20,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import HeadDim, PreNorm, Sides, Width, head_problems
+from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Sides, Width, head_problems
+from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
 from hmhsa_insert.blocks.partition import Cells, attention_pairs, flatten_cells, split_cells
-from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, to_map, to_tokens
+from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, in_pieces, to_map, to_tokens
 
 Step = tuple[Cells, list[torch.Tensor]]
 
@@ -57,9 +58,10 @@ class HmhsaOptions(Options):
     )
     qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
     width: Width = None
+    memory: Memory = "fast"
 
 
-class Hmhsa(ResidualBlock):
+class Hmhsa(Lean, ResidualBlock):
     """The block of the module's equations.
 
     Cells of step i are the tokens of step i + 1, so nothing returns to map order until the end: pooling is a
@@ -96,6 +98,10 @@ class Hmhsa(ResidualBlock):
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Return the projected sum of the steps, N×C×H×W in channels_last."""
+        together = self.training or torch.is_grad_enabled()
+        return self.recomputed(self._attention, x) if together else in_pieces(self._attention, x)
+
+    def _attention(self, x: torch.Tensor) -> torch.Tensor:
         steps = self._steps(to_tokens(self.norm(x)))
         total = _nearest_sum(steps) if self.upsample == "nearest" else _bilinear_sum(steps)
         projected = split_cells(self.proj(flatten_cells(total)), total)
@@ -172,9 +178,10 @@ def _grids(options: HmhsaOptions, inp: MapSize) -> tuple[int, ...]:
 def _build(options: HmhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
     grids = _grids(options, inp)
     settings = (options.upsample, options.norm, options.last, options.qkv_bias)
-    return build_narrow(
+    block = build_narrow(
         options.width, inp.channels, lambda width: Hmhsa(width, options.head_dim, grids, *settings)
     )
+    return set_lean(block, options.memory == "lean")
 
 
 def _cost(options: HmhsaOptions, inp: MapSize, out_channels: int) -> BlockCost:

@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, Rate, Width, head_problems
+from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_problems
+from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm
 from hmhsa_insert.blocks.partition import Cells, attention_pairs
@@ -28,6 +29,7 @@ from hmhsa_insert.blocks.tokens import (
     Pointwise,
     attend_cells,
     cross_attention,
+    in_pieces,
     laid_out_like,
     self_attention,
     to_map,
@@ -45,9 +47,10 @@ class HmhsaPooledOptions(Options):
     norm: Literal["group", "batch"] = Field("group", description="group as in HAT-Net, batch as in TransCNN")
     drop: Rate = Field(0.0, description="probability of dropping an output channel, in training")
     width: Width = None
+    memory: Memory = "fast"
 
 
-class HmhsaPooled(nn.Module):
+class HmhsaPooled(Lean):
     """The attention of the module's equations, without a shortcut; keys are those of the released weights.
 
     Edge cells and edge pools take the real tokens they have: the released code refuses such sizes in its cells
@@ -81,6 +84,12 @@ class HmhsaPooled(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
+        together = self.training or torch.is_grad_enabled()
+        mixed = self.recomputed(self._attention, x) if together else in_pieces(self._attention, x)
+        dropped: torch.Tensor = self.drop(mixed)
+        return dropped
+
+    def _attention(self, x: torch.Tensor) -> torch.Tensor:
         tokens = to_tokens(x)
         normed = to_tokens(self.norm(to_map(tokens)))
         if self.grid_size == 1:
@@ -88,8 +97,7 @@ class HmhsaPooled(nn.Module):
         else:
             mixed = self._local_and_global(tokens, normed)
         out = to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3]))
-        dropped: torch.Tensor = self.drop(laid_out_like(out, x))
-        return dropped
+        return laid_out_like(out, x)
 
     def _local_and_global(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
         """Return A + G, N×(H·W)×C, from X and norm(X), both N×H×W×C."""
@@ -108,7 +116,8 @@ class HmhsaPooled(nn.Module):
 
 def _build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.Module:
     settings = (options.head_dim, options.grid_size, options.pool, options.norm, options.drop)
-    return build_narrow(options.width, inp.channels, lambda width: HmhsaPooled(width, *settings))
+    block = build_narrow(options.width, inp.channels, lambda width: HmhsaPooled(width, *settings))
+    return set_lean(block, options.memory == "lean")
 
 
 def pooled_attention_cost(inp: MapSize, grid_size: int, pool: int) -> BlockCost:

@@ -7,6 +7,7 @@ released checkpoints.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,7 +15,8 @@ from pydantic import Field
 from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
-from hmhsa_insert.blocks.fields import Activation, Expansion, KernelSize
+from hmhsa_insert.blocks.fields import Activation, Expansion, KernelSize, Memory
+from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
 
 
@@ -26,9 +28,10 @@ class IrbOptions(Options):
     kernel_size: KernelSize = 3
     norm: Literal["batch", "group"] = Field("batch", description="batch as in TransCNN, group as in HAT-Net")
     act: Activation = Field("silu", description="activation after the first two convolutions")
+    memory: Memory = "fast"
 
 
-class Irb(nn.Module):
+class Irb(Lean):
     """The three convolutions of the module's description, none with a bias.
 
     Args:
@@ -60,8 +63,27 @@ class Irb(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W."""
+        groups = (self.conv1, self.conv2, self.conv3)
+        # An edit may hang on a group, which the lean order does not call as a whole.
+        if self.lean and not any(group._forward_hooks or group._forward_pre_hooks for group in groups):
+            return self._with_convolutions_kept(x)
         out: torch.Tensor = self.conv3(self.conv2(self.conv1(x)))
         return out
+
+    def _with_convolutions_kept(self, x: torch.Tensor) -> torch.Tensor:
+        """Do the same in pieces that end with a convolution: norms and activations are computed again, it is not."""
+        piece: list[nn.Module] = []
+        for layer in (*self.conv1, *self.conv2, *self.conv3):
+            piece.append(layer)
+            if isinstance(layer, nn.Conv2d):
+                x, piece = self.recomputed(partial(_run, piece), x), []
+        return _run(piece, x)
+
+
+def _run(layers: list[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def irb_cost(inp: MapSize, expansion: int, kernel_size: int, norm: str) -> BlockCost:
@@ -77,7 +99,8 @@ def irb_cost(inp: MapSize, expansion: int, kernel_size: int, norm: str) -> Block
 
 
 def _build(options: IrbOptions, inp: MapSize, out_channels: int) -> nn.Module:
-    return Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
+    block = Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
+    return set_lean(block, options.memory == "lean")
 
 
 def _cost(options: IrbOptions, inp: MapSize, out_channels: int) -> BlockCost:

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, PreNorm, Width, head_problems
+from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Width, head_problems
+from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
 from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, self_attention, to_map, to_tokens
@@ -30,9 +31,10 @@ class MhsaOptions(Options):
     norm: PreNorm = Field("group", description="norm in front")
     qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
     width: Width = None
+    memory: Memory = "fast"
 
 
-class Mhsa(nn.Module):
+class Mhsa(Lean):
     """The attention of the module's equations.
 
     Args:
@@ -51,6 +53,9 @@ class Mhsa(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
+        return self.recomputed(self._attention, x)
+
+    def _attention(self, x: torch.Tensor) -> torch.Tensor:
         tokens = to_tokens(self.norm(x))
         mixed = self_attention(self.qkv(tokens.flatten(1, 2)), self.num_heads)
         return laid_out_like(to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3])), x)
@@ -65,7 +70,8 @@ def attention_cost(inp: MapSize, qkv_bias: bool) -> BlockCost:
 
 def _build(options: MhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
     settings = (options.head_dim, options.norm, options.qkv_bias)
-    return build_narrow(options.width, inp.channels, lambda width: Mhsa(width, *settings))
+    block = build_narrow(options.width, inp.channels, lambda width: Mhsa(width, *settings))
+    return set_lean(block, options.memory == "lean")
 
 
 def _cost(options: MhsaOptions, inp: MapSize, out_channels: int) -> BlockCost:

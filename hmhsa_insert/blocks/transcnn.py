@@ -20,11 +20,13 @@ from hmhsa_insert.blocks.fields import (
     Expansion,
     HeadDim,
     KernelSize,
+    Memory,
     Rate,
     head_problems,
 )
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled, pooled_attention_cost
 from hmhsa_insert.blocks.irb import Irb, irb_cost
+from hmhsa_insert.blocks.lean import set_lean
 
 
 class TransCnnOptions(Options):
@@ -40,6 +42,7 @@ class TransCnnOptions(Options):
     act: Activation = Field("silu", description="activation of the IRB")
     drop: Rate = Field(0.0, description="probability of dropping an attention channel, in training")
     drop_path: DropPathRate = 0.0
+    memory: Memory = "fast"
 
 
 class TransCnn(ResidualBlock):
@@ -75,7 +78,7 @@ def _build(options: TransCnnOptions, inp: MapSize, out_channels: int) -> nn.Modu
         inp.channels, options.head_dim, options.grid_size, options.pool, options.norm, options.drop
     )
     conv = Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
-    return TransCnn(attn, conv, options.drop_path)
+    return set_lean(TransCnn(attn, conv, options.drop_path), options.memory == "lean")
 
 
 def _cost(options: TransCnnOptions, inp: MapSize, out_channels: int) -> BlockCost:

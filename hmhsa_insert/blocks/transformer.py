@@ -14,7 +14,8 @@ from timm.layers import DropPath
 from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import Activation, DropPathRate, HeadDim, head_problems
+from hmhsa_insert.blocks.fields import Activation, DropPathRate, HeadDim, Memory, head_problems
+from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.mhsa import Mhsa, attention_cost
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
 from hmhsa_insert.blocks.tokens import Pointwise, to_map, to_tokens
@@ -32,9 +33,10 @@ class TransformerOptions(Options):
     )
     act: Activation = Field("gelu", description="activation of the MLP")
     drop_path: DropPathRate = 0.0
+    memory: Memory = "fast"
 
 
-class Mlp(nn.Module):
+class Mlp(Lean):
     """Two linear layers with an activation between them, on tokens.
 
     Args:
@@ -51,8 +53,7 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map …×C to …×C."""
-        out: torch.Tensor = self.fc2(self.act(self.fc1(tokens)))
-        return out
+        return self.recomputed(lambda hidden: self.fc2(self.act(hidden)), self.fc1(tokens))
 
 
 class Transformer(ResidualBlock):
@@ -95,7 +96,7 @@ class Transformer(ResidualBlock):
 
 
 def _build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.Module:
-    return Transformer(
+    block = Transformer(
         inp.channels,
         options.head_dim,
         options.mlp_ratio,
@@ -104,6 +105,7 @@ def _build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.M
         options.act,
         options.drop_path,
     )
+    return set_lean(block, options.memory == "lean")
 
 
 def _cost(options: TransformerOptions, inp: MapSize, out_channels: int) -> BlockCost:

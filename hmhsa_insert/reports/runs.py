@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 _CONFIG, _RESULT = "config.yaml", "result.json"
+_COSTS = ("num_params", "macs", "macs_modules_only")
 
 
 def is_run(folder: Path) -> bool:
@@ -37,7 +38,7 @@ def run_record(folder: Path) -> dict[str, Any]:
             "name": f"{network} + {config['recipe']['name']}" if config["recipe"] else network,
             "group": network,
             "input_size": [3, side, side],
-            **{name: int(result[name]) for name in ("num_params", "macs", "macs_modules_only")},
+            **{name: int(result[name]) for name in _COSTS if name in result},
             "top1": float(result["top1"]),
             "data": f"{config['data']['source']}, {int(config['data']['val']):,} images",
         }

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hmhsa_insert.blocks.lean import set_lean
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.models import load_weights, read_state_dict
 from hmhsa_insert.surgery.apply import apply
@@ -99,6 +100,8 @@ def build_network(
     if channels != data.channels:
         notes.append(f"images are read as {'RGB' if channels == 3 else 'grey'}: the stem takes {channels}")
     check_outputs(edited, channels, settings.input_size, data.num_classes)
+    if settings.compute.memory == "lean":
+        set_lean(edited)
     fresh = new.union(_inserted_parameters(edited))
     return Network(edited, base, channels, frozenset(fresh), has_weights, tuple(notes))
 

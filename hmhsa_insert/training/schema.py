@@ -163,6 +163,7 @@ class ComputeSettings(_Section):
         device: auto (an accelerator if there is one) or cpu.
         precision: of the forward and backward: no (float32), bf16 or fp16.
         channels_last: keep images and weights NHWC in memory.
+        memory: lean: blocks that can compute again in the backward pass what others keep (`memory: lean`).
         compile: run the network through ``torch.compile``.
         deterministic: ask torch for deterministic kernels, where it has them.
         find_unused_parameters: for networks of which a forward may skip a part, in several processes.
@@ -171,6 +172,7 @@ class ComputeSettings(_Section):
     device: Literal["auto", "cpu"] = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
     channels_last: bool = False
+    memory: Literal["fast", "lean"] = "fast"
     compile: bool = False
     deterministic: bool = False
     find_unused_parameters: bool = False

@@ -213,3 +213,16 @@ def test_channel_dropout_is_on_the_output():
     zero = (y == 0).flatten(2)
     assert torch.equal(zero.all(2), zero.any(2))
     assert 0.3 < zero.all(2).float().mean() < 0.7
+
+
+@pytest.mark.parametrize("name", ["hmhsa-list", "hmhsa-batch", "pooled", "pooled-batch"])
+def test_a_large_batch_is_the_same_image_by_image(name):
+    block = randomised(build(name, (64, 64)))
+    x = torch.randn(9, CHANNELS, 64, 64)  # 256 KiB an image: four are run at a time
+    with torch.no_grad():
+        y = block(x)
+        assert y.shape == x.shape
+        torch.testing.assert_close(y, torch.cat([block(image) for image in x.split(1)]), atol=1e-5, rtol=1e-5)
+        last = block(x.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, y, atol=1e-5, rtol=1e-5)

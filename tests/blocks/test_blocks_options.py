@@ -41,7 +41,7 @@ BAD = [
         {"type": "hmhsa_pooled", "zzz": 2},
         ("zzz",),
         "hmhsa_pooled has no option 'zzz'",
-        "its options are head_dim, grid_size, pool, norm, drop, width",
+        "its options are head_dim, grid_size, pool, norm, drop, width, memory",
     ),
     ({"type": "silu", "inplace": True}, ("inplace",), "silu has no option 'inplace'", "it has none"),
     (
