@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.catalog import blocks, models, recipes
+from hmhsa_insert.commands.data import data_app
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.plan import plan
 from hmhsa_insert.commands.profile import profile
@@ -64,3 +65,4 @@ app.command()(blocks)
 app.command()(models)
 app.command()(zoo)
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(data_app, name="data")

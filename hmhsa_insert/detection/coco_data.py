@@ -1,0 +1,233 @@
+"""COCO-format data: both splits opened, what is left out counted and said, targets in torchvision's form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hmhsa_insert.detection.annotations import Annotations, ImageRecord, few, read_annotations
+from hmhsa_insert.detection.coco_tools import mask_tools
+from hmhsa_insert.detection.layout import TRAIN, VAL, Files, find_files
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.problems import DataError
+
+Target = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class CocoSplit:
+    """Images with boxes, and masks where they are asked for.
+
+    Attributes:
+        folder: of the image files.
+        records: one an image.
+        labels: category id -> label from 1 on, without holes; 0 is the detectors' background.
+        masks: whether targets have masks.
+    """
+
+    folder: Path
+    records: tuple[ImageRecord, ...]
+    labels: Mapping[int, int]
+    masks: bool
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def name(self, index: int) -> str:
+        """Return the image's file name, as its annotation file has it."""
+        return self.records[index].file_name
+
+    def image(self, index: int) -> Image.Image:
+        """Return one image, RGB.
+
+        Raises:
+            DataError: its size is not the annotated one, so that no box would fit.
+        """
+        record = self.records[index]
+        with Image.open(self.folder / record.file_name) as file:
+            image = file.convert("RGB")
+        if image.size != (record.width, record.height):
+            message = f"is {image.width}×{image.height}, annotated as {record.width}×{record.height}"
+            raise DataError(Problem(record.file_name, message))
+        return image
+
+    def target(self, index: int) -> Target:
+        """Return what an image shows: boxes N×4 (x1, y1, x2, y2), labels N and, if asked for, masks N×H×W (0 or 1).
+
+        Crowd regions are left out, and so are boxes that have no area within the image: nothing can be learned there.
+        """
+        record = self.records[index]
+        kept = [each for each in record.annotations if trainable(each, record)]
+        boxes = [_corners(each["bbox"], record) for each in kept]
+        target = {
+            "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            "labels": torch.tensor([self.labels[each["category_id"]] for each in kept], dtype=torch.int64),
+        }
+        if self.masks:
+            size = (record.height, record.width)
+            masks = [decoded(each["segmentation"], *size) for each in kept]
+            stacked = np.stack(masks) if masks else np.zeros((0, *size), dtype=np.uint8)
+            target["masks"] = torch.from_numpy(stacked)
+        return target
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """A data set in COCO's format.
+
+    Attributes:
+        source: what the user called it.
+        train, val: the splits.
+        classes: names in the order of their labels, without the background.
+        category_ids: of the classes, in their annotation files.
+        fingerprint: digest of names and annotations.
+        notes: what was decided and left out.
+    """
+
+    source: str
+    train: CocoSplit
+    val: CocoSplit
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    channels: int = 3
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, the background not counted."""
+        return len(self.classes)
+
+
+def open_coco(root: str | Path, masks: bool = False, missing: Literal["skip", "error"] = "skip") -> CocoData:
+    """Open a data set in COCO's format.
+
+    Args:
+        root: its folder; see :func:`~hmhsa_insert.detection.layout.find_files` for the layouts that are read.
+        masks: whether masks are needed.
+        missing: what is done about images whose files are missing: left out and said, or an error.
+
+    Raises:
+        DataError: files are missing or contradict themselves; the two splits have other categories; nothing is left.
+    """
+    files = dict(zip((TRAIN, VAL), find_files(Path(root)), strict=True))
+    read = {split: read_annotations(each.annotations, masks) for split, each in files.items()}
+    _compare_categories(read[TRAIN], read[VAL])
+    ids = tuple(read[TRAIN].categories)
+    labels = {number: label for label, number in enumerate(ids, 1)}
+    notes: list[str] = []
+    splits = {
+        split: CocoSplit(each.images, _present(read[split], each, missing, notes), labels, masks)
+        for split, each in files.items()
+    }
+    for split, each in files.items():
+        if each.passed_over:
+            notes.append(f"{split}: {each.annotations.name} counts, not {_named(each.passed_over)}")
+    notes += _left_out(splits[TRAIN], masks)
+    if not any(trainable(each, record) for record in splits[TRAIN].records for each in record.annotations):
+        raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
+    digest = _fingerprint(*splits.values())
+    return CocoData(
+        str(root),
+        splits[TRAIN],
+        splits[VAL],
+        tuple(read[TRAIN].categories.values()),
+        ids,
+        digest,
+        tuple(notes),
+    )
+
+
+def trainable(annotation: Mapping[str, Any], record: ImageRecord) -> bool:
+    """Say whether an annotation is one to learn from: no crowd, a box with an area in the image, a mask if any."""
+    if annotation["iscrowd"] or annotation.get("segmentation") == []:
+        return False
+    left, top, right, bottom = _corners(annotation["bbox"], record)
+    return right > left and bottom > top
+
+
+def decoded(segmentation: Any, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the mask of polygons or of an RLE, H×W, 0 or 1."""
+    mask: np.ndarray[Any, np.dtype[np.uint8]] = mask_tools().decode(encoded(segmentation, height, width))
+    return mask
+
+
+def encoded(segmentation: Any, height: int, width: int) -> Any:
+    """Return polygons or an RLE of either form as pycocotools' compressed RLE."""
+    tools = mask_tools()
+    if isinstance(segmentation, list):
+        return tools.merge(tools.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return tools.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def _corners(box: list[float], record: ImageRecord) -> tuple[float, float, float, float]:
+    left, top, width, height = box
+    right, bottom = min(left + width, record.width), min(top + height, record.height)
+    return max(left, 0.0), max(top, 0.0), right, bottom
+
+
+def _compare_categories(train: Annotations, val: Annotations) -> None:
+    if dict(train.categories) == dict(val.categories):
+        return
+    other = [
+        f"{number} is {train.categories.get(number, 'nothing')!r} there, {val.categories.get(number, 'nothing')!r} here"
+        for number in sorted({*train.categories, *val.categories})
+        if train.categories.get(number) != val.categories.get(number)
+    ]
+    message = f"its categories are not those of {train.path.name}: {few(other)}"
+    raise DataError(Problem(str(val.path), message, "both files must list the same categories"))
+
+
+def _present(
+    read: Annotations, files: Files, missing: Literal["skip", "error"], notes: list[str]
+) -> tuple[ImageRecord, ...]:
+    """Return the images whose files are there."""
+    present = tuple(each for each in read.images if (files.images / each.file_name).is_file())
+    absent = [each.file_name for each in read.images if not (files.images / each.file_name).is_file()]
+    if not absent:
+        return present
+    said = f"{len(absent):,} of {len(read.images):,} image files are missing: {few(absent)}"
+    if missing == "error" or not present:
+        tip = f"looked in {files.images}" + ("; --set loader.corrupt=skip leaves them out" if present else "")
+        raise DataError(Problem(str(read.path), said, tip))
+    notes.append(f"{read.path.name}: {said}; left out")
+    return present
+
+
+def _left_out(train: CocoSplit, masks: bool) -> list[str]:
+    """Say what of the training split is not learned from."""
+    pairs = [(each, record) for record in train.records for each in record.annotations]
+    crowds = sum(bool(each["iscrowd"]) for each, _ in pairs)
+    without = sum(not each["iscrowd"] and not trainable(each, record) for each, record in pairs)
+    empty = sum(not any(trainable(a, record) for a in record.annotations) for record in train.records)
+    area = "area or mask" if masks else "area"
+    counts = (
+        (without, f"boxes without {area} in the image left out"),
+        (crowds, "crowd regions not trained on"),
+        (empty, "images without boxes kept as negatives"),
+    )
+    said = [f"{count:,} {text}" for count, text in counts if count]
+    return [f"train: {', '.join(said)}"] if said else []
+
+
+def _named(paths: tuple[Path, ...]) -> str:
+    return ", ".join(path.name for path in paths)
+
+
+def _fingerprint(*splits: CocoSplit) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        for record in split.records:
+            text = [record.id, record.file_name, record.height, record.width, record.annotations]
+            digest.update(json.dumps(text, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
