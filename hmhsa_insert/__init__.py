@@ -24,6 +24,7 @@ _PUBLIC = {
     "apply": "surgery.apply",
     "base_state_dict": "surgery.undo",
     "build_block": "blocks",
+    "detector": "detection.detector",
     "evaluate": "training.score",
     "load": "surgery.artifact",
     "load_model": "surgery.load",
@@ -53,6 +54,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from hmhsa_insert.blocks import build_block as build_block
     from hmhsa_insert.costs.profile import profile as profile
+    from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
     from hmhsa_insert.errors import HmhsaInsertError as HmhsaInsertError

@@ -1,0 +1,73 @@
+"""Taps: read a feature map where it is made, without changing the network around it.
+
+A tap is put where an edit would be: a child of the module whose output the map is, acting through a hook that is bound
+to it, or inside a forward that ``torch.fx`` rewrites. It has no parameters and passes the map on as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.surgery.inserted import InsertedBlock
+from hmhsa_insert.surgery.locate import CutPoint, Located
+from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation, rewrite_forward
+
+
+class Tap(nn.Module):
+    """Passes an N×C×H×W map on and keeps it until it is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`."""
+        self.held = x
+        return x
+
+    def take(self) -> Tensor:
+        """Return the map of the last forward, and let it go: a graph that is kept is memory that is kept."""
+        held, self.held = self.held, None
+        assert held is not None, "the network did not run"
+        return held
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy or a pickle goes without the map: one left by a forward that failed cannot be copied.
+        return {**self.__dict__, "held": None}
+
+
+def add_tap(model: nn.Module, located: Located, point: CutPoint) -> Tap:
+    """Put a tap at a cut point of `model`, in place, behind whatever was inserted there.
+
+    Args:
+        model: the network.
+        located: where its maps are; of this network or of one it is a copy of.
+        point: the map.
+
+    Raises:
+        PlanError: the map is computed inside a forward that cannot be rewritten.
+    """
+    tap = Tap()
+    child = InsertedBlock(tap)
+    child.train(model.training)
+    name = f"tap_{point.stride}"
+    if point.host is not None:
+        host = model.get_submodule(point.host.qualname)
+        child.place(point.layout, point.host.path)
+        host.add_module(name, child)
+        host.register_forward_hook(child.on_output)
+        return tap
+    child.place(point.layout, ())
+    node = next(node for node in located.trace.nodes if node.name == point.node)
+    found = own_operation(located.trace, node)
+    if found is None:
+        message = f"the map is computed in '{point.qualname}', which runs more than once in one forward"
+        raise PlanError(Problem(point.qualname, message))
+    where, operation = found
+    host = model.get_submodule(where)
+    lengths = argument_lengths(host, located.trace.calls_of(where)[0])
+    rewrite_forward(host, name, child, operation, where or type(model).__name__, lengths)
+    return tap
