@@ -21,6 +21,7 @@ _PUBLIC = {
     "RecipeError": "errors",
     "VerifyError": "errors",
     "WeightsError": "errors",
+    "ablate": "studies.ablate",
     "apply": "surgery.apply",
     "base_state_dict": "surgery.undo",
     "build_block": "blocks",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.errors import VerifyError as VerifyError
     from hmhsa_insert.errors import WeightsError as WeightsError
     from hmhsa_insert.models import load_weights as load_weights
+    from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
     from hmhsa_insert.surgery.artifact import load as load
     from hmhsa_insert.surgery.artifact import save as save

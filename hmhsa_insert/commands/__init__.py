@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.catalog import blocks, models, recipes
 from hmhsa_insert.commands.data import data_app
@@ -57,6 +58,7 @@ app.command()(apply)
 app.command()(show)
 app.command()(train)
 app.command()(evaluate)
+app.command()(ablate)
 app.command()(profile)
 app.command()(report)
 app.command()(suggest)

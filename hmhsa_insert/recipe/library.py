@@ -31,7 +31,7 @@ class ShippedRecipe:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """Return the shipped recipes by name; empty if the package was installed without them."""
-    return [ShippedRecipe(name, _intent(path), path) for name, path in _shipped().items()]
+    return [ShippedRecipe(name, intent_of(path), path) for name, path in shipped_files().items()]
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -40,7 +40,7 @@ def find_recipe(name: str | Path) -> Path:
     Raises:
         RecipeError: there is no such recipe, or it is a folder.
     """
-    shipped = _shipped()
+    shipped = shipped_files()
     if os.path.exists(name) and not os.path.isdir(name):
         return Path(name)
     stem = str(name).removesuffix(".yaml")
@@ -55,6 +55,19 @@ def find_recipe(name: str | Path) -> Path:
     guess = near(Path(stem).name, shipped)
     message = "no such file, and no shipped recipe of that name"
     raise RecipeError(Problem(str(name), message, f"{guess} {_TIP}".strip()))
+
+
+def shipped_files(kind: str = "") -> dict[str, Path]:
+    """Return the files that come with the package by name, without ``.yaml``.
+
+    Args:
+        kind: a folder among the recipes, such as ``training``; the recipes themselves if empty.
+    """
+    # A wheel carries them as _recipes; a checkout has them at its top.
+    folder = _PACKAGE / "_recipes"
+    if not folder.is_dir():
+        folder = _PACKAGE.parent / "recipes"
+    return {path.stem: path for path in sorted((folder / kind).glob("*.yaml"))}
 
 
 def read_file(path: Path) -> str:
@@ -79,15 +92,8 @@ def read_file(path: Path) -> str:
         raise RecipeError(Problem(f"{path}:{line}:{column}", message, "save the file as UTF-8")) from error
 
 
-def _shipped() -> dict[str, Path]:
-    # A wheel carries them as _recipes; a checkout has them at its top.
-    folder = _PACKAGE / "_recipes"
-    if not folder.is_dir():
-        folder = _PACKAGE.parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def _intent(path: Path) -> str:
+def intent_of(path: Path) -> str:
+    """Return the first paragraph of a file's leading comment."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()

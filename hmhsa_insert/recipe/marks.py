@@ -21,6 +21,9 @@ class _Unreadable:
     def __repr__(self) -> str:
         return "…"
 
+    def __deepcopy__(self, memo: object) -> _Unreadable:
+        return self  # it is told by its identity
+
 
 # Stands for a value whose problem is already reported: the checks that follow pass over it in silence.
 UNREADABLE: Final = _Unreadable()

@@ -81,7 +81,7 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
 def parse_recipe(source: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
     """Read a recipe as far as it goes; return it with the edits that are right, and all its problems."""
     if isinstance(source, Mapping):
-        return _check(read_mapping(source), default_name="recipe")
+        return parse_document(read_mapping(source), default_name="recipe")
     try:
         path = find_recipe(source)
         return parse_text(read_file(path), str(path))
@@ -93,10 +93,11 @@ def parse_recipe(source: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[P
 def parse_text(text: str, source: str = "<text>") -> tuple[Recipe, list[Problem]]:
     """Do as :func:`parse_recipe` with YAML text; `source` names it in places."""
     stem = _NOT_A_NAME.sub("-", Path(source).stem).strip("-._+")
-    return _check(read_text(text, source), default_name=stem[:100])
+    return parse_document(read_text(text, source), default_name=stem[:100])
 
 
-def _check(document: Document, default_name: str) -> tuple[Recipe, list[Problem]]:
+def parse_document(document: Document, default_name: str) -> tuple[Recipe, list[Problem]]:
+    """Do as :func:`parse_recipe` with plain values that were read already; the name is for one without."""
     findings, value = document.findings, document.value
     if not isinstance(value, dict):
         if value is not UNREADABLE:

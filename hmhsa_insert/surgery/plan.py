@@ -60,7 +60,11 @@ def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Pr
     Raises:
         RecipeError: none of its edits can be planned: all its problems.
     """
-    parsed, problems = parse_recipe(recipe)
+    return checked_recipe(*parse_recipe(recipe))
+
+
+def checked_recipe(parsed: Recipe, problems: list[Problem]) -> tuple[Recipe, list[Problem]]:
+    """Do as :func:`read_recipe` with what ``parse_recipe`` returned."""
     for path, block in parsed.stray_blocks:
         for found in parse_options(block)[1]:
             problems.append(Problem(parsed.where((*path, *found.key)), found.message, found.tip))

@@ -23,6 +23,10 @@ class RunError(HmhsaInsertError):
     title = "the run folder cannot be used"
 
 
+class InUseError(RunError):
+    """Another process has the run folder."""
+
+
 class TrainingError(HmhsaInsertError):
     """Training stopped: the loss is not a number, or a part of the settings does not fit the network."""
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.evaluation import Evaluation
-from hmhsa_insert.training.problems import RunError
+from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.schema import OPERATIONAL
 
@@ -49,7 +49,8 @@ class RunFolder:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
 
         Raises:
-            RunError: another process has it, it holds another run or something else, or cannot be written.
+            InUseError: another process has it.
+            RunError: it holds another run or something else, or cannot be written.
         """
         known = (self.path / CONFIG).is_file()
         if self.path.exists() and not known and _foreign(self.path):
@@ -60,7 +61,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
-            raise RunError(_in_use(self.path)) from error
+            raise InUseError(_in_use(self.path)) from error
         except OSError as error:
             raise RunError(
                 Problem(str(self.path), f"cannot be written: {error.strerror or error}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from hmhsa_insert.errors import Problem, RecipeError, listed, near
-from hmhsa_insert.recipe.library import read_file
+from hmhsa_insert.errors import Problem, RecipeError, near
+from hmhsa_insert.recipe.explain import explain
+from hmhsa_insert.recipe.library import read_file, shipped_files
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -20,20 +19,20 @@ from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.schema import Settings
 
-_PACKAGE = Path(__file__).parents[1]
 
-
-def load_settings(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
+def load_settings(
+    source: str | Path | Mapping[str, Any] | Document, overrides: Sequence[str] = ()
+) -> Settings:
     """Read training settings.
 
     Args:
-        source: a path, the name of a shipped file, or a dict.
+        source: a path, the name of a shipped file, a dict, or what was read from one already.
         overrides: ``key=value`` or ``section.key=value``, values as in YAML; they win over the file.
 
     Raises:
         SettingsError: it is not found, cannot be read, or holds problems: all of them, in file order.
     """
-    document = _read(source)
+    document = source if isinstance(source, Document) else read_settings(source)
     values = document.value if isinstance(document.value, dict) else {}
     if not isinstance(document.value, dict) and document.value is not UNREADABLE:
         document.findings.add((), f"settings are a mapping with 'epochs' and more, found {shown(values)}")
@@ -58,13 +57,11 @@ def load_settings(source: str | Path | Mapping[str, Any], overrides: Sequence[st
 
 def shipped_settings() -> dict[str, Path]:
     """Return the shipped files by name, without ``.yaml``."""
-    folder = _PACKAGE / "_recipes" / "training"
-    if not folder.is_dir():
-        folder = _PACKAGE.parent / "recipes" / "training"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return shipped_files("training")
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> Document:
+def read_settings(source: str | Path | Mapping[str, Any]) -> Document:
+    """Read settings without checking them; arguments and errors as :func:`load_settings`."""
     if isinstance(source, Mapping):
         document = read_mapping(source)
         marks = type(document.marks)("settings", document.marks.places)
@@ -123,47 +120,12 @@ def _note(findings: Findings, option_problems: list[Problem], found: Any, given:
     if found["input"] is UNREADABLE:
         return
     path: KeyPath = tuple(found["loc"])
-    message, tip = _explain(found, path)
+    message, tip = explain(found, Settings, "the settings")
     option = next((each for each in given if path[: len(each)] == each), None)
     if option is not None:
         option_problems.append(Problem(f"--set {'.'.join(map(str, option))}", message, tip))
     else:
         findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
-
-
-def _explain(found: Any, path: KeyPath) -> tuple[str, str]:
-    name = next((part for part in reversed(path) if isinstance(part, str)), "it")
-    if found["type"] == "extra_forbidden":
-        allowed = sorted(_fields(path[:-1]))
-        where = f"'{path[-2]}'" if len(path) > 1 else "the settings"
-        tip = f"{near(str(name), allowed, most=1)} allowed: {', '.join(allowed)}".strip()
-        return f"unknown key {shown(name)} in {where}", tip
-    if found["type"] == "missing" and path == (name,):
-        return f"the settings have no '{name}'", ""
-    value = shown(found["input"])
-    if found["type"] == "missing":
-        return f"'{name}' must have more numbers, found {value}", ""
-    if found["type"] == "model_type":
-        return f"'{name}' must be a mapping, found {value}", f"allowed: {', '.join(_fields(path))}"
-    if found["type"] == "literal_error":
-        choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        guess = near(str(found["input"]), choices, most=1)
-        return f"'{name}' must be {listed(choices)}, found {value}", guess
-    rule = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"'{name}' must be {rule}, found {value}", ""
-
-
-def _fields(path: KeyPath) -> list[str]:
-    """Return the keys that the section at `path` takes."""
-    model: type[BaseModel] = Settings
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-            annotation = next(each for each in typing.get_args(annotation) if each is not types.NoneType)
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        model = annotation
-    return list(model.model_fields)
 
 
 def _check_together(findings: Findings, made: Settings) -> None:

@@ -1,0 +1,114 @@
+"""``hmhsa-insert ablate STUDY.yaml``: run a study, or go on with one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hmhsa_insert.commands.options import PluginOption, load_plugins
+from hmhsa_insert.errors import Problem
+
+if TYPE_CHECKING:
+    from hmhsa_insert.studies.ablate import StudyRun
+    from hmhsa_insert.studies.plan_study import PlannedStudy
+
+
+def ablate(
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study: where, which, …"),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="The study's folder; default: studies/NAME."),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="local: in this process. processes: on this machine's cores. ray: on a cluster."),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of processes; default: as many as the cores allow.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a Ray cluster, or auto; none: Ray on this machine."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PATTERN", help="Variants or trials, such as 'hmhsa*'; repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the study in DIR; refuse to begin a new one.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those trials again that failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trials and their cost, and run none.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Run a study: networks × variants × seeds, each variant paired with the baseline.
+
+    The same command goes on where it was stopped, by whatever: finished trials are never run again.
+
+    Example: `hmhsa-insert ablate where --engine processes --workers 2 -o where`
+    """
+    from hmhsa_insert.commands.ablate_view import print_plan, watcher
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.studies.ablate import default_folder, make_engine, run_study
+    from hmhsa_insert.studies.plan_study import plan_study
+    from hmhsa_insert.studies.store import read_study
+    from hmhsa_insert.studies.study_file import load_study
+    from hmhsa_insert.training.problems import Stopped
+    from hmhsa_insert.training.processes import leave_processes
+
+    load_plugins(plugin)
+    first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        planned = plan_study(load_study(study), data_dir=data_dir, plugins=plugin or ())
+        folder = output if output is not None else default_folder(planned)
+        if resume and read_study(folder) is None:
+            _refuse_to_begin(folder)
+        runner = make_engine(engine, planned, workers, address)
+        if dry_run:
+            print_plan(planned, folder)
+            return
+        with watcher(quiet=not first) as told:
+            run = run_study(planned, folder, runner, only=only or (), retry_failed=retry_failed, watcher=told)
+    except KeyboardInterrupt as stopped:
+        if first:
+            out.print("stopped, everything is saved; the same command goes on from there")
+        sys.exit(128 + (stopped.signal if isinstance(stopped, Stopped) else 2))
+    finally:
+        leave_processes()
+    if first:
+        _conclude(run, planned)
+
+
+def _refuse_to_begin(folder: Path) -> None:
+    from hmhsa_insert.studies.problems import StudyError
+
+    raise StudyError(Problem(str(folder), "holds no study to resume", "leave --resume out to begin one"))
+
+
+def _conclude(run: StudyRun, planned: PlannedStudy) -> None:
+    """Print what came of the study, and where it is."""
+    from hmhsa_insert.commands.console import out, wrote
+
+    left = len(planned.distinct) - len(run.outcomes)
+    parts = [f"{run.count('done')} trials done"]
+    parts += [f"{run.count('failed')} failed"] if run.count("failed") else []
+    parts += [f"{left} left out by --only"] if left else []
+    out.print(", ".join(parts))
+    for id, outcome in run.outcomes.items():
+        if outcome.status == "failed":
+            out.print(f"failed: {planned.distinct[id].name}: {outcome.message}", soft_wrap=True)
+    wrote(run.folder, "the study; hmhsa-insert report tabulates it")

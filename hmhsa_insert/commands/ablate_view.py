@@ -1,0 +1,247 @@
+"""What a study shows: its plan, a live table of its trials, or a line for each where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hmhsa_insert.commands.console import out
+from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
+from hmhsa_insert.studies.plan_study import PlannedStudy
+from hmhsa_insert.studies.store import trial_folder
+from hmhsa_insert.studies.trial import Cell, Outcome, Trial
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_LOOK_EVERY_S = 1.0
+_STYLES = {"done": "green", "failed": "bold red", "running": "bold", "refused": "bold red"}
+
+
+def watcher(quiet: bool = False) -> AbstractContextManager[Watcher]:
+    """Return what shows a study as it runs."""
+    if quiet:
+        return nullcontext(Unwatched())
+    return _LiveTable() if out.is_terminal else nullcontext(_Lines())
+
+
+def print_plan(planned: PlannedStudy, folder: Path) -> None:
+    """Print every trial that a study asks for, a row for those that differ by their seeds alone."""
+    cells: dict[tuple[str, str], list[Trial]] = {}
+    for trial in planned.trials:
+        cells.setdefault((trial.cell.variant, trial.cell.group), []).append(trial)
+    done = finished(folder, planned.distinct)
+    named = _Names(planned.trials)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("variant", *named.headers, "seeds", "params", "MACs", "memory", "done"):
+        right = header in ("params", "MACs", "memory", "done")
+        table.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    first: dict[str, str] = {}
+    for trials in cells.values():
+        cell = trials[0].cell
+        cost = planned.costs[cell.digest]
+        memory = f"{cost.memory_bytes / 2**20:.2f} MiB" if cost.memory_bytes is not None else ""
+        name = " · ".join([cell.variant, *named.of(cell)])
+        same = first.setdefault(cell.digest, name)
+        table.add_row(
+            Text(cell.variant if same == name else f"{cell.variant} (same as {same})"),
+            *map(Text, named.of(cell)),
+            _ranges([trial.seed for trial in trials]),
+            f"{cost.num_params / 1e6:.3f} M",
+            f"{cost.macs / 1e6:.2f} M",
+            memory,
+            f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
+        )
+    out.print(table)
+    for note in planned.notes:
+        out.print(Text(note, style="dim"))
+    distinct = list(planned.distinct.values())
+    images = sum(planned.images[trial.cell.digest] for trial in distinct)
+    macs = sum(3 * planned.costs[t.cell.digest].macs * planned.images[t.cell.digest] for t in distinct)
+    out.print(
+        f"{len(planned.trials)} trials, {len(distinct)} distinct, {len(done)} done; {images:,} training images, "
+        f"about {macs / 1e12:.3g} T MACs (forward and backward)"
+    )
+
+
+class _Names:
+    """How trials are told apart: only by what differs in this study."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        kinds = {"model": "model", "settings": "settings_label", "data": "data"}
+        self._keys = {
+            header: key
+            for header, key in kinds.items()
+            if len({getattr(trial.cell, key) for trial in trials}) > 1
+        }
+        self.headers = tuple(self._keys)
+
+    def of(self, cell: Cell) -> list[str]:
+        """Return a cell of text for every header."""
+        return [str(getattr(cell, key)) for key in self._keys.values()]
+
+    def line(self, trial: Trial) -> str:
+        """Return one short name."""
+        return " · ".join([trial.cell.variant, *self.of(trial.cell), f"seed {trial.seed}"])
+
+
+class _Lines(Unwatched):
+    """One line when a trial ends, for logs."""
+
+    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
+        self._names, self._total, self._ended = _Names(chosen), len(chosen), len(done)
+        self._began, self._before = time.monotonic(), len(done)
+        out.print(f"{self._total} trials, {self._ended} of them done before", soft_wrap=True)
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        if outcome.status == "busy":
+            return
+        self._ended += 1
+        said = (
+            f"top-1 {outcome.top1:.2f} %"
+            if outcome.top1 is not None
+            else f"{outcome.status}: {outcome.message}"
+        )
+        here = self._ended - self._before
+        left = (time.monotonic() - self._began) / here * (self._total - self._ended)
+        line = f"{self._ended}/{self._total}  {self._names.line(trial)}  {said}"
+        out.print(line + (f"  ({_duration(left)} left)" if self._ended < self._total else ""), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        out.print(text, soft_wrap=True)
+
+
+class _LiveTable(Unwatched):
+    """A table that follows the trials' folders: what is under way, what ended last, what comes next."""
+
+    def __init__(self) -> None:
+        self._live = Live(get_renderable=self._table, console=out, refresh_per_second=2)
+        self._chosen: dict[str, Trial] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._started: dict[str, float] = {}
+        self._epochs: dict[str, tuple[int, float | None]] = {}
+        self._looked, self._began, self._before = 0.0, time.monotonic(), 0
+        self._note = ""
+
+    def __enter__(self) -> Watcher:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._live.stop()
+
+    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
+        self._folder, self._names = folder, _Names(chosen)
+        self._chosen = {trial.id: trial for trial in chosen}
+        self._outcomes, self._before = dict(done), len(done)
+        self._began = time.monotonic()
+
+    def started(self, trial: Trial) -> None:
+        self._started[trial.id] = time.monotonic()
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        self._started.pop(trial.id, None)
+        self._outcomes[trial.id] = outcome
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def _table(self) -> Table:
+        self._look()
+        table = Table(
+            box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(self._summary()), caption_justify="left"
+        )
+        for header, right in (("state", 0), ("trial", 0), ("epoch", 1), ("top-1 %", 1), ("left", 1)):
+            table.add_column(header, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+        for trial in self._shown():
+            outcome = self._outcomes.get(trial.id)
+            state: str = outcome.status if outcome else "waiting"
+            if trial.id in self._started:
+                state = "running" if trial.id in self._epochs else "starting"
+            epoch, top1 = self._epochs.get(trial.id, (0, None))
+            top1 = outcome.top1 if outcome and outcome.top1 is not None else top1
+            of = trial.cell.settings.epochs
+            table.add_row(
+                Text(state, style=_STYLES.get(state, "dim")),
+                Text(
+                    self._names.line(trial) + (f": {outcome.message}" if outcome and outcome.message else "")
+                ),
+                f"{of if state == 'done' else epoch}/{of}",
+                f"{top1:.2f}" if top1 is not None else "",
+                self._left(trial, epoch),
+            )
+        return table
+
+    def _shown(self) -> list[Trial]:
+        """Return the trials there is room for: failed ones, those under way, the last ended, the next."""
+        room = max(4, out.height - 7)
+        waiting = [id for id in self._chosen if id not in self._outcomes and id not in self._started]
+        failed = [id for id, outcome in self._outcomes.items() if outcome.status == "failed"][-room // 3 :]
+        done = [id for id in self._outcomes if id not in failed and id not in self._started]
+        under_way = list(self._started)[:room]
+        rest = max(0, room - len(failed) - len(under_way))
+        kept = {*failed, *under_way, *done[-max(1, rest // 2) :]}
+        kept |= set(waiting[: max(0, room - len(kept))])
+        return [trial for id, trial in self._chosen.items() if id in kept]
+
+    def _look(self) -> None:
+        """Read how far the trials under way are, from their folders: they may run anywhere."""
+        if time.monotonic() - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        for id in list(self._started):
+            path = trial_folder(self._folder, id) / "metrics.jsonl"
+            if path.parent.is_dir():
+                self._epochs.setdefault(id, (0, None))
+            try:
+                row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+                self._epochs[id] = (int(row["epoch"]), float(row.get("ema_top1", row["top1"])))
+            except (OSError, LookupError, ValueError):
+                continue  # no epoch has ended yet
+
+    def _left(self, trial: Trial, epoch: int) -> str:
+        began = self._started.get(trial.id)
+        if began is None or not epoch:
+            return ""
+        share = epoch / trial.cell.settings.epochs
+        return _duration((time.monotonic() - began) * (1 - share) / share)
+
+    def _summary(self) -> str:
+        total, ended = len(self._chosen), len(self._outcomes)
+        failed = sum(outcome.status == "failed" for outcome in self._outcomes.values())
+        under_way = sum(
+            self._epochs.get(id, (0, None))[0] / self._chosen[id].cell.settings.epochs for id in self._started
+        )
+        here = ended - self._before + under_way
+        elapsed = time.monotonic() - self._began
+        left = f", about {_duration(elapsed / here * (total - ended - under_way))} left" if here else ""
+        said = f"{ended} of {total} trials ended" + (f", {failed} failed" if failed else "") + left
+        return f"{said}\n{self._note}" if self._note else said
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return ``0–2, 7`` for 0, 1, 2, 7."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in parts)

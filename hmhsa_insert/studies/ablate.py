@@ -1,0 +1,272 @@
+"""Run a study: what is not done yet, on an engine, into a folder that can be stopped, extended and moved."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.studies.engines import Engine, Started
+from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.store import forget, read_study, read_trial, write_study
+from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.studies.trial import Outcome, Trial, outcome_of
+from hmhsa_insert.training.problems import Stopped
+
+ENGINES = ("local", "processes", "ray")
+_LOOK_EVERY_S = 2.0
+
+
+class Watcher(Protocol):
+    """Is told what a study does."""
+
+    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
+        """The trials that this call is about, of which some are done already."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial was handed to a process."""
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        """Something became of a trial."""
+
+    def note(self, text: str) -> None:
+        """Something was found."""
+
+
+class Unwatched:
+    """A watcher that says nothing; a base for one that says something."""
+
+    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
+        """Say nothing."""
+
+    def started(self, trial: Trial) -> None:
+        """Say nothing."""
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """What a call of :func:`ablate` left behind.
+
+    Attributes:
+        folder: of the study.
+        planned: the study.
+        outcomes: of the trials it was about, by their ids, in the study's order.
+    """
+
+    folder: Path
+    planned: PlannedStudy
+    outcomes: Mapping[str, Outcome]
+
+    def count(self, status: str) -> int:
+        """Return how many trials came to that."""
+        return sum(outcome.status == status for outcome in self.outcomes.values())
+
+
+def ablate(
+    study: str | Path | Mapping[str, Any],
+    folder: str | Path | None = None,
+    *,
+    engine: str | Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    only: Sequence[str] = (),
+    retry_failed: bool = False,
+    data_dir: str | Path | None = None,
+    plugins: Sequence[str] = (),
+    watcher: Watcher | None = None,
+) -> StudyRun:
+    """Run a study's trials that were not run yet, and go on with those that were begun.
+
+    Args:
+        study: a path, the name of a shipped study, or a dict.
+        folder: of the study; None: ``studies/`` and its name.
+        engine: ``local``, ``processes``, ``ray``, or an engine of your own.
+        workers: of ``processes``; None: as many as the cores allow.
+        address: of a Ray cluster; ``auto`` finds the one this machine is in, None starts one here.
+        only: globs over variants, ids or whole names of trials; others are left for later.
+        retry_failed: run those again that failed.
+        data_dir: where downloaded data is kept.
+        plugins: modules that add block types, imported already; trials import them too.
+        watcher: is told what happens.
+
+    Raises:
+        StudyError: the study cannot be read, planned or written; or, at the end, folders of trials that cannot be used.
+        Stopped, KeyboardInterrupt: on Ctrl-C or SIGTERM; everything is saved, and the same call goes on.
+    """
+    planned = plan_study(load_study(study), data_dir=data_dir, plugins=plugins)
+    where = Path(folder) if folder is not None else default_folder(planned)
+    runner = make_engine(engine, planned, workers, address)
+    return run_study(planned, where, runner, only=only, retry_failed=retry_failed, watcher=watcher)
+
+
+def run_study(
+    planned: PlannedStudy,
+    folder: Path,
+    engine: Engine,
+    *,
+    only: Sequence[str] = (),
+    retry_failed: bool = False,
+    watcher: Watcher | None = None,
+) -> StudyRun:
+    """Do as :func:`ablate` with a study that was planned.
+
+    Any number of drivers may work on one folder: each trial is one process's at a time, and those that another one has
+    are waited for.
+    """
+    told: Watcher = watcher if watcher is not None else Unwatched()
+    folder = folder.absolute()
+    chosen = _chosen(planned, only)
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_study(folder, planned.to_dict())
+    outcomes = finished(folder, chosen)
+    if retry_failed:
+        for id in [id for id, outcome in outcomes.items() if outcome.status == "failed"]:
+            forget(folder, id)
+            del outcomes[id]
+    told.begin(folder, list(chosen.values()), dict(outcomes))
+    pending = [trial for id, trial in chosen.items() if id not in outcomes]
+    with _stopped_by_sigterm():
+        while pending:
+            outcomes |= _pass(engine, folder, pending, told)
+            busy = [trial for trial in pending if outcomes[trial.id].status == "busy"]
+            pending = _freed(folder, busy, outcomes, told)
+    ordered = {id: outcomes[id] for id in chosen}
+    refused = [outcome for outcome in ordered.values() if outcome.status == "refused"]
+    if refused:
+        tip = "the same command goes on where this is mended"
+        raise StudyError([Problem(outcome.id, outcome.message, tip) for outcome in refused])
+    return StudyRun(folder, planned, ordered)
+
+
+def make_engine(
+    name: str | Engine, planned: PlannedStudy, workers: int | None = None, address: str | None = None
+) -> Engine:
+    """Return the engine of that name, for a study's trials.
+
+    Raises:
+        StudyError: there is none, it is not installed, or it does not take these options.
+    """
+    if not isinstance(name, str):
+        return name
+    if name not in ENGINES:
+        raise StudyError(Problem("engine", f"must be {listed(ENGINES)}, found '{name}'", near(name, ENGINES)))
+    if workers is not None and name != "processes":
+        raise StudyError(Problem("workers", f"the engine '{name}' takes no number of workers"))
+    if address is not None and name != "ray":
+        raise StudyError(Problem("address", f"the engine '{name}' takes no address"))
+    threads = planned.study.threads
+    if name == "local":
+        from hmhsa_insert.studies.engines.local import LocalEngine
+
+        return LocalEngine()
+    if name == "processes":
+        from hmhsa_insert.studies.engines.processes import ProcessEngine
+
+        return ProcessEngine(workers if workers is not None else max(1, available_cores() // threads))
+    from hmhsa_insert.studies.engines.on_ray import RayEngine
+
+    return RayEngine(address, planned.study.cpus, planned.study.gpus)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_folder(planned: PlannedStudy) -> Path:
+    """Return where a study is kept if nothing else is said."""
+    return Path("studies") / planned.study.name
+
+
+def finished(folder: Path, trials: Mapping[str, Trial]) -> dict[str, Outcome]:
+    """Return what became of those trials that were run, by id.
+
+    Raises:
+        StudyError: a trial's file is damaged.
+    """
+    if read_study(folder) is None:
+        return {}
+    found = ((id, read_trial(folder, id)) for id in trials)
+    return {id: outcome_of(row) for id, row in found if row is not None}
+
+
+def _chosen(planned: PlannedStudy, only: Sequence[str]) -> dict[str, Trial]:
+    """Return the distinct trials that the patterns ask for; of equal ones, any name will do."""
+    if not only:
+        return planned.distinct
+    matched = {
+        pattern: {trial.id for trial in planned.trials if _is_meant(trial, pattern)} for pattern in only
+    }
+    if missed := [pattern for pattern, ids in matched.items() if not ids]:
+        variants = [variant.label for variant in planned.study.variants]
+        tip = "give a variant, an id, or a glob over 'variant, network, settings, data, seed N'"
+        raise StudyError(
+            [Problem("--only", f"'{p}' fits no trial", f"{near(p, variants)} {tip}".strip()) for p in missed]
+        )
+    ids = set().union(*matched.values())
+    return {id: trial for id, trial in planned.distinct.items() if id in ids}
+
+
+def _is_meant(trial: Trial, pattern: str) -> bool:
+    names = (trial.id, trial.cell.variant, trial.name)
+    return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+
+def _pass(engine: Engine, folder: Path, pending: Sequence[Trial], told: Watcher) -> dict[str, Outcome]:
+    by_id = {trial.id: trial for trial in pending}
+    outcomes: dict[str, Outcome] = {}
+    with closing(engine.run(folder, pending)) as events:  # type: ignore[type-var]
+        for event in events:
+            if isinstance(event, Started):
+                told.started(by_id[event.id])
+            else:
+                outcomes[event.id] = event
+                told.ended(by_id[event.id], event)
+    return outcomes
+
+
+def _freed(folder: Path, busy: Sequence[Trial], outcomes: dict[str, Outcome], told: Watcher) -> list[Trial]:
+    """Wait until another driver has finished, or let go of, one of the trials it has; return those to run."""
+    if not busy:
+        return []
+    for owner in dict.fromkeys(outcomes[trial.id].message for trial in busy):
+        told.note(f"another driver works on this study: {len(busy)} trials {owner}; waiting for them")
+    by_id = {trial.id: trial for trial in busy}
+    time.sleep(_LOOK_EVERY_S)
+    for id, outcome in finished(folder, by_id).items():
+        outcomes[id] = outcome
+        told.ended(by_id.pop(id), outcome)
+    return list(by_id.values())
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM (a cluster's time limit) stop a study as Ctrl-C does."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped("the study was asked to stop, and is saved", number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread, where no signal comes
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,328 @@
+"""Plan a study: every trial, what it costs, which are the same, and every variant that cannot be planned."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import hmhsa_insert
+from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.costs.count import count
+from hmhsa_insert.costs.memory import training_memory
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.schema import Exclusion
+from hmhsa_insert.studies.study_file import Study
+from hmhsa_insert.studies.trial import Cell, Trial, planned_run
+from hmhsa_insert.studies.variants import Variant
+from hmhsa_insert.surgery.apply import apply_plan
+from hmhsa_insert.surgery.artifact import is_artifact
+from hmhsa_insert.surgery.load import SOURCE, Source
+from hmhsa_insert.surgery.locate import Located, locate
+from hmhsa_insert.surgery.plan import plan_located
+from hmhsa_insert.surgery.site import Site
+from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.plan_run import PlannedRun
+from hmhsa_insert.training.run_folder import identity
+
+# Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
+_DECIDING = ("torch", "timm", "torchvision")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs, before anything is trained.
+
+    Attributes:
+        num_params: elements of all parameters.
+        macs: multiply–accumulates for one image, attention products included.
+        memory_bytes: saved for the backward pass per image; None where it cannot be measured.
+    """
+
+    num_params: int
+    macs: int
+    memory_bytes: float | None
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study of which every trial can be run.
+
+    Attributes:
+        study: what was asked.
+        trials: all of them, in the order of the study; trials of one identity are listed as often as asked for.
+        costs: of every cell, by its digest.
+        images: that one trial of every cell trains on, by its digest.
+        notes: what users should know.
+    """
+
+    study: Study
+    trials: tuple[Trial, ...]
+    costs: Mapping[str, Cost]
+    images: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def distinct(self) -> dict[str, Trial]:
+        """Every trial once, by its identity."""
+        found: dict[str, Trial] = {}
+        for trial in self.trials:
+            found.setdefault(trial.id, trial)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``study.json`` holds."""
+        return {
+            "kind": "study",
+            "version": 1,
+            "name": self.study.name,
+            "intent": self.study.intent,
+            "baseline": self.study.baseline,
+            "variants": [variant.label for variant in self.study.variants],
+            "trials": [_listed(trial, self.study.baseline) for trial in self.trials],
+            "notes": list(self.notes),
+        }
+
+
+def plan_study(
+    study: Study, *, data_dir: str | Path | None = None, plugins: Sequence[str] = ()
+) -> PlannedStudy:
+    """Plan every trial of a study; each network is built and each recipe resolved once, whatever the seeds.
+
+    Args:
+        study: from :func:`~hmhsa_insert.studies.study_file.load_study`.
+        data_dir: where downloaded data is kept.
+        plugins: modules that were imported because they add block types; trials import them too.
+
+    Raises:
+        StudyError: all variants that cannot be planned, all networks that cannot be built, all data that cannot be
+            opened, and exclusions that leave out nothing.
+    """
+    problems: list[Problem] = []
+    planner = _Planner(study, problems)
+    used: set[int] = set()
+    cells, kept_seeds = [], []
+    for cell, variant in _cells(study, str(data_dir) if data_dir is not None else None, tuple(plugins)):
+        seeds = [seed for seed in study.seeds if not _excluded(study.exclude, cell, seed, used)]
+        if seeds and (planned := planner.plan(cell, variant)) is not None:
+            cells.append(planned)
+            kept_seeds.append(seeds)
+    for index in set(range(len(study.exclude))) - used:
+        problems.append(
+            Problem(study.where("exclude", index), "this leaves out nothing", "is a name misspelt?")
+        )
+    if not cells and not problems:
+        problems.append(Problem(study.where("exclude"), "this leaves out every trial"))
+    if problems:
+        raise StudyError(dict.fromkeys(problems))
+    trials = tuple(
+        Trial(_trial_id(cell.digest, seed), cell, seed)
+        for cell, seeds in zip(cells, kept_seeds, strict=True)
+        for seed in seeds
+    )
+    return PlannedStudy(study, trials, planner.costs, planner.images, tuple(_notes(study, cells)))
+
+
+class _Planner:
+    """Keeps what several cells share: base networks and their maps."""
+
+    def __init__(self, study: Study, problems: list[Problem]) -> None:
+        self._study = study
+        self._problems = problems
+        self._networks: dict[Any, tuple[Network, Located] | None] = {}
+        self._networks_costs: dict[Any, tuple[Any, Cost]] = {}
+        self.costs: dict[str, Cost] = {}
+        self.images: dict[str, int] = {}
+
+    def plan(self, cell: Cell, variant: Variant) -> Cell | None:
+        """Return the cell with its digest and cost; None if it cannot be planned, which is then a problem."""
+        study = self._study
+        try:
+            run = planned_run(cell, seed=0)
+        except HmhsaInsertError as error:
+            self._note(study.where("data", study.data.index(cell.data)), "", error)
+            return None
+        network = self._network(run, cell)
+        if network is None:
+            return None
+        try:
+            sites, cost = self._resolved(cell, variant, run, *network)
+        except HmhsaInsertError as error:
+            self._note(study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
+            return None
+        digest = _digest(run, _source_of(run, network[0].base), sites, cell.threads)
+        self.costs[digest] = cost
+        updates = int(run.config["data"]["train"]) // run.settings.batch_size * run.settings.epochs
+        self.images[digest] = updates * run.settings.batch_size
+        return replace(cell, digest=digest, memory_bytes=cost.memory_bytes)
+
+    def _network(self, run: PlannedRun, cell: Cell) -> tuple[Network, Located] | None:
+        """Return the base network as the trials will build it, and its map."""
+        key = (cell.model, _shape(run))
+        if key not in self._networks:
+            self._networks[key] = None
+            try:
+                # Its weights play no part: neither downloaded ones nor a checkpoint's are read here.
+                network = build_network(run.model, run.data, run.settings)
+                size = (network.channels, run.settings.input_size, run.settings.input_size)
+                self._networks[key] = (network, locate(network.base, size))
+            except HmhsaInsertError as error:
+                self._note(self._study.where("models", cell.model), f"{cell.model}: ", error)
+        return self._networks[key]
+
+    def _resolved(
+        self, cell: Cell, variant: Variant, run: PlannedRun, network: Network, located: Located
+    ) -> tuple[Any, Cost]:
+        """Return what a variant's recipe comes to on a network, and what the network costs then."""
+        key = (cell.variant, cell.model, _shape(run))
+        if key not in self._networks_costs:
+            edited, sites = network.base, None
+            if variant.recipe is not None:
+                plan = plan_located(network.base, located, variant.recipe, [])
+                sites = [_site(site) for site in plan.sites]
+                edited = apply_plan(network.base, plan)
+            size = (network.channels, run.settings.input_size, run.settings.input_size)
+            counted = count(edited, size)
+            self._networks_costs[key] = (
+                sites,
+                Cost(counted.num_params, counted.macs, _memory(edited, size)),
+            )
+        return self._networks_costs[key]
+
+    def _note(self, where: str, what: str, error: HmhsaInsertError) -> None:
+        """Note an error's problems: at their own place in a file, or at `where` if they have none."""
+        for problem in error.problems:
+            located = problem.where.count(":") >= 2 or problem.where.startswith("study")
+            inner = f"{problem.where}: " if problem.where and not located else ""
+            place = problem.where if located else where
+            self._problems.append(Problem(place, f"{what}{inner}{problem.message}", problem.tip))
+
+
+def _cells(study: Study, data_dir: str | None, plugins: tuple[str, ...]) -> Iterator[tuple[Cell, Variant]]:
+    """Yield every combination but seeds, without digests."""
+    for variant in study.variants:
+        recipe = variant.recipe.to_dict() if variant.recipe is not None else None
+        for model, entry in study.models.items():
+            for label, settings in study.settings.items():
+                for data in study.data:
+                    cell = Cell(
+                        variant=variant.label,
+                        model=model,
+                        settings_label=label,
+                        spec=entry.model,
+                        pretrained=entry.pretrained,
+                        init_from=entry.init_from,
+                        recipe=recipe,
+                        settings=settings,
+                        data=data,
+                        data_dir=data_dir,
+                        threads=study.threads,
+                        plugins=plugins,
+                    )
+                    yield cell, variant
+
+
+def _excluded(exclusions: Sequence[Exclusion], cell: Cell, seed: int, used: set[int]) -> bool:
+    found = [index for index, each in enumerate(exclusions) if _fits(each, cell, seed)]
+    used.update(found)
+    return bool(found)
+
+
+def _fits(exclusion: Exclusion, cell: Cell, seed: int) -> bool:
+    asked = {
+        cell.model: exclusion.model,
+        cell.variant: exclusion.variant,
+        cell.settings_label: exclusion.settings,
+        cell.data: exclusion.data,
+    }
+    named = all(glob is None or fnmatch.fnmatchcase(name, glob) for name, glob in asked.items())
+    return named and exclusion.seed in (None, seed)
+
+
+def _shape(run: PlannedRun) -> tuple[Any, ...]:
+    """Return what of data and settings decides how a network is built."""
+    regularize = run.settings.regularize.model_dump_json()
+    return (run.data.num_classes, run.data.channels, run.settings.input_size, regularize)
+
+
+def _memory(model: nn.Module, size: tuple[int, int, int]) -> float | None:
+    try:
+        return training_memory(model, size).saved_bytes_per_image
+    except HmhsaInsertError:
+        return None
+
+
+def _site(site: Site) -> dict[str, Any]:
+    """Return what one site comes to, a block's defaults written out: two spellings of it are the same."""
+    values = {key: value for key, value in vars(site).items() if key != "inp"}
+    if site.block is not None:
+        options = parse_options(site.block)[0]
+        values["block"] = options.model_dump(mode="json") if options is not None else dict(site.block)
+    return values
+
+
+def _source_of(run: PlannedRun, base: nn.Module) -> str:
+    """Return what a network's name stands for, however it was spelled; of an artefact, a digest of its files."""
+    spec = str(run.model)
+    if is_artifact(spec):
+        digest = hashlib.sha256()
+        for path in sorted(Path(spec).iterdir()):
+            if path.suffix in (".json", ".safetensors"):
+                digest.update(path.name.encode() + path.read_bytes())
+        return f"artefact {digest.hexdigest()}"
+    source = base.__dict__.get(SOURCE)
+    return source.spec if isinstance(source, Source) else spec
+
+
+def _digest(run: PlannedRun, source: str, sites: Any, threads: int) -> str:
+    """Return the identity of everything but the seed."""
+    config = run.config
+    data = config["data"] | {"source": Path(config["data"]["source"]).name}
+    what = config | {"model": source, "recipe": sites, "data": data, "seed": None}
+    versions = {name: metadata.version(name).partition("+")[0] for name in _DECIDING}
+    versions["hmhsa-insert"] = ".".join(hmhsa_insert.__version__.split(".")[:2])
+    return _hash({"run": identity(what), "versions": versions, "threads": threads})
+
+
+def _trial_id(digest: str, seed: int) -> str:
+    return hashlib.sha256(f"{digest} {seed}".encode()).hexdigest()[:16]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _listed(trial: Trial, baseline: str) -> dict[str, Any]:
+    cell = trial.cell
+    return {
+        "id": trial.id,
+        "variant": cell.variant,
+        "model": cell.model,
+        "recipe": cell.recipe["name"] if cell.recipe is not None else None,
+        "settings": cell.settings_label,
+        "data": cell.data,
+        "seed": trial.seed,
+        "group": cell.group,
+        "baseline": cell.variant == baseline,
+    }
+
+
+def _notes(study: Study, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield what users should know of a study that can be run."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        other = first.setdefault(cell.digest, cell)
+        if other is not cell:
+            yield f"{cell.variant} ({cell.group}) is the same as {other.variant} ({other.group}): run once"
+    groups = {cell.group for cell in cells}
+    for group in sorted(groups - {cell.group for cell in cells if cell.variant == study.baseline}):
+        yield f"{shown(study.baseline)} is left out for {group}: nothing to compare with there"

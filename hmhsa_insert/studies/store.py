@@ -1,0 +1,122 @@
+"""The study folder: ``study.json`` (what the study is) and ``trials/ID/`` with ``trial.json`` (what came of each).
+
+Files appear whole or not at all, and a trial's file is written once: it is the commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.studies.problems import StudyError
+
+STUDY, TRIALS, TRIAL = "study.json", "trials", "trial.json"
+_WRITING = ".writing-"
+
+
+def trial_folder(folder: Path, id: str) -> Path:
+    """Return the folder of a trial, which is that of its training run."""
+    return folder / TRIALS / id
+
+
+def read_study(folder: Path) -> dict[str, Any] | None:
+    """Return what ``study.json`` holds; None if there is none.
+
+    Raises:
+        StudyError: it is damaged, or something else.
+    """
+    path = folder / STUDY
+    if not path.is_file():
+        return None
+    found = _read(path)
+    if not isinstance(found, dict) or found.get("kind") != "study" or found.get("version") != 1:
+        raise StudyError(Problem(str(path), "is no study's file of version 1"))
+    return found
+
+
+def write_study(folder: Path, study: Mapping[str, Any]) -> None:
+    """Write ``study.json``, into a folder that is new, empty or holds this study already.
+
+    Raises:
+        StudyError: the folder holds something else or cannot be written.
+    """
+    known = read_study(folder)
+    if known is None and folder.exists() and _foreign(folder):
+        raise StudyError(
+            Problem(str(folder), "it exists, and holds no study", "give a folder that is new or empty")
+        )
+    if known is not None and known["name"] != study["name"]:
+        message = f"it holds the study '{known['name']}', not '{study['name']}'"
+        raise StudyError(Problem(str(folder), message, "give another folder"))
+    if known == study:
+        return
+    try:
+        (folder / TRIALS).mkdir(parents=True, exist_ok=True)
+        _write(folder / STUDY, folder, study)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def read_trial(folder: Path, id: str) -> dict[str, Any] | None:
+    """Return what became of a trial; None if it was not run to its end.
+
+    Raises:
+        StudyError: its file is damaged.
+    """
+    path = trial_folder(folder, id) / TRIAL
+    return dict(_read(path)) if path.is_file() else None
+
+
+def commit(folder: Path, row: Mapping[str, Any]) -> None:
+    """Write what became of a trial.
+
+    Raises:
+        StudyError: the disk refuses.
+    """
+    path = trial_folder(folder, row["id"]) / TRIAL
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, folder, row)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def forget(folder: Path, id: str) -> None:
+    """Remove what became of a trial, and what is left of its training, so that it is run anew."""
+    shutil.rmtree(trial_folder(folder, id))
+
+
+def _foreign(folder: Path) -> bool:
+    """Say whether a folder holds more than a killed driver leaves before its first file is whole."""
+    if not folder.is_dir():
+        return True
+    return any(entry.name != TRIALS and not entry.name.startswith(_WRITING) for entry in folder.iterdir())
+
+
+def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:
+    # Beside the trials and not in one's folder, which must hold a run's files alone; named by the process, so that
+    # two that finish one trial at once write two files.
+    writing = folder / f"{_WRITING}{path.parent.name}-{socket.gethostname()}-{os.getpid()}"
+    with writing.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(writing, path)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        tip = "remove it to run the trial again" if path.name == TRIAL else ""
+        raise StudyError(Problem(str(path), f"cannot be read: {error}", tip)) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StudyError:
+    return StudyError(Problem(str(path), f"cannot be written: {error.strerror or error}"))

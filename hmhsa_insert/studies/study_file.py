@@ -1,0 +1,247 @@
+"""The study file: found, read with places, checked as a whole, its variants and settings made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
+from hmhsa_insert.recipe.explain import explain
+from hmhsa_insert.recipe.library import intent_of, read_file, shipped_files
+from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings
+from hmhsa_insert.recipe.plain import read_mapping
+from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.recipe.yaml_text import read_text
+from hmhsa_insert.studies.compose import Composition
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
+from hmhsa_insert.studies.short_forms import written_out
+from hmhsa_insert.studies.variants import Variant, make_variants
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
+
+_TIP = "see recipes/studies for examples"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that was read; nothing is planned yet.
+
+    Attributes:
+        name: for folders and titles.
+        intent: what it asks, in prose.
+        models: base networks by label.
+        variants: in the order of tables.
+        baseline: label of the variant the others are compared with.
+        settings: training settings by label.
+        data: sources.
+        seeds: of the trials.
+        exclude: trials to leave out.
+        threads, cpus, gpus: what each trial computes with.
+        document: the file's values with their places.
+    """
+
+    name: str
+    intent: str
+    models: Mapping[str, ModelEntry]
+    variants: tuple[Variant, ...]
+    baseline: str
+    settings: Mapping[str, Settings]
+    data: tuple[str, ...]
+    seeds: tuple[int, ...]
+    exclude: tuple[Exclusion, ...]
+    threads: int
+    cpus: float
+    gpus: float
+    document: Document
+
+    def where(self, *path: str | int) -> str:
+        """Return the place of a value of the file."""
+        return self.document.marks.where(path)
+
+
+def load_study(source: str | Path | Mapping[str, Any]) -> Study:
+    """Read a study.
+
+    Args:
+        source: a path, the name of a shipped study, or a dict.
+
+    Raises:
+        StudyError: it is not found, cannot be read, or holds problems: all of them.
+    """
+    folder, intent, name = Path(), "", "study"
+    if isinstance(source, Mapping):
+        read = read_mapping(source)
+        marks = type(read.marks)("study", read.marks.places)
+        read = Document(read.value, marks, Findings(marks))
+    else:
+        path = find_study(source)
+        folder, intent, name = path.parent, intent_of(path), path.stem
+        read = read_text(_text(path), str(path))
+    if not isinstance(read.value, dict):
+        if read.value is not UNREADABLE:
+            read.findings.add(
+                (), f"a study is a mapping with 'models' and more, found {shown(read.value)}", _TIP
+            )
+        raise StudyError(read.findings.problems())
+    document = written_out(read)
+    file = _validated(document)
+    problems = [*read.findings.problems(), *document.findings.problems()]
+    if file is None or problems:
+        raise StudyError(problems)
+    return _made(file, document, folder, name, intent)
+
+
+def find_study(name: str | Path) -> Path:
+    """Return the file of a study: an existing path first, then a shipped name.
+
+    Raises:
+        StudyError: there is none.
+    """
+    shipped = shipped_files("studies")
+    stem = str(name).removesuffix(".yaml")
+    if os.path.isfile(name):
+        return Path(name)
+    if stem in shipped:
+        return shipped[stem]
+    message = "no such file, and no shipped study of that name"
+    if os.path.isdir(name):
+        message = "this is a folder, not a study file"
+    tip = f"{near(Path(stem).name, shipped)} shipped: {', '.join(shipped)}".strip()
+    raise StudyError(Problem(str(name), message, tip))
+
+
+def _text(path: Path) -> str:
+    try:
+        text = read_file(path)
+    except RecipeError as error:
+        raise StudyError(error.problems) from error
+    if not text.strip():
+        raise StudyError(Problem(str(path), "the file is empty", _TIP))
+    return text
+
+
+def _validated(document: Document) -> StudyFile | None:
+    try:
+        return StudyFile.model_validate(document.value)
+    except ValidationError as error:
+        for found in error.errors():
+            if found["input"] is UNREADABLE:
+                continue
+            path = tuple(part for part in found["loc"] if part != "[key]")
+            message, tip = explain(found, StudyFile, "the study")
+            if found["type"] == "string_pattern_mismatch":
+                message = f"{shown(found['input'])} is no label: one line of at most 100 characters"
+            document.findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
+        return None
+
+
+def _made(file: StudyFile, document: Document, folder: Path, name: str, intent: str) -> Study:
+    """Make what the file describes; every problem of its recipes, settings and labels together."""
+    findings = document.findings
+    more: list[Problem] = []
+    variants = make_variants(file.variants, document, folder, more)
+    settings = {}
+    for label in file.settings:
+        try:
+            settings[label] = _settings(document, label, folder)
+        except HmhsaInsertError as error:
+            more += error.problems
+    models = {label: _beside(entry, folder) for label, entry in file.models.items()}
+    _refuse_repeated(findings, "data", file.data)
+    _refuse_repeated(findings, "seeds", file.seeds)
+    baseline = _baseline(findings, file, variants)
+    problems = [*findings.problems(), *dict.fromkeys(more)]
+    if problems:
+        raise StudyError(problems)
+    return Study(
+        name=file.name or name,
+        intent=(file.description or intent).strip(),
+        models=models,
+        variants=tuple(variants),
+        baseline=baseline,
+        settings=settings,
+        data=tuple(file.data),
+        seeds=tuple(file.seeds),
+        exclude=tuple(file.exclude),
+        threads=file.threads,
+        cpus=file.cpus if file.cpus is not None else float(file.threads),
+        gpus=file.gpus,
+        document=document,
+    )
+
+
+def _settings(document: Document, label: str, folder: Path) -> Settings:
+    """Return settings: those of ``base``, with the other keys put over them."""
+    entry = document.value["settings"][label]
+    path = ("settings", label)
+    own = {key: value for key, value in entry.items() if key != "base"}
+    if "base" not in entry:
+        return load_settings(Composition(own, document.marks, path).document())
+    base = entry["base"]
+    if not isinstance(base, str):
+        message = f"'base' must be a file or one of the shipped settings, found {shown(base)}"
+        raise StudyError(Problem(document.marks.where((*path, "base")), message))
+    beside = folder / base
+    try:
+        read = read_settings(beside if beside.is_file() else base)
+    except HmhsaInsertError as error:
+        tip = f"{near(base, shipped_settings())} shipped: {', '.join(shipped_settings())}".strip()
+        where = document.marks.where((*path, "base"))
+        raise StudyError([Problem(where, f"{p.where}: {p.message}", tip) for p in error.problems]) from error
+    if read.findings.problems() or not isinstance(read.value, dict):
+        return load_settings(read)
+    form = Composition(read.value, read.marks)
+    _put_over(form, document, path, (), own)
+    return load_settings(form.document())
+
+
+def _put_over(
+    form: Composition,
+    document: Document,
+    root: tuple[str, ...],
+    path: tuple[str, ...],
+    own: Mapping[str, Any],
+) -> None:
+    for key, value in own.items():
+        there = form.value
+        for part in path:
+            there = there[part]
+        if isinstance(value, dict) and isinstance(there.get(key), dict):
+            _put_over(form, document, root, (*path, key), value)
+        else:
+            form.put((*path, key), value, document.marks, (*root, *path, key))
+
+
+def _beside(entry: ModelEntry, folder: Path) -> ModelEntry:
+    """Return an entry whose checkpoint is named from anywhere."""
+    if entry.init_from is None or not (folder / entry.init_from).exists():
+        return entry
+    return entry.model_copy(update={"init_from": str(folder / entry.init_from)})
+
+
+def _refuse_repeated(findings: Findings, key: str, values: Sequence[Any]) -> None:
+    seen = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            findings.add((key, index), f"'{key}' lists {shown(value)} twice")
+        seen.add(value)
+
+
+def _baseline(findings: Findings, file: StudyFile, variants: Sequence[Variant]) -> str:
+    labels = [variant.label for variant in variants]
+    plain = [variant.label for variant in variants if variant.recipe is None and not variant.refused]
+    if file.baseline in labels:
+        return str(file.baseline)
+    if file.baseline is not None:
+        tip = f"{near(file.baseline, labels)} variants: {', '.join(labels[:12])}".strip()
+        findings.add(("baseline",), f"there is no variant {shown(file.baseline)}", tip)
+    elif len(plain) != 1:
+        message = f"{len(plain)} variants are plain networks, so the baseline has to be named"
+        findings.add(("variants",), message, f"add baseline: {(plain or labels or ['LABEL'])[0]}", key=True)
+    return plain[0] if plain else ""

@@ -1,0 +1,267 @@
+"""One trial: what determines it, how it is run, and the file that commits it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.store import commit, read_trial, trial_folder
+from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.plan_run import PlannedRun
+from hmhsa_insert.training.problems import InUseError, RunError
+from hmhsa_insert.training.result import TrainResult
+from hmhsa_insert.training.run import train_run
+from hmhsa_insert.training.run_folder import (
+    ENVIRONMENT,
+    TIMING,
+    is_run,
+    read_config,
+    read_predictions,
+)
+from hmhsa_insert.training.schema import LoaderSettings, Settings
+
+Status = Literal["done", "failed", "busy", "refused"]
+
+# What a trial's file takes from the result of its training, and what it adds.
+_SCORES = ("top1", "top5", "loss", "best_top1", "epochs", "updates", "images")
+_SCORES += ("num_params", "macs", "macs_modules_only")
+_MEASURED = ("memory_bytes", "val_images", "correct", "seconds", "processes", "device")
+
+# A killed driver's processes let go of their trials within moments.
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What all seeds of one variant, network, settings and data share. Plain data: it goes to other machines.
+
+    Attributes:
+        variant, model, settings_label: labels.
+        spec: what names the base network.
+        pretrained, init_from: what it begins with.
+        recipe: as plain data, or None.
+        settings: of the training.
+        data: the source.
+        data_dir: where downloaded data is kept.
+        threads: torch computes with so many.
+        plugins: modules to import first.
+        digest: identity of everything but the seed.
+        memory_bytes: saved for the backward pass per image, as measured in planning.
+    """
+
+    variant: str
+    model: str
+    settings_label: str
+    spec: str
+    pretrained: bool
+    init_from: str | None
+    recipe: Mapping[str, Any] | None
+    settings: Settings
+    data: str
+    data_dir: str | None
+    threads: int
+    plugins: tuple[str, ...]
+    digest: str = ""
+    memory_bytes: float | None = None
+
+    @property
+    def group(self) -> str:
+        """What its trials share with those that they are compared with."""
+        return f"{self.model}, {self.settings_label}, {self.data}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a study.
+
+    Attributes:
+        id: sixteen digits that two trials share if they are the same.
+        cell: everything but the seed.
+        seed: of base weights, blocks, order and draws.
+    """
+
+    id: str
+    cell: Cell
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A name for people: variant, network, settings, data and seed."""
+        return f"{self.cell.variant}, {self.cell.group}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        id: of the trial.
+        status: ``done`` and ``failed`` are final. ``busy``: another process has it. ``refused``: its folder cannot be
+            used, which says nothing about the trial.
+        message: why not, in a sentence.
+        top1: in percent, of a trial that is done.
+    """
+
+    id: str
+    status: Status
+    message: str = ""
+    top1: float | None = None
+
+
+def run_trial(folder: Path, trial: Trial) -> Outcome:
+    """Run a trial in this process, or go on with it; every engine calls this. A trial that was run is only read.
+
+    Args:
+        folder: of the study.
+        trial: to run.
+
+    Returns:
+        What became of it; whatever its own training raises is its outcome, not an exception.
+
+    Raises:
+        Stopped: on Ctrl-C or SIGTERM; the place is saved.
+    """
+    try:
+        row = read_trial(folder, trial.id)
+        if row is None:
+            row = _row_of(folder, trial)
+            # In several processes (`accelerate launch`) all train together and the first one writes.
+            if int(os.environ.get("RANK", "0")) == 0:
+                commit(folder, row)
+    except InUseError as error:
+        return Outcome(trial.id, "busy", error.problems[0].message)
+    except (RunError, StudyError) as error:
+        return Outcome(trial.id, "refused", str(error))
+    return outcome_of(row)
+
+
+def _row_of(folder: Path, trial: Trial) -> dict[str, Any]:
+    try:
+        with _threads(trial.cell.threads):
+            return _trained(folder, trial)
+    except RunError:
+        raise  # of its folder: says nothing about the trial
+    except Exception as error:
+        return failed_row(trial.id, reason_of(error))
+
+
+def outcome_of(row: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that a trial's file tells."""
+    return Outcome(row["id"], row["status"], row["message"], row["top1"])
+
+
+def failed_row(id: str, message: str) -> dict[str, Any]:
+    """Return what is written of a trial that failed."""
+    unknown = dict.fromkeys((*_SCORES, *_MEASURED))
+    return {"id": id, "status": "failed", "message": message, **unknown, "versions": {}}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HmhsaInsertError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def planned_run(cell: Cell, seed: int) -> PlannedRun:
+    """Return the training that a trial is.
+
+    Raises:
+        DataError: the data cannot be opened.
+    """
+    data = _opened(cell.data, cell.data_dir, cell.settings.loader)
+    init_from = Path(cell.init_from) if cell.init_from else None
+    return PlannedRun(cell.spec, cell.recipe, data, cell.settings, seed, init_from, cell.pretrained)
+
+
+def import_plugins(names: tuple[str, ...]) -> None:
+    """Import the modules that add block types, in whatever process this is."""
+    if names and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        importlib.import_module(name)
+
+
+@lru_cache(maxsize=4)
+def _opened(source: str, data_dir: str | None, loader: LoaderSettings) -> Data:
+    return open_data(source, data_dir, loader)
+
+
+def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
+    import_plugins(trial.cell.plugins)
+    path = trial_folder(folder, trial.id)
+    run = _spelled_alike(planned_run(trial.cell, trial.seed), path)
+    patience = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return _row(trial, train_run(run, path))
+        except InUseError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.5)
+
+
+def _spelled_alike(run: PlannedRun, path: Path) -> PlannedRun:
+    """Return the run in the words its folder has for it already.
+
+    Trials of one identity may differ in what a recipe is called and where the data lies: a folder begun under one name
+    is gone on with under another.
+    """
+    if not is_run(path):
+        return run
+    known = read_config(path)
+    data = replace(run.data, source=known["data"]["source"])
+    return replace(run, model=known["model"], recipe=known["recipe"], data=data)
+
+
+def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
+    """Return what is written of a finished trial; nothing in it but the seconds differs from one run to the next."""
+    path = result.folder
+    here = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
+    correct = read_predictions(path)["correct"].to_numpy(dtype=bool)
+    return {
+        "id": trial.id,
+        "status": "done",
+        "message": "",
+        **{name: getattr(result, name) for name in _SCORES},
+        "memory_bytes": trial.cell.memory_bytes,
+        "val_images": len(correct),
+        "correct": np.packbits(correct).tobytes().hex(),
+        "seconds": _seconds(path, len(correct)) * here["processes"],
+        "processes": here["processes"],
+        "device": here["device"],
+        "versions": here["versions"],
+    }
+
+
+def _seconds(path: Path, val_images: int) -> float:
+    """Return the seconds of training and evaluation, over all epochs."""
+    rows = pd.read_csv(path / TIMING)
+    evaluation = val_images / rows["eval_images_per_s"]
+    return round(float(rows["train_s"].sum() + evaluation.sum()), 3)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

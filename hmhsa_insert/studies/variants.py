@@ -1,0 +1,194 @@
+"""Variants: from an entry of a study file to recipes, one for every combination of its axes and each control."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+from hmhsa_insert.recipe import Recipe, find_recipe
+from hmhsa_insert.recipe.library import read_file
+from hmhsa_insert.recipe.marks import Document, KeyPath
+from hmhsa_insert.recipe.recipe import parse_document
+from hmhsa_insert.recipe.yaml_text import read_text
+from hmhsa_insert.studies.compose import Composition
+from hmhsa_insert.studies.schema import VariantEntry
+from hmhsa_insert.surgery.plan import checked_recipe
+
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done to every base network.
+
+    Attributes:
+        label: for tables.
+        recipe: None for the network as it is.
+        refused: whether its recipe has problems, so that it is not to be planned.
+    """
+
+    label: str
+    recipe: Recipe | None
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One key of a recipe and what it is set to.
+
+    Attributes:
+        name: as the file has it, such as ``attn.at.stage``.
+        values: by label.
+        short: for labels of variants.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    short: str
+
+
+def make_variants(
+    entries: Mapping[str, VariantEntry], document: Document, folder: Path, problems: list[Problem]
+) -> list[Variant]:
+    """Return the variants of a study file; what is wrong with them goes to `problems`.
+
+    Args:
+        entries: of the file.
+        document: its values with their places.
+        folder: where the file lies: recipes are looked for there first.
+        problems: is added to.
+    """
+    made = [
+        variant
+        for label in entries
+        for variant in _of_entry(label, entries[label], document, folder, problems)
+    ]
+    seen: set[str] = set()
+    for variant in made:
+        if variant.label in seen:
+            where = document.marks.where(("variants",), key=True)
+            problems.append(Problem(where, f"two variants are labelled '{variant.label}'", "rename one"))
+        seen.add(variant.label)
+    return made
+
+
+def _of_entry(
+    label: str, entry: VariantEntry, document: Document, folder: Path, problems: list[Problem]
+) -> list[Variant]:
+    path: KeyPath = ("variants", label)
+    before = len(problems)
+    if entry.recipe is None and entry.edits is None:
+        for key in ("axes", "controls"):
+            if getattr(entry, key):
+                message = f"'{key}' goes with a recipe, and '{label}' has none"
+                problems.append(Problem(document.marks.where((*path, key), key=True), message))
+        return [Variant(label, None, len(problems) > before)]
+    if entry.recipe is not None and entry.edits is not None:
+        where = document.marks.where((*path, "edits"), key=True)
+        problems.append(Problem(where, f"'{label}' has both a recipe and edits", "keep one of them"))
+        return [Variant(label, None, refused=True)]
+    base = _base(label, entry, document, folder, problems)
+    if base is None:
+        return [Variant(label, None, refused=True)]
+    made = []
+    axes = [_Axis(name, values, _short(name, entry.axes)) for name, values in entry.axes.items()]
+    for chosen in itertools.product(*(axis.values for axis in axes)):
+        form = Composition(base.value, base.marks)
+        words = [f"{axis.short}={value}" for axis, value in zip(axes, chosen, strict=True)]
+        for axis, value in zip(axes, chosen, strict=True):
+            _set(form, axis, value, document, path, problems)
+        own = " ".join([label, *words])
+        for control in (None, *entry.controls):
+            varied = bool(words) or control is not None
+            made.append(_variant(f"{own} {control}" if control else own, form, control, varied, problems))
+    return made
+
+
+def _base(
+    label: str, entry: VariantEntry, document: Document, folder: Path, problems: list[Problem]
+) -> Document | None:
+    """Return an entry's recipe as plain values, before any axis."""
+    path: KeyPath = ("variants", label)
+    if entry.recipe is None:
+        form = Composition({"version": 1}, document.marks, path)
+        form.put(("edits",), document.value["variants"][label]["edits"], document.marks, (*path, "edits"))
+        return form.document()
+    try:
+        beside = folder / entry.recipe
+        found = beside if beside.is_file() else find_recipe(entry.recipe)
+        read = read_text(read_file(found), str(found))
+    except HmhsaInsertError as error:
+        where = document.marks.where((*path, "recipe"))
+        problems += [Problem(where, f"{p.where}: {p.message}", p.tip) for p in error.problems]
+        return None
+    if unreadable := read.findings.problems():
+        problems += unreadable
+        return None
+    return read
+
+
+def _short(name: str, axes: Mapping[str, Any]) -> str:
+    """Return an axis's last word, or as many as tell it from the others."""
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        short = ".".join(parts[-count:])
+        if sum(other == short or other.endswith(f".{short}") for other in axes) == 1:
+            return short
+    return name
+
+
+def _set(
+    form: Composition, axis: _Axis, value: str, document: Document, path: KeyPath, problems: list[Problem]
+) -> None:
+    """Put one value of an axis where the axis says."""
+    where = document.marks.where((*path, "axes", axis.name), key=True)
+    name, *keys = axis.name.split(".")
+    edits = form.value.get("edits") if isinstance(form.value, dict) else None
+    ids = [edit.get("id") for edit in edits if isinstance(edit, dict)] if isinstance(edits, list) else []
+    if name not in ids or not all(keys) or not keys:
+        tip = f"{near(name, [each for each in ids if isinstance(each, str)])} write ID.KEY, such as attn.at.stage"
+        message = f"the axis '{axis.name}' names no edit of the recipe"
+        if name in ids:
+            message = f"the axis '{axis.name}' names no key of the edit"
+        problems.append(Problem(where, message, tip.strip()))
+        return
+    target: KeyPath = ("edits", ids.index(name), *(int(key) if key.isdecimal() else key for key in keys))
+    try:
+        form.put(target, axis.values[value], document.marks, (*path, "axes", axis.name, value))
+    except (LookupError, TypeError):
+        message = f"the axis '{axis.name}' leads to nothing in the recipe"
+        problems.append(Problem(where, message, "every key but the last must be there"))
+
+
+def _variant(
+    label: str, form: Composition, control: str | None, varied: bool, problems: list[Problem]
+) -> Variant:
+    """Read one recipe; with a control, that takes the place of every block that is inserted.
+
+    A recipe that was varied is called by its label: by its own name all values of an axis would be alike.
+    """
+    document = form.document()
+    if control is not None and not _put_control(document.value, control):
+        where = document.marks.where(("edits",))
+        problems.append(
+            Problem(where, f"'{label}': a control takes the place of inserted blocks, and none is", "")
+        )
+    if isinstance(document.value, dict) and (varied or "name" not in document.value):
+        document.value["name"] = _NOT_A_NAME.sub("-", label).strip("-._+")[:100] or "variant"
+    recipe, found = parse_document(document, "recipe")
+    _, found = checked_recipe(recipe, found) if recipe.edits else (recipe, found)
+    problems += found
+    return Variant(label, recipe, refused=bool(found))
+
+
+def _put_control(recipe: Any, control: str) -> bool:
+    edits: Sequence[Any] = recipe.get("edits") if isinstance(recipe.get("edits"), list) else ()
+    inserted = [edit for edit in edits if isinstance(edit, dict) and edit.get("op") == "insert"]
+    for edit in inserted:
+        edit["block"] = {"type": control, "of": edit.get("block")}
+    return bool(inserted)

@@ -1,0 +1,63 @@
+"""What tests of studies share: a study small enough to run many times, and what it leaves behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+STUDY: dict[str, Any] = {
+    "version": 1,
+    "name": "nano",
+    "models": {"nano": "study_nets:irb_nano"},
+    "data": "digits",
+    "seeds": 2,
+    "settings": {
+        "quick": {
+            "epochs": 2,
+            "batch_size": 240,
+            "input_size": 16,
+            "optimizer": {"lr": 1e-2, "clip_norm": 5.0},
+            "augment": {"scale": [0.7, 1.0], "erasing": 0.2, "crop_pct": 1.0},
+            "regularize": {"dropout": 0.2},
+            "compute": {"device": "cpu"},
+        }
+    },
+    "variants": {
+        "plain": None,
+        "attn": {
+            "edits": [
+                {"op": "insert", "id": "attn", "at": {"stage": 2}, "block": {"type": "hmhsa", "head_dim": 4}}
+            ]
+        },
+    },
+}
+
+
+def irb_nano(**kwargs: Any) -> Any:
+    from hmhsa_insert.models import Network, NetworkConfig
+
+    config = NetworkConfig((8, 12, 16, 24), (1, 1, 1, 1), (2, 2, 2, 2), (3, 3, 3, 3), "batch", "downsample")
+    return Network(config, **kwargs)
+
+
+def exploding(**kwargs: Any) -> Any:
+    """Return a network whose loss is no number from the first update on."""
+    import torch
+
+    model = irb_nano(**kwargs)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    return model
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    """Return the study with other values at its top."""
+    return STUDY | changes
+
+
+def rows(folder: Path) -> dict[str, Any]:
+    """Return every trial's file by id, without the seconds, which are the clock's."""
+    found = {}
+    for path in sorted((folder / "trials").glob("*/trial.json")):
+        row = json.loads(path.read_text())
+        found[row["id"]] = {key: value for key, value in row.items() if key != "seconds"}
+    return found

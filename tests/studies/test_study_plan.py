@@ -1,0 +1,181 @@
+"""Planning: identities, trials that are the same, everything that cannot be planned at once."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from study_nets import STUDY, study
+
+from hmhsa_insert.studies import plan_study as planning
+from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.study_file import load_study
+
+EDIT: dict[str, Any] = STUDY["variants"]["attn"]["edits"][0]
+
+
+def _plan(**changes: Any) -> PlannedStudy:
+    return plan_study(load_study(study(**changes)))
+
+
+def _ids(planned: PlannedStudy) -> dict[tuple[str, int], str]:
+    return {(trial.cell.variant, trial.seed): trial.id for trial in planned.trials}
+
+
+def _problems(**changes: Any) -> list[str]:
+    with pytest.raises(StudyError) as caught:
+        _plan(**changes)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.fixture(scope="module")
+def base() -> PlannedStudy:
+    return _plan()
+
+
+def test_trials_and_their_cost(base: PlannedStudy) -> None:
+    assert [(trial.cell.variant, trial.seed) for trial in base.trials] == [
+        ("plain", 0),
+        ("plain", 1),
+        ("attn", 0),
+        ("attn", 1),
+    ]
+    plain, attn = (base.costs[base.trials[index].cell.digest] for index in (0, 2))
+    assert attn.num_params > plain.num_params
+    assert attn.macs > plain.macs
+    assert base.images[base.trials[0].cell.digest] == 2 * (1437 // 240) * 240
+    written = base.to_dict()
+    assert written["trials"][2] == {
+        "id": base.trials[2].id,
+        "variant": "attn",
+        "model": "nano",
+        "recipe": "attn",
+        "settings": "quick",
+        "data": "digits",
+        "seed": 0,
+        "group": "nano, quick, digits",
+        "baseline": False,
+    }
+    assert [trial["baseline"] for trial in written["trials"]] == [True, True, False, False]
+
+
+def test_what_a_trial_is_called_plays_no_part_in_what_it_is(base: PlannedStudy) -> None:
+    renamed = copy.deepcopy(STUDY["settings"])
+    variants = {
+        "base": None,
+        "other": {"edits": [{**EDIT, "init": "identity", "at": {"stride": 8, "block": "last"}}]},
+    }
+    other = _plan(
+        name="renamed",
+        models={"r": "study_nets:irb_nano"},
+        settings={"s": renamed["quick"] | {"checkpoint_steps": 7}},
+        variants=variants,
+        threads=1,
+        seeds=[1, 0, 5],
+    )
+    mine, theirs = _ids(base), _ids(other)
+    for seed in (0, 1):
+        assert theirs[("base", seed)] == mine[("plain", seed)]
+        assert theirs[("other", seed)] == mine[("attn", seed)]
+    assert len(set(theirs.values())) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threads": 2},
+        {"data": "mnist5k"},
+        {"models": {"nano": "test_resnet"}},
+        {"settings": {"quick": STUDY["settings"]["quick"] | {"epochs": 3}}},
+        {"settings": {"quick": STUDY["settings"]["quick"] | {"loss": {"label_smoothing": 0.1}}}},
+    ],
+)
+def test_what_determines_a_trial_makes_it_another(base: PlannedStudy, changes: dict[str, Any]) -> None:
+    assert not set(_ids(base).values()) & set(_ids(_plan(**changes)).values())
+
+
+def test_versions_that_matter_make_other_trials(base: PlannedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = planning.metadata.version
+    versions = {"torch": "9.9.9"}
+    monkeypatch.setattr(planning.metadata, "version", lambda name: versions.get(name) or real(name))
+    assert not set(_ids(base).values()) & set(_ids(_plan()).values())
+    versions["torch"] = real("torch").partition("+")[0] + "+cu128"
+    assert _ids(_plan()) == _ids(base)
+    monkeypatch.setattr(planning.hmhsa_insert, "__version__", "0.1.7")
+    assert _ids(_plan()) == _ids(base)
+    monkeypatch.setattr(planning.hmhsa_insert, "__version__", "0.2.0")
+    assert not set(_ids(base).values()) & set(_ids(_plan()).values())
+
+
+def test_equal_trials_are_found_whatever_their_names() -> None:
+    block = {"type": "hmhsa", "head_dim": 4, "grids": "auto"}
+    twin = {"edits": [{**EDIT, "at": {"stride": 8}, "block": block}]}
+    planned = _plan(variants=STUDY["variants"] | {"twin": twin, "none": {}}, baseline="plain")
+    assert (len(planned.trials), len(planned.distinct)) == (8, 4)
+    ids = _ids(planned)
+    assert ids[("twin", 1)] == ids[("attn", 1)] != ids[("attn", 0)]
+    assert ids[("none", 0)] == ids[("plain", 0)]
+    assert len([note for note in planned.notes if "is the same as" in note]) == 2
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.integers(0, 2) | st.lists(st.integers(0, 1), max_size=2)),
+    st.data(),
+)
+def test_a_digest_ignores_order_and_nothing_else(value: dict[str, Any], data: st.DataObject) -> None:
+    shuffled = dict(data.draw(st.permutations(list(value.items()))))
+    other = data.draw(st.dictionaries(st.sampled_from("abcde"), st.integers(0, 2)))
+    assert planning._hash(value) == planning._hash(shuffled)
+    assert (planning._hash(value) == planning._hash(other)) == (value == other)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**40), st.integers(0, 2**40))
+def test_seeds_make_trials_of_their_own(one: int, two: int) -> None:
+    assert (planning._trial_id("d", one) == planning._trial_id("d", two)) == (one == two)
+    assert planning._trial_id("d", one) != planning._trial_id(f"d {one}", two)
+
+
+def test_exclusions_and_what_they_leave_uncompared() -> None:
+    exclude = [{"variant": "pl*", "seed": 1}, {"variant": "attn", "seed": 0}]
+    assert list(_ids(_plan(exclude=exclude))) == [("plain", 0), ("attn", 1)]
+    no_baseline = _plan(exclude=[{"variant": "plain"}])
+    assert any("nothing to compare with" in note for note in no_baseline.notes)
+    assert "leaves out nothing" in _problems(exclude=[{"variant": "atn"}])[0]
+    assert "every trial" in _problems(exclude=[{"variant": "*"}])[0]
+
+
+def test_everything_that_cannot_be_planned_comes_at_once() -> None:
+    bad = {"edits": [{**EDIT, "at": {"stage": 2}, "block": {"type": "hmhsa", "head_dim": 5}}]}
+    nowhere = {"edits": [{**EDIT, "at": {"stage": 6}}]}
+    found = _problems(
+        models={"nano": "study_nets:irb_nano", "none": "resnet_of_nobody"},
+        variants=STUDY["variants"] | {"bad": bad, "nowhere": nowhere},
+        data=["digits", "no_such_data"],
+    )
+    assert any(each.startswith("study.variants.bad.edits[0].block.head_dim: bad on nano: ") for each in found)
+    assert any(each.startswith("study.variants.nowhere.edits[0].at") for each in found)
+    assert any(
+        each.startswith("study.models.none: none: resnet_of_nobody: neither timm nor") for each in found
+    )
+    assert any(each.startswith("study.data[1]: no_such_data: no such folder") for each in found)
+    assert len(found) == len(set(found))
+
+
+def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"build_network": 0, "plan_located": 0, "count": 0}
+    for name in calls:
+        real = getattr(planning, name)
+
+        def counted(*args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:
+            calls[_name] += 1
+            return _real(*args, **kwargs)
+
+        monkeypatch.setattr(planning, name, counted)
+    quick = STUDY["settings"]["quick"]
+    planned = _plan(seeds=1000, settings={str(epochs): quick | {"epochs": epochs} for epochs in range(1, 4)})
+    assert len(planned.distinct) == 6000
+    assert calls == {"build_network": 1, "plan_located": 1, "count": 2}
