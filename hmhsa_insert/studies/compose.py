@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from hmhsa_insert.recipe.marks import Document, Findings, KeyPath, Mark, Marks
@@ -43,7 +44,7 @@ class Composition:
     """
 
     def __init__(self, value: Any, marks: Marks, root: KeyPath = ()) -> None:
-        self.value = copy.deepcopy(value)
+        self.value: Any = copy.deepcopy(value)
         self._origins: dict[KeyPath, Origin] = {}
         self._note((), self.value, marks, root)
 
@@ -53,9 +54,7 @@ class Composition:
         Raises:
             LookupError, TypeError: nothing at the path's parent can hold it.
         """
-        holder: Any = self.value
-        for part in path[:-1]:
-            holder = holder[part]
+        holder = reduce(lambda inner, part: inner[part], path[:-1], self.value)
         if not isinstance(holder, dict if isinstance(path[-1], str) else list):
             raise TypeError(f"{path[:-1]} holds no {path[-1]}")
         holder[path[-1]] = copy.deepcopy(value)

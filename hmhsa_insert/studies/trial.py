@@ -38,8 +38,10 @@ from hmhsa_insert.training.schema import LoaderSettings, Settings
 Status = Literal["done", "failed", "busy", "refused"]
 
 # What a trial's file takes from the result of its training, and what it adds.
-_SCORES = ("top1", "top5", "loss", "best_top1", "epochs", "updates", "images")
-_SCORES += ("num_params", "macs", "macs_modules_only")
+_SCORES = (
+    *("top1", "top5", "loss", "best_top1", "epochs", "updates", "images"),
+    *("num_params", "macs", "macs_modules_only"),
+)
 _MEASURED = ("memory_bytes", "val_images", "correct", "seconds", "processes", "device")
 
 # A killed driver's processes let go of their trials within moments.

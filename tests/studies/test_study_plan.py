@@ -86,7 +86,6 @@ def test_what_a_trial_is_called_plays_no_part_in_what_it_is(base: PlannedStudy) 
     "changes",
     [
         {"threads": 2},
-        {"data": "mnist5k"},
         {"models": {"nano": "test_resnet"}},
         {"settings": {"quick": STUDY["settings"]["quick"] | {"epochs": 3}}},
         {"settings": {"quick": STUDY["settings"]["quick"] | {"loss": {"label_smoothing": 0.1}}}},
