@@ -27,14 +27,14 @@ _PUBLIC = {
     "build_block": "blocks",
     "detector": "detection.detector",
     "evaluate": "training.score",
-    "load": "surgery.artifact",
+    "load": "detection.artifact",
     "load_model": "surgery.load",
     "load_weights": "models",
     "locate_stages": "surgery.locate",
     "plan": "surgery.plan",
     "profile": "costs.profile",
     "remove": "surgery.undo",
-    "save": "surgery.artifact",
+    "save": "detection.artifact",
     "train": "training.run",
     "verify": "surgery.verify",
 }
@@ -55,6 +55,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from hmhsa_insert.blocks import build_block as build_block
     from hmhsa_insert.costs.profile import profile as profile
+    from hmhsa_insert.detection.artifact import load as load
+    from hmhsa_insert.detection.artifact import save as save
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
@@ -68,8 +70,6 @@ if TYPE_CHECKING:
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
-    from hmhsa_insert.surgery.artifact import load as load
-    from hmhsa_insert.surgery.artifact import save as save
     from hmhsa_insert.surgery.load import load_model as load_model
     from hmhsa_insert.surgery.locate import locate_stages as locate_stages
     from hmhsa_insert.surgery.plan import plan as plan

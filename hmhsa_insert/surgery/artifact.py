@@ -8,16 +8,14 @@ took away, if any) and a short ``README.md``. No pickle; reading one runs no cod
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, WeightsError
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.folder import write_folder
@@ -26,7 +24,6 @@ from hmhsa_insert.surgery.identify import identify
 from hmhsa_insert.surgery.load import LoadedModel, Source, load_model
 from hmhsa_insert.surgery.record import (
     BASE,
-    DISPLACED,
     PLAN,
     WEIGHTS,
     build_base,
@@ -35,8 +32,8 @@ from hmhsa_insert.surgery.record import (
     write_record,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
+from hmhsa_insert.surgery.tensors import fill, gather
 from hmhsa_insert.surgery.trace import sizes_of
-from hmhsa_insert.surgery.undo import displaced_state
 
 __all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
 
@@ -61,20 +58,22 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
         tip = "hi.apply makes one; of a wrapped or compiled model, save the inner one"
         raise ModelError(Problem(type(model).__name__, "nothing was inserted into this model", tip))
     source = identify(model)
-    state, aliases = _without_aliases(_tensors(model))
-    taken_away, displaced_aliases = _without_aliases(_displaced(done))
+    tensors = gather(model, done)
 
     def write(target: Path) -> None:
-        for number, ledger in enumerate(done):
-            name = "recipe.yaml" if number == 0 else f"recipe-{number + 1}.yaml"
-            (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
-        write_record(target, model, source, {**aliases, **displaced_aliases}, _is_channels_last(model))
-        _save_tensors(state, target / WEIGHTS)
-        if taken_away:
-            _save_tensors(taken_away, target / DISPLACED)
+        write_recipes(target, done)
+        write_record(target, model, source, tensors.aliases, tensors.channels_last)
+        tensors.write(target)
         (target / "README.md").write_text(_readme(done, source), encoding="utf-8")
 
     return write_folder(Path(folder), write, marker=PLAN, overwrite=overwrite)
+
+
+def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
+    """Write what was asked, a file for each recipe."""
+    for number, ledger in enumerate(done):
+        name = "recipe.yaml" if number == 0 else f"recipe-{number + 1}.yaml"
+        (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
 
 
 def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
@@ -95,10 +94,9 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    model = copy.deepcopy(base) if base is not None else build_base(target, record)
-    for written in plans:
-        model = _spliced(model, written, target / PLAN)
-    _fill(model, target, record["aliases"])
+    model = copy.deepcopy(base) if base is not None else build_base(target / BASE, record)
+    model = respliced(model, plans, target / PLAN)
+    fill(model, ledgers(model), target, record["aliases"])
     if record.get("channels_last"):
         model = model.to(memory_format=torch.channels_last)
     return model.train(bool(record.get("training", False)))
@@ -153,37 +151,15 @@ def _say_what_is_missing(spec: str) -> None:
         read_record(spec)
 
 
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    state = model.state_dict()
-    other = next((key for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
-    if other is not None:
-        raise ModelError(
-            Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
-        )
-    if any(tensor.is_meta for tensor in state.values()):
-        message = "its weights are on the meta device: there is nothing to save"
-        raise ModelError(Problem(type(model).__name__, message))
-    return state
+def respliced(model: nn.Module, plans: Sequence[Ledger], path: Path) -> nn.Module:
+    """Return a base network with the plans carried out that were read from file `path`; it may be edited in place.
 
-
-def _displaced(done: list[Ledger]) -> dict[str, torch.Tensor]:
-    """Return the tensors of what was taken away, keyed by the number of the edit and their old name."""
-    return {f"{i}:{key}": t for i, ledger in enumerate(done) for key, t in displaced_state(ledger.changes)}
-
-
-def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        safetensors.torch.save_file(tensors, path, {"format": "pt"})
-    except SafetensorError as error:  # what a full disk raises
-        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
-
-
-def _is_channels_last(model: nn.Module) -> bool:
-    """Say whether weights lie in channels_last: convolutions then round otherwise than in the default layout."""
-    return any(
-        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
-        for p in model.parameters()
-    )
+    Raises:
+        ArtifactError: it is not the network they were made for.
+    """
+    for written in plans:
+        model = _spliced(model, written, path)
+    return model
 
 
 def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
@@ -202,53 +178,6 @@ def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
             Problem(str(path), message, "the base network is not the one it was made for")
         ) from error
     return model
-
-
-def _fill(model: nn.Module, target: Path, aliases: Mapping[str, str]) -> None:
-    """Give a rebuilt model the tensors of its folder, tied ones to both their names."""
-    _copy(_read(target / WEIGHTS, aliases), model.state_dict(keep_vars=True), target / WEIGHTS)
-    displaced = {
-        f"{i}:{key}": tensor
-        for i, ledger in enumerate(ledgers(model))
-        for key, tensor in displaced_state(ledger.changes, keep_vars=True)
-    }
-    if displaced:
-        _copy(_read(target / DISPLACED, aliases), displaced, target / DISPLACED)
-
-
-def _read(path: Path, aliases: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    state = read_state_dict(path)
-    return {**state, **{alias: state[key] for alias, key in aliases.items() if key in state}}
-
-
-def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path) -> None:
-    wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
-    wrong += [key for key in state if key not in wanted]
-    if wrong:
-        message = f"{len(wrong)} tensors do not fit the network of {PLAN}, such as '{wrong[0]}'"
-        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
-    with torch.no_grad():
-        for key, tensor in wanted.items():
-            tensor.data = tensor.data.to(state[key].dtype)
-            tensor.copy_(state[key])
-
-
-def _without_aliases(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return tensors to write, each storage once, and which keys are the same tensor as another.
-
-    Tied weights are one tensor under two keys, which safetensors refuses.
-    """
-    kept: dict[str, torch.Tensor] = {}
-    seen: dict[tuple[Any, ...], str] = {}
-    aliases: dict[str, str] = {}
-    for key, tensor in state.items():
-        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if tensor.numel() and identity in seen:
-            aliases[key] = seen[identity]
-        else:
-            seen[identity] = key
-            kept[key] = tensor.detach().clone(memory_format=torch.contiguous_format)
-    return kept, aliases
 
 
 def _readme(done: list[Ledger], source: Source | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,22 @@ def write_record(
 ) -> None:
     """Write ``plan.json`` and ``base.json`` of an edited model."""
     done = ledgers(model)
-    plans = [{"seed": x.seed, "backend": x.backend, "plan": x.plan.to_dict()} for x in done]
-    _write_json(target / PLAN, {"format": FORMAT, "plans": plans})
-    base = {
+    write_json(target / PLAN, {"format": FORMAT, "plans": plans_as_data(done)})
+    base = base_as_data(source, done[0].plan.model, aliases)
+    write_json(target / BASE, {**base, "training": model.training, "channels_last": channels_last})
+
+
+def plans_as_data(done: Sequence[Ledger]) -> list[dict[str, Any]]:
+    """Return what was done to a network, to be written as JSON."""
+    return [{"seed": x.seed, "backend": x.backend, "plan": x.plan.to_dict()} for x in done]
+
+
+def base_as_data(source: Source | None, kind: str, aliases: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a folder says of its base network: where it comes from, its class, versions, tied tensors."""
+    return {
         "source": source.spec if source else None,
         "kwargs": dict(source.kwargs) if source and is_rebuildable(source) else {},
-        "class": done[0].plan.model,
-        "training": model.training,
-        "channels_last": channels_last,
+        "class": kind,
         "aliases": dict(aliases),
         "versions": {
             "torch": torch.__version__,
@@ -74,7 +82,6 @@ def write_record(
             "timm": timm.__version__,
         },
     }
-    _write_json(target / BASE, base)
 
 
 def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
@@ -89,25 +96,38 @@ def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
         there = target.is_dir()
         message = f"this is not an artefact: it has no {missing[0]}" if there else "there is no such folder"
         raise ArtifactError(Problem(str(target), message, _TIP))
-    plans = _read_json(target / PLAN)
-    if plans.get("format") != FORMAT:
-        message = f"it has format {plans.get('format')}, and this release reads format {FORMAT}"
-        raise ArtifactError(Problem(str(target / PLAN), message, "read it with the release that wrote it"))
-    record = _read_json(target / BASE)
+    plans = read_json(target / PLAN)
+    check_format(target / PLAN, plans)
+    record = check_base(target / BASE, read_json(target / BASE))
+    found = plans_from_data(target / PLAN, plans.get("plans"))
+    if not found:
+        raise ArtifactError(Problem(str(target / PLAN), "it holds no plan"))
+    return record, found
+
+
+def check_format(path: Path, data: Mapping[str, Any]) -> None:
+    """Raise ArtifactError for a file of a format that this release does not read."""
+    if data.get("format") != FORMAT:
+        message = f"it has format {data.get('format')}, and this release reads format {FORMAT}"
+        raise ArtifactError(Problem(str(path), message, "read it with the release that wrote it"))
+
+
+def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file says of its base network, with its mappings; an ArtifactError if they are none."""
     for key in ("kwargs", "aliases", "versions"):
         if not isinstance(record.setdefault(key, {}), dict):
-            raise ArtifactError(Problem(str(target / BASE), f"its '{key}' is no mapping"))
-    return record, _plans(target / PLAN, plans)
+            raise ArtifactError(Problem(str(path), f"its '{key}' is no mapping"))
+    return record
 
 
-def build_base(target: Path, record: Mapping[str, Any]) -> nn.Module:
-    """Build the base network that an artefact names, if a library has it.
+def build_base(path: Path, record: Mapping[str, Any]) -> nn.Module:
+    """Build the base network that the record in file `path` names, if a library has it.
 
     Raises:
         ArtifactError: it names none, or code, or options that only a caller may set.
         ModelError: the library cannot build it.
     """
-    where = str(target / BASE)
+    where = str(path)
     spec = str(record.get("source") or "")
     if not spec:
         message = f"it does not say how the base network ({record.get('class')}) is built"
@@ -128,18 +148,21 @@ def build_base(target: Path, record: Mapping[str, Any]) -> nn.Module:
     return load_model(source.spec, **source.kwargs).model
 
 
-def _plans(path: Path, written: Mapping[str, Any]) -> list[Ledger]:
+def plans_from_data(path: Path, written: Any) -> list[Ledger]:
+    """Return the plans that file `path` holds as :func:`plans_as_data` made them; none if it holds none.
+
+    Raises:
+        ArtifactError: they cannot be read, or are no plans of ours.
+    """
     try:
         plans = [
             Ledger(Plan.from_dict(item["plan"]), int(item["seed"]), backend=item["backend"])
-            for item in written["plans"]
+            for item in written
         ]
         problems = [problem for ledger in plans for problem in _problems(ledger)]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = Problem(str(path), "it holds no plan that this release can read")
         raise ArtifactError(problem) from error
-    if not plans:
-        problems = ["it holds no plan"]
     if problems:
         raise ArtifactError([Problem(str(path), message) for message in problems])
     return plans
@@ -162,11 +185,13 @@ def _problems(ledger: Ledger) -> list[str]:
     return problems
 
 
-def _write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping of a JSON file; an ArtifactError if it has none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -265,7 +265,7 @@ def test_files_that_are_damaged(artefacts: Path) -> None:
         ]
     weights.write_bytes((artefacts / "mine/model.safetensors").read_bytes())
     assert error_of("stages library").splitlines()[1:] == [
-        "  library/model.safetensors: 117 tensors do not fit the network of plan.json, such as 'conv1.0.weight'",
+        "  library/model.safetensors: 117 tensors do not fit the network, such as 'conv1.0.weight'",
         "    the folder's files are not of one artefact",
     ]
 

@@ -1,0 +1,227 @@
+"""A detector as a folder of plain data, which builds it again bit for bit.
+
+``detector.json`` (kind, classes, categories, options; the backbone's base network and what was done to it),
+``recipe.yaml`` if there is one, ``model.safetensors`` (all weights) and a short ``README.md``. No pickle; reading one
+runs no code that the folder names.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
+from hmhsa_insert.surgery import artifact
+from hmhsa_insert.surgery.folder import write_folder
+from hmhsa_insert.surgery.record import (
+    FORMAT,
+    WEIGHTS,
+    base_as_data,
+    build_base,
+    check_base,
+    check_format,
+    is_rebuildable,
+    plans_as_data,
+    plans_from_data,
+    read_json,
+    write_json,
+)
+from hmhsa_insert.surgery.splice import Ledger, ledgers
+from hmhsa_insert.surgery.tensors import fill, gather
+
+DETECTOR = "detector.json"
+_TIP = "hi.save(detector, DIR) and `hmhsa-insert train --task detect` write one"
+
+
+@dataclass(frozen=True)
+class StoredDetector:
+    """What the folder of a detector says, without building anything.
+
+    Attributes:
+        record: how the detector is built.
+        base: of the backbone's base network, as an artefact's ``base.json``.
+        plans: what was done to it.
+        training, channels_last: mode and memory layout.
+    """
+
+    record: DetectorRecord
+    base: dict[str, Any]
+    plans: list[Ledger]
+    training: bool
+    channels_last: bool
+
+
+def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write an edited model or a detector as an artefact folder; it appears whole or not at all.
+
+    Args:
+        model: from ``hi.apply`` or ``hi.detector``.
+        folder: where; must not exist, unless `overwrite` and it is an artefact of the same kind.
+        overwrite: replace an older artefact.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtifactError: the folder exists or cannot be written.
+        ModelError: the model was not edited and is no detector, or has no weights.
+    """
+    record = detector_record(model)
+    if record is None:
+        return artifact.save(model, folder, overwrite=overwrite)
+    return _save_detector(model, record, Path(folder), overwrite)
+
+
+def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+    """Rebuild the edited model or the detector of an artefact; outputs equal the saved one's bit for bit.
+
+    Args:
+        folder: an artefact.
+        base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
+            may not name code to run. It is copied.
+
+    Raises:
+        ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
+        WeightsError: the weights are corrupt or of another model.
+    """
+    if not is_detector(folder):
+        return artifact.load(folder, base)
+    target = Path(folder)
+    stored = read_detector(target)
+    if base is not None and ledgers(base):
+        raise ArtifactError(
+            Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
+        )
+    network = copy.deepcopy(base) if base is not None else build_base(target / DETECTOR, stored.base)
+    network = artifact.respliced(network, stored.plans, target / DETECTOR)
+    model = _rebuilt(network, stored, target / DETECTOR)
+    fill(model, ledgers(model.get_submodule("backbone.body")), target, stored.base["aliases"])
+    if stored.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model.train(stored.training)
+
+
+def is_detector(folder: str | Path) -> bool:
+    """Say whether a path is the folder of a detector."""
+    return all((Path(folder) / name).is_file() for name in (DETECTOR, WEIGHTS))
+
+
+def read_detector(folder: str | Path) -> StoredDetector:
+    """Return what the folder of a detector says, without building it.
+
+    Raises:
+        ArtifactError: not a detector's, of a newer format, or damaged.
+    """
+    target = Path(folder)
+    path = target / DETECTOR
+    missing = [name for name in (DETECTOR, WEIGHTS) if not (target / name).is_file()]
+    if missing:
+        there = target.is_dir()
+        message = f"this is no detector: it has no {missing[0]}" if there else "there is no such folder"
+        raise ArtifactError(Problem(str(target), message, _TIP))
+    data = read_json(path)
+    check_format(path, data)
+    try:
+        written = _Written.model_validate(data)
+    except ValidationError as error:
+        raise ArtifactError(
+            [Problem(f"{path}: {'.'.join(map(str, e['loc']))}", e["msg"]) for e in error.errors()]
+        ) from error
+    record = DetectorRecord(
+        written.kind,
+        written.num_classes,
+        {each.id: each.name for each in written.categories},
+        written.input_size,
+        written.options,
+    )
+    base = check_base(path, written.base)
+    plans = plans_from_data(path, written.plans)
+    return StoredDetector(record, base, plans, written.training, written.channels_last)
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Category(_Plain):
+    id: int
+    name: str
+
+
+class _Written(_Plain):
+    """The content of ``detector.json``."""
+
+    format: int
+    kind: str
+    num_classes: int = Field(ge=2, le=100_000)
+    categories: list[_Category]
+    input_size: tuple[int, ...]
+    options: dict[str, bool | int | float | list[int] | list[float] | None]
+    training: bool
+    channels_last: bool
+    base: dict[str, Any]
+    plans: list[Any]
+
+
+def _save_detector(model: nn.Module, record: DetectorRecord, folder: Path, overwrite: bool) -> Path:
+    body = model.get_submodule("backbone.body")
+    done = ledgers(body)
+    tensors = gather(model, done)
+    data = {
+        "format": FORMAT,
+        "kind": record.kind,
+        "num_classes": record.num_classes,
+        "categories": [{"id": number, "name": name} for number, name in record.categories.items()],
+        "input_size": list(record.input_size),
+        "options": dict(record.options),
+        "training": model.training,
+        "channels_last": tensors.channels_last,
+        "base": base_as_data(record.source, type(body).__name__, tensors.aliases),
+        "plans": plans_as_data(done),
+    }
+
+    def write(target: Path) -> None:
+        artifact.write_recipes(target, done)
+        write_json(target / DETECTOR, data)
+        tensors.write(target)
+        (target / "README.md").write_text(_readme(record, done), encoding="utf-8")
+
+    return write_folder(folder, write, marker=DETECTOR, overwrite=overwrite)
+
+
+def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Module:
+    """Build a detector around its network; what the folder asks for may be nothing that can be built."""
+    record = stored.record
+    try:
+        model = detector(
+            record.kind,
+            network,
+            record.num_classes,
+            categories=record.categories or None,
+            input_size=record.input_size,
+            **record.options,
+        )
+    except HmhsaInsertError as error:
+        problems = [Problem(f"{path}: {p.where}".rstrip(": "), p.message, p.tip) for p in error.problems]
+        raise ArtifactError(problems) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(Problem(str(path), f"it says no detector that can be built: {error}")) from error
+    return model
+
+
+def _readme(record: DetectorRecord, done: list[Ledger]) -> str:
+    source = record.source
+    base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
+    recipes = ", ".join(str(ledger.plan.recipe["name"]) for ledger in done) or "none"
+    lines = [f"# {DETECTORS[record.kind].title}", "", "Made by hmhsa-insert. Load it with:", ""]
+    lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
+    lines += [f"Backbone: `{source.spec if source else 'a network of your own'}`, recipes: {recipes}", ""]
+    lines += [f"Classes: {record.num_classes - 1} and the background"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,137 @@
+"""The weights of an artefact: every tensor once, those of modules that a recipe took away beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from hmhsa_insert.errors import ModelError, Problem, WeightsError
+from hmhsa_insert.models import read_state_dict
+from hmhsa_insert.surgery.record import DISPLACED, WEIGHTS
+from hmhsa_insert.surgery.splice import Ledger
+from hmhsa_insert.surgery.undo import displaced_state
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What is to be written of a model.
+
+    Attributes:
+        state: its tensors by key, tied ones once.
+        displaced: those of modules that were taken away, by the number of the edit and their old key.
+        aliases: keys of tied tensors, and under which key each is written.
+        channels_last: whether weights lie in that layout: convolutions then round otherwise than in the default one.
+    """
+
+    state: dict[str, torch.Tensor]
+    displaced: dict[str, torch.Tensor]
+    aliases: dict[str, str]
+    channels_last: bool
+
+    def write(self, target: Path) -> None:
+        """Write the files into a folder; an OSError if the disk refuses."""
+        _save_tensors(self.state, target / WEIGHTS)
+        if self.displaced:
+            _save_tensors(self.displaced, target / DISPLACED)
+
+
+def gather(model: nn.Module, done: Sequence[Ledger]) -> Tensors:
+    """Return what is to be written of `model`, to whose network `done` was done.
+
+    Raises:
+        ModelError: part of its state is no tensor, or has no data.
+    """
+    state, aliases = _without_aliases(_tensors(model))
+    displaced, displaced_aliases = _without_aliases(_displaced(done))
+    return Tensors(state, displaced, {**aliases, **displaced_aliases}, _is_channels_last(model))
+
+
+def fill(model: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mapping[str, str]) -> None:
+    """Give a rebuilt model the tensors of its folder, tied ones to both their names.
+
+    Raises:
+        WeightsError: they are missing, corrupt, or of another model.
+    """
+    _copy(_read(target / WEIGHTS, aliases), model.state_dict(keep_vars=True), target / WEIGHTS)
+    displaced = _displaced(done, keep_vars=True)
+    if displaced:
+        _copy(_read(target / DISPLACED, aliases), displaced, target / DISPLACED)
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    state = model.state_dict()
+    other = next((key for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    if other is not None:
+        raise ModelError(
+            Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
+        )
+    if any(tensor.is_meta for tensor in state.values()):
+        message = "its weights are on the meta device: there is nothing to save"
+        raise ModelError(Problem(type(model).__name__, message))
+    return state
+
+
+def _displaced(done: Sequence[Ledger], keep_vars: bool = False) -> dict[str, torch.Tensor]:
+    """Return the tensors of what was taken away, keyed by the number of the edit and their old name."""
+    return {
+        f"{i}:{key}": tensor
+        for i, ledger in enumerate(done)
+        for key, tensor in displaced_state(ledger.changes, keep_vars)
+    }
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        safetensors.torch.save_file(tensors, path, {"format": "pt"})
+    except SafetensorError as error:  # what a full disk raises
+        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
+
+
+def _is_channels_last(model: nn.Module) -> bool:
+    """Say whether weights lie in channels_last: convolutions then round otherwise than in the default layout."""
+    return any(
+        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+        for p in model.parameters()
+    )
+
+
+def _read(path: Path, aliases: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    state = read_state_dict(path)
+    return {**state, **{alias: state[key] for alias, key in aliases.items() if key in state}}
+
+
+def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path) -> None:
+    wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
+    wrong += [key for key in state if key not in wanted]
+    if wrong:
+        message = f"{len(wrong)} tensors do not fit the network, such as '{wrong[0]}'"
+        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+    with torch.no_grad():
+        for key, tensor in wanted.items():
+            tensor.data = tensor.data.to(state[key].dtype)
+            tensor.copy_(state[key])
+
+
+def _without_aliases(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return tensors to write, each storage once, and which keys are the same tensor as another.
+
+    Tied weights are one tensor under two keys, which safetensors refuses.
+    """
+    kept: dict[str, torch.Tensor] = {}
+    seen: dict[tuple[Any, ...], str] = {}
+    aliases: dict[str, str] = {}
+    for key, tensor in state.items():
+        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and identity in seen:
+            aliases[key] = seen[identity]
+        else:
+            seen[identity] = key
+            kept[key] = tensor.detach().clone(memory_format=torch.contiguous_format)
+    return kept, aliases
