@@ -26,6 +26,8 @@ _EXPECTED = {
     "string_type": "text",
     "tuple_type": "a list",
 }
+# A problem that is worded already: another block's, found while its options were read inside these.
+SAID = "said"
 # Longer numbers are not worth writing out: 1e999999 would be a megabyte.
 _MOST_DIGITS = 12
 
@@ -52,6 +54,8 @@ def _problem(block: BlockType, details: ErrorDetails) -> OptionProblem:
     key = path[:1] + path[2:] if path[1:2] in _TAGS else path
     name = str(key[0]) + "".join(f"[{part}]" for part in key[1:])
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == SAID:
+        return OptionProblem(key, context["message"], context["tip"])
     if kind in ("extra_forbidden", "invalid_key"):
         choices = [field for field in block.options.model_fields if field != "type"]
         listing = f"its options are {', '.join(choices)}" if choices else "it has none"

@@ -8,7 +8,9 @@ from hmhsa_insert.blocks.downsample import DOWNSAMPLE
 from hmhsa_insert.blocks.hmhsa import HMHSA
 from hmhsa_insert.blocks.hmhsa_pooled import HMHSA_POOLED
 from hmhsa_insert.blocks.irb import IRB
+from hmhsa_insert.blocks.matched import matched_type
 from hmhsa_insert.blocks.mhsa import MHSA
+from hmhsa_insert.blocks.placebo import placebo_type
 from hmhsa_insert.blocks.tdb import TDB
 from hmhsa_insert.blocks.timm_layers import PREFIX, TIMM_NAMES, timm_block_type
 from hmhsa_insert.blocks.transcnn import TRANSCNN
@@ -49,3 +51,7 @@ def block_type(name: str) -> BlockType:
     else:
         message = f"there is no block type '{name}'"
     raise BlockError(Problem("type", message, tip or "`hmhsa-insert blocks` lists them"))
+
+
+# Controls stand for any block, so they look one up.
+BLOCKS |= {control.name: control for control in (placebo_type(block_type), matched_type(block_type))}

@@ -71,8 +71,12 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
             priced.append(site)
             continue
         inp = MapSize(site.inp.channels, site.inp.height, site.inp.width)
-        for problem in block_refusals(options, inp, site.out_channels):
+        found = block_refusals(options, inp, site.out_channels)
+        for problem in found:
             refused.setdefault((problem.key, problem.message, problem.tip), []).append(site.qualname)
+        if found:  # what does not run there has no cost there
+            priced.append(site)
+            continue
         cost = block_type(options.type).cost(options, inp, site.out_channels)
         own = inp.channels if site.identity else 0  # gamma
         priced.append(dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs))

@@ -24,6 +24,9 @@ SAME = {
     "irb-group": {"type": "irb", "norm": "group", "act": "hard_swish"},
     "transcnn": {"type": "transcnn", "head_dim": 8},
     "transcnn-group": {"type": "transcnn", "head_dim": 8, "grid_size": 1, "norm": "group", "act": "relu"},
+    "placebo": {"type": "placebo", "of": {"type": "hmhsa", "head_dim": 8}},
+    "placebo-se": {"type": "placebo", "of": {"type": "timm/se"}},
+    "matched": {"type": "matched", "of": {"type": "transcnn", "head_dim": 8}},
 }
 HALF = {
     "tdb": {"type": "tdb"},

@@ -13,7 +13,10 @@ from hmhsa_insert.blocks import (
 )
 from hmhsa_insert.errors import BlockError, Problem
 
-NAMES = "hmhsa, hmhsa_pooled, mhsa, transformer, irb, transcnn, tdb, downsample, silu, gelu, relu, hard_swish"
+NAMES = (
+    "hmhsa, hmhsa_pooled, mhsa, transformer, irb, transcnn, tdb, downsample, silu, gelu, relu, hard_swish, "
+    "placebo, matched"
+)
 
 BAD = [
     ({}, ("type",), "a block needs a type", f"one of {NAMES}, or timm/NAME"),

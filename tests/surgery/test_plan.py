@@ -90,6 +90,18 @@ def test_selectors(resnet, at, wanted) -> None:
             {"op": "replace", "id": "x", "at": {"downsample": 2}, "block": {"type": "mhsa"}},
             "'mhsa' keeps the size and cannot lead into a stage",
         ),
+        (
+            insert({"stage": 4}, {"type": "timm/halo"}),
+            "timm's 'halo' needs a height and width that are multiples of its block_size 8; the map is 7×7",
+        ),
+        (
+            insert({"stage": 2}, {"type": "matched", "of": {"type": "timm/se"}}),
+            "at 'layer2.1': no convolution block costs as little as timm/se does on 128×28×28",
+        ),
+        (
+            insert({"stage": 2}, {"type": "placebo", "of": {"type": "hmhsa", "head_dim": 48}}),
+            "at 'layer2.1': head_dim 48 does not divide 128 channels",
+        ),
         (insert({"stage": 3}, id="conv1"), "'layer3.1' already has a 'conv1'"),
     ],
 )

@@ -45,6 +45,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "tdb": {},
     "downsample": {},
     "transcnn": {"head_dim": 4, "grid_size": 2, "pool": 2},
+    "placebo": {"of": {"type": "mhsa", "head_dim": 4}},
+    "matched": {"of": {"type": "mhsa", "head_dim": 4}},
     **{f"timm/{name}": {} for name in ("se", "eca", "cbam", "gc", "coord", "sk", "splat", "lambda")},
 }
 

@@ -1,0 +1,80 @@
+"""What `placebo` and `matched` share: the block they stand for, written in `of`.
+
+A control answers what an ablation must ask first: is it this block, or would any block of its size do?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, SerializeAsAny, ValidationError, WithJsonSchema, WrapValidator, create_model
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.options import SAID, read_options
+from hmhsa_insert.errors import BlockError
+
+Lookup = Callable[[str], BlockType]
+
+CONTROLS = ("placebo", "matched")
+_DEFAULT = {"type": "hmhsa"}
+_SCHEMA = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
+
+
+def control_options(name: str, lookup: Lookup) -> type[Options]:
+    """Make the options model of the control called `name`: the one option `of`, another block's mapping.
+
+    Args:
+        name: its type.
+        lookup: returns the block type of a name; raises BlockError where there is none.
+    """
+
+    def read(value: Any, _: Any) -> Options:
+        options, problems = _read(lookup, value)
+        if options is None:
+            raise ValidationError.from_exception_data("of", [_said(problem, value) for problem in problems])
+        return options
+
+    kind = Annotated[SerializeAsAny[Options], WrapValidator(read), WithJsonSchema(_SCHEMA)]
+    description = "the block it stands for: its type and that type's options"
+    of = Field(default_factory=lambda: dict(_DEFAULT), validate_default=True, description=description)
+    fields: dict[str, Any] = {"type": (Literal[name], name), "of": (kind, of)}
+    return cast(type[Options], create_model(f"{name.title()}Options", __base__=Options, **fields))
+
+
+def cost_of(lookup: Lookup, options: Options, inp: MapSize) -> BlockCost:
+    """Return the cost of the block that a control with `of` = `options` stands for."""
+    return lookup(options.type).cost(options, inp, inp.channels)
+
+
+def problems_of(lookup: Lookup, options: Options, inp: MapSize) -> list[OptionProblem]:
+    """Return why the block that a control stands for does not fit the map, each under ``of``."""
+    found = lookup(options.type).refuse(options, inp, inp.channels)
+    return [OptionProblem(("of", *problem.key), problem.message, problem.tip) for problem in found]
+
+
+def _read(lookup: Lookup, value: Any) -> tuple[Options | None, list[OptionProblem]]:
+    if isinstance(value, Options):
+        return value, []
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        tip = "such as {type: hmhsa, head_dim: 32}"
+        return None, [OptionProblem((), "of must be a block with its type", tip)]
+    try:
+        block = lookup(value["type"])
+    except BlockError as error:
+        return None, [OptionProblem(("type",), problem.message, problem.tip) for problem in error.problems]
+    if block.name in CONTROLS:
+        return None, [OptionProblem(("type",), f"{block.name} is a control itself, and none stands for it")]
+    if block.shape != "same":
+        message = f"a control stands for a block that keeps its map, and {block.name} does not"
+        return None, [OptionProblem(("type",), message, "such as hmhsa, mhsa or timm/se")]
+    return read_options(block, value)
+
+
+def _said(problem: OptionProblem, value: Any) -> InitErrorDetails:
+    """Wrap a problem that is in plain words already; pydantic puts `of` in front of its key."""
+    context = {"message": problem.message, "tip": problem.tip}
+    return InitErrorDetails(
+        type=PydanticCustomError(SAID, "{message}", context), loc=problem.key, input=value
+    )

@@ -1,0 +1,111 @@
+"""Placebo: as many parameters as another block, exactly, and no way for one position to see another.
+
+Per token t of C channels, with t̂ its layer norm without learned scale:
+
+    f(t) = W₂ gelu(W₁ t̂ + b₁) + s ⊙ t̂ + b
+
+W₁, b₁ and W₂ have as many hidden units h as fit into the P parameters of the block it stands for, 2C + 1 each; the
+rest, fewer than 2C + 1, are s for the first channels and, when all have one, b for the first channels. So f has P
+parameters, each of them trained. It is the MLP of a transformer block with its attention taken away.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, ResidualBlock
+from hmhsa_insert.blocks.control import Lookup, control_options, cost_of, problems_of
+from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, to_map, to_tokens
+
+# As the project's other norms over channels.
+_EPS = 1e-6
+
+
+class Placebo(ResidualBlock):
+    """The block of the module's equation.
+
+    Args:
+        channels: C.
+        num_params: P, at least 1.
+    """
+
+    def __init__(self, channels: int, num_params: int) -> None:
+        super().__init__()
+        hidden, rest = _hidden_and_rest(channels, num_params)
+        self.hidden = hidden
+        if hidden:
+            self.fc1 = Pointwise(channels, hidden)
+            self.fc2 = Pointwise(hidden, channels, bias=False)
+        scaled = min(rest, channels)
+        self.scale = nn.Parameter(torch.empty(scaled)) if scaled else None
+        self.shift = nn.Parameter(torch.zeros(rest - scaled)) if rest > scaled else None
+        if self.scale is not None:
+            nn.init.normal_(self.scale, std=0.02)
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """Return f of every token, N×C×H×W in the memory format of `x`."""
+        tokens = F.layer_norm(to_tokens(x), (x.shape[1],), eps=_EPS)
+        parts = []
+        if self.hidden:
+            parts.append(self.fc2(F.gelu(self.fc1(tokens))))
+        if self.scale is not None:
+            parts.append(tokens * _filled(self.scale, x.shape[1]))
+        added: torch.Tensor = sum(parts, torch.zeros_like(tokens)) if len(parts) != 1 else parts[0]
+        if self.shift is not None:
+            added = added + _filled(self.shift, x.shape[1])
+        return laid_out_like(to_map(added), x)
+
+    def extra_repr(self) -> str:
+        """Say the sizes."""
+        return f"hidden={self.hidden}, num_params={sum(p.numel() for p in self.parameters())}"
+
+
+def _hidden_and_rest(channels: int, num_params: int) -> tuple[int, int]:
+    """Return h, and how many parameters are left for s and b."""
+    return divmod(num_params, 2 * channels + 1)
+
+
+def _filled(values: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return `values` for the first channels and zero for the others."""
+    return F.pad(values, (0, channels - len(values)))
+
+
+def placebo_type(lookup: Lookup) -> BlockType:
+    """Return the block type `placebo`.
+
+    Args:
+        lookup: returns the block type of a name; raises BlockError where there is none.
+    """
+    return BlockType(
+        name="placebo",
+        summary="control: the parameters of the block `of`, exactly, and no token sees another",
+        options=control_options("placebo", lookup),
+        build=partial(_build, lookup),
+        cost=partial(_cost, lookup),
+        shape="same",
+        refuse=partial(_refuse, lookup),
+        needs_size=lambda options: lookup(options.of.type).needs_size(options.of),
+    )
+
+
+def _build(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> nn.Module:
+    return Placebo(inp.channels, cost_of(lookup, options.of, inp).num_params)
+
+
+def _cost(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> BlockCost:
+    """Return P, and the 2Ch weights of W₁ and W₂ used at all H·W positions."""
+    num_params = cost_of(lookup, options.of, inp).num_params
+    hidden, _ = _hidden_and_rest(inp.channels, num_params)
+    return BlockCost(num_params, 2 * inp.channels * hidden * inp.height * inp.width)
+
+
+def _refuse(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> list[OptionProblem]:
+    problems = problems_of(lookup, options.of, inp)
+    if problems or cost_of(lookup, options.of, inp).num_params:
+        return problems
+    return [OptionProblem(("of", "type"), f"{options.of.type} has no parameters that a placebo could have")]
