@@ -12,6 +12,7 @@ import typer
 
 from hmhsa_insert.commands.options import BaseOption, PluginOption, load_plugins, parse_size
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
+from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ ModelsArgument = Annotated[
 RecipesOption = Annotated[
     list[str] | None,
     typer.Option("--recipe", "-r", metavar="RECIPE", help="Also each network with this recipe; repeatable."),
+]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="retinanet, fasterrcnn or maskrcnn: count whole detectors on these networks, at 800x1333.",
+    ),
 ]
 SizesOption = Annotated[
     list[str] | None,
@@ -47,6 +56,7 @@ OutputOption = Annotated[
 def profile(
     models: ModelsArgument,
     recipe: RecipesOption = None,
+    detector: DetectorOption = None,
     size: SizesOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in a timed or trained step.")] = 1,
     latency: Annotated[bool, typer.Option("--latency", help="Time inference and training steps.")] = False,
@@ -72,6 +82,8 @@ def profile(
     Counts are for one image. Δ is against the first network. Recipes are planned anew at each size; a DIR stays as it
     was built.
 
+    With --detector, or for folders of detectors, backbone, pyramid and heads are counted together.
+
     Example: `hmhsa-insert profile resnet50 --recipe stage3.yaml --memory --per stage`
     """
     from hmhsa_insert.commands.console import err
@@ -90,6 +102,15 @@ def profile(
         "timing": Timing(("inference", "training"), rounds) if latency else None,
         "setting": _setting(device, dtype, channels_last, compiled),
     }
+    folders = _detector_folders(models)
+    if detector or folders:
+        refuse_measuring({"--latency": latency, "--memory": memory})
+        with err.status("building the networks"):
+            others = [spec for spec in models if spec not in folders]
+            found = dict(zip(others, _networks(others, base, meta=True), strict=True))
+        records = detector_records(models, found, recipe or [], size or [], detector)
+        _show(records, chosen, output, parts=True)
+        return
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
         networks = _networks(models, base, meta=not is_run)  # shapes are enough to count
@@ -97,6 +118,12 @@ def profile(
     sizes = [parse_size(text, own, "--size") for text in size] if size else [own]
     records = _records(networks, recipe or [], sizes, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
+
+
+def _detector_folders(specs: list[str]) -> list[str]:
+    from hmhsa_insert.detection.artifact import is_detector
+
+    return [spec for spec in specs if is_detector(spec)]
 
 
 def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool) -> Setting:

@@ -43,6 +43,7 @@ class ProfileRecord:
         memory: of a training step; None when not asked for.
         device_gib: the memory, in 2³⁰ bytes, that the largest batch in :meth:`as_dict` fits into.
         inference, training: latencies; None when not asked for.
+        conventions: what a reader must know of how this kind of model is counted.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ProfileRecord:
     device_gib: float = DEVICE_GIB
     inference: LatencyRecord | None = None
     training: LatencyRecord | None = None
+    conventions: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-able data, with ``"kind": "profile"`` and the version of its format."""

@@ -9,8 +9,12 @@ from hmhsa_insert.reports.sources import Record
 
 
 def findings(records: Iterable[Record]) -> list[str]:
-    """Return a sentence for every profile whose count fvcore disputes, and for every one with unknown operations."""
-    found = []
+    """Return a sentence for every profile whose count fvcore disputes, and for every one with unknown operations.
+
+    Conventions that profiles were counted by come first, each once.
+    """
+    records = list(records)
+    found = list(dict.fromkeys(said for record in records for said in record.get("conventions") or ()))
     for record in records:
         if record["kind"] != "profile":
             continue
