@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,32 +39,34 @@ class CountedDetector(nn.Module):
         num_boxes, num_masks: regions of an image that the heads of boxes and masks run on.
     """
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: Any) -> None:
         super().__init__()
-        self.multiple = int(detector.transform.size_divisible)  # type: ignore[union-attr, arg-type]
+        self.multiple = int(detector.transform.size_divisible)
         for name, child in detector.named_children():
             self.add_module(name, child)
         self.num_boxes = self.num_masks = 0
         if not isinstance(detector, RetinaNet):
-            self.num_boxes = int(detector.rpn._post_nms_top_n["testing"])  # type: ignore[union-attr, index, arg-type]
-            self.num_masks = int(detector.roi_heads.detections_per_img)  # type: ignore[union-attr, arg-type]
+            self.num_boxes = int(detector.rpn._post_nms_top_n["testing"])
+            if detector.roi_heads.mask_head is not None:
+                self.num_masks = int(detector.roi_heads.detections_per_img)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return what the heads make of the image and of regions whose content does not matter."""
         height, width = image.shape[-2:]
         image = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
-        maps = list(self.backbone(image).values())
-        if "head" in self._modules:
-            return list(self.head(maps).values())
-        scores, deltas = self.rpn.head(maps)
+        maps = list(self.get_submodule("backbone")(image).values())
+        if not self.num_boxes:
+            return list(self.get_submodule("head")(maps).values())
+        rpn: Any = self.get_submodule("rpn")
+        scores, deltas = rpn.head(maps)
         return [*scores, *deltas, *self._of_regions(maps[0])]
 
     def _of_regions(self, like: Tensor) -> list[Tensor]:
-        heads = self.roi_heads
+        heads: Any = self.get_submodule("roi_heads")
         side = heads.box_roi_pool.output_size[0]
         boxes = heads.box_head(like.new_zeros(self.num_boxes * len(like), like.shape[1], side, side))
         found = list(heads.box_predictor(boxes))
-        if heads.mask_head is not None:
+        if self.num_masks:
             side = heads.mask_roi_pool.output_size[0]
             regions = like.new_zeros(self.num_masks * len(like), like.shape[1], side, side)
             found.append(heads.mask_predictor(heads.mask_head(regions)))
@@ -121,9 +124,7 @@ def detector_parts(detector: nn.Module, size: tuple[int, int]) -> Parts:
 def _conventions(counted: CountedDetector) -> tuple[str, ...]:
     if not counted.num_boxes:
         return ()
-    masks = (
-        f", masks of {counted.num_masks:,}" if "mask_head" in dict(counted.roi_heads.named_children()) else ""
-    )
+    masks = f", masks of {counted.num_masks:,}" if counted.num_masks else ""
     return (
         f"Heads: boxes of {counted.num_boxes:,} proposals an image{masks}; selecting boxes is not counted",
     )
