@@ -22,9 +22,7 @@ from hmhsa_insert.costs.ops import CONVOLUTIONS, EXTRA_FORMULAS, FUSED_ATTENTION
 
 aten = torch.ops.aten
 # A higher-order operation without a formula runs and is named; older torch cannot skip one, and refuses the model.
-_SKIPPING = {
-    key: True for key in inspect.signature(FlopCounterMode).parameters if key == "skip_unsupported"
-}
+_SKIPPING = {key: True for key in inspect.signature(FlopCounterMode).parameters if key == "skip_unsupported"}
 
 
 @dataclass(frozen=True)

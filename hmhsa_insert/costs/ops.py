@@ -1,9 +1,9 @@
 """Which operations count, by which formula, and which are left out on purpose.
 
-`torch.utils.flop_counter` has the formulas of convolutions, matrix products and fused attention. Three small
-products it lacks are added here. Everything else that computes is either on the list of what every published
-table leaves out (norms, activations, softmax, pooling, resampling, element-wise arithmetic, moving data), or
-is unknown, and is reported by name.
+`torch.utils.flop_counter` has the formulas of convolutions, matrix products and fused attention. Small products
+it lacks, and on torch 2.11 the CPU's fused attention, are added here. Everything else that computes is either on the
+list of what every published table leaves out (norms, activations, softmax, pooling, resampling, element-wise
+arithmetic, moving data), or is unknown, and is reported by name.
 """
 
 from __future__ import annotations
@@ -26,12 +26,20 @@ def _added_matrix_vector(bias: Sequence[int], matrix: Sequence[int], *_: Any, **
     return 2 * prod(matrix)
 
 
+def _fused_attention(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any
+) -> int:
+    *batch, queries, width = query
+    return 2 * prod(batch) * queries * key[-2] * (width + value[-1])
+
+
 # Formulas the flop counter lacks; like its own they count two per multiply–accumulate, from shapes.
 EXTRA_FORMULAS: dict[Any, Callable[..., int]] = {
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.vdot: _matrix_vector,
     aten.addmv: _added_matrix_vector,
+    aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention,
 }
 
 CONVOLUTIONS = frozenset(
@@ -62,7 +70,7 @@ _FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view}
 _FREE_NAMES = """
 native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
 _batch_norm_no_update cudnn_batch_norm miopen_batch_norm native_group_norm native_layer_norm
-_weight_norm_interface _softmax _log_softmax _safe_softmax glu hardswish _prelu_kernel rrelu_with_noise
+_weight_norm_interface _softmax _log_softmax _safe_softmax glu hardtanh hardswish _prelu_kernel rrelu_with_noise
 log_sigmoid_forward cumsum cumprod logcumsumexp median nanmedian mode kthvalue bincount
 max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d adaptive_max_pool2d adaptive_max_pool3d
 _adaptive_avg_pool2d _adaptive_avg_pool3d fractional_max_pool2d mkldnn_max_pool2d upsample_nearest1d
