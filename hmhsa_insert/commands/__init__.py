@@ -15,6 +15,7 @@ from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.catalog import blocks, models, recipes
 from hmhsa_insert.commands.data import data_app
+from hmhsa_insert.commands.detect import detect
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.plan import plan
 from hmhsa_insert.commands.profile import profile
@@ -58,6 +59,7 @@ app.command()(apply)
 app.command()(show)
 app.command()(train)
 app.command()(evaluate)
+app.command()(detect)
 app.command()(ablate)
 app.command()(profile)
 app.command()(report)

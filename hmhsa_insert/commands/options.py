@@ -66,6 +66,21 @@ def parse_size(text: str | None, default: tuple[int, ...], option: str = "--inpu
     return (default[0], *numbers) if len(numbers) == 2 else tuple(numbers)
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        HmhsaInsertError: nothing can be put there.
+    """
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise HmhsaInsertError(Problem("--device", f"'{device}' cannot be used: {reason}")) from error
+
+
 def load_plugins(names: list[str] | None) -> None:
     """Import the modules that the user named.
 

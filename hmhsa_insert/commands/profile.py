@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import BaseOption, PluginOption, load_plugins, parse_size
+from hmhsa_insert.commands.options import BaseOption, PluginOption, check_device, load_plugins, parse_size
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
@@ -131,11 +131,7 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
 
     from hmhsa_insert.costs.steps import Setting
 
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise HmhsaInsertError(Problem("--device", f"'{device}' cannot be used: {reason}")) from error
+    check_device(device)
     return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from hmhsa_insert.detection.detector import DetectorRecord
+
+_MOST_NAMES = 10
+
 
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `apply` wrote.")]) -> None:
-    """Show what an artefact holds: base network, versions, recipe, sites, weights."""
+    """Show what an artefact or a detector holds: base network, versions, recipe, sites, weights."""
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out
     from hmhsa_insert.commands.tables import big, plan_table
+    from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.recipe import load_recipe
     from hmhsa_insert.surgery.artifact import read_record, weights_summary
 
-    record, plans = read_record(folder)
+    stored = read_detector(folder) if is_detector(folder) else None
+    record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
     source = record.get("source") or "unknown: pass --base MODULE:FACTORY"
     options = ", ".join(f"{key}={value}" for key, value in record["kwargs"].items())
     out.print(bold(str(folder)), soft_wrap=True)
+    if stored:
+        out.print(_detector(stored.record), soft_wrap=True)
     out.print(f"base network  {record.get('class')}, {source}{f' ({options})' if options else ''}")
     out.print("made with     " + ", ".join(f"{name} {text}" for name, text in record["versions"].items()))
     out.print(f"weights       {count} tensors, {big(size)}B")
@@ -29,3 +38,15 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
         out.print(f"edited with   backend {ledger.backend}, seed {ledger.seed}\n")
         out.print(plan_table(ledger.plan))
         out.print(Syntax(load_recipe(ledger.plan.recipe).dump(), "yaml", background_color="default"))
+
+
+def _detector(record: DetectorRecord) -> str:
+    """Return what kind of detector it is and what it finds, in two lines."""
+    from hmhsa_insert.detection.detector import DETECTORS
+
+    kind = DETECTORS.get(record.kind)
+    names = list(record.categories.values()) or [f"{record.num_classes - 1} classes without names"]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    size = f"images at {record.options.get('min_size')} to {record.options.get('max_size')} pixels"
+    lines = f"detector      {kind.title if kind else record.kind}, {size}"
+    return f"{lines}\nfinds         {', '.join(names[:_MOST_NAMES])}{more}"

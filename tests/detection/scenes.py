@@ -23,6 +23,13 @@ RECIPE = {
     ],
 }
 SMALL = {"min_size": 64, "max_size": 96}
+FEW_REGIONS = {
+    "box_score_thresh": 0.0,
+    "rpn_post_nms_top_n_train": 40,
+    "rpn_post_nms_top_n_test": 40,
+    "box_batch_size_per_image": 32,
+    "box_detections_per_img": 20,
+}
 
 
 def images(seed: int = 0) -> list[Tensor]:
@@ -73,5 +80,5 @@ def outputs(detector: nn.Module) -> list[dict[str, Tensor]]:
 
 def small_detector(kind: str, backbone: Any = "resnet18", num_classes: int = 3, **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    threshold = {"score_thresh": 0.0} if kind == "retinanet" else {"box_score_thresh": 0.0}
-    return hi.detector(kind, backbone, num_classes, **{**SMALL, **threshold, **options})
+    own = {"score_thresh": 0.0} if kind == "retinanet" else FEW_REGIONS
+    return hi.detector(kind, backbone, num_classes, **{**SMALL, **own, **options})

@@ -1,0 +1,94 @@
+"""``hmhsa-insert detect DIR IMAGE… -o OUT``: what a detector finds, as pictures and in COCO's format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmhsa_insert.commands.options import check_device
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RESULTS = "detections.json"
+
+
+def detect(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A detector: a run's folder, or one of hi.save.")
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for what is written.")
+    ],
+    score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of what is shown.")] = 0.5,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Find objects on images: a picture of each with boxes, classes, scores and masks, and COCO's result json.
+
+    In the json, image ids are 1, 2, … in the order given, beside each image's file name; categories have the ids of
+    the data the detector was trained on.
+
+    Example: `hmhsa-insert detect runs/shapes photo.jpg -o found --score 0.7`
+    """
+    from rich.progress import track
+
+    from hmhsa_insert.commands.console import err, wrote
+    from hmhsa_insert.detection.predict import category_names, open_detector, picture_names
+
+    _check_output(output)
+    check_device(device)
+    with err.status("loading the detector"):
+        detector = open_detector(folder, device)
+    names = list(category_names(detector).values())
+    results: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    output.mkdir(parents=True, exist_ok=True)
+    files = list(enumerate(zip(images, picture_names(images), strict=True), 1))
+    for number, (image, picture) in track(
+        files, "detecting", console=err, transient=True, disable=not err.is_terminal
+    ):
+        try:
+            results += _detect_one(detector, image, number, score, output / picture, names)
+        except HmhsaInsertError as error:
+            problems += error.problems
+    _write(output / RESULTS, results)
+    done = len(images) - len(problems)
+    wrote(output, f"{done} pictures, {RESULTS} with {len(results)} detections of score {score:g} or more")
+    if problems:
+        raise HmhsaInsertError(problems)
+
+
+def _detect_one(
+    detector: nn.Module, image: Path, number: int, score: float, picture: Path, names: list[str]
+) -> list[dict[str, Any]]:
+    from hmhsa_insert.detection.predict import detect, draw, read_image
+
+    found = detect(detector, read_image(image), number, score)
+    drawn = draw(found, names)
+    try:
+        drawn.save(picture)
+    except OSError as error:
+        raise HmhsaInsertError(Problem(str(picture), f"cannot be written: {error.strerror}")) from error
+    return [{**entry, "file_name": str(image)} for entry in found.results]
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
+    from hmhsa_insert.training.checkpoint import write_whole
+
+    text = json.dumps(results, ensure_ascii=False) + "\n"
+    write_whole(path, lambda writing: writing.write_text(text, encoding="utf-8"))
+
+
+def _check_output(output: Path) -> None:
+    """Refuse before any work is done to mix what is written with what is there."""
+    if output.exists() and not output.is_dir():
+        raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
+    if output.is_dir() and any(output.iterdir()):
+        raise HmhsaInsertError(
+            Problem(str(output), "there are files in this folder", "give a folder that is new or empty")
+        )
