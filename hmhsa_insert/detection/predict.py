@@ -70,7 +70,7 @@ def read_image(path: Path) -> Tensor:
     try:
         with Image.open(path) as file:
             pixels: Tensor = pil_to_tensor(ImageOps.exif_transpose(file).convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(Problem(str(path), f"cannot be read: {reason}")) from error
     return pixels
