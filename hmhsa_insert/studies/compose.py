@@ -54,8 +54,9 @@ class Composition:
         Raises:
             LookupError, TypeError: nothing at the path's parent can hold it.
         """
-        holder = reduce(lambda inner, part: inner[part], path[:-1], self.value)
-        if not isinstance(holder, dict if isinstance(path[-1], str) else list):
+        holder: Any = reduce(lambda inner, part: inner[part], path[:-1], self.value)
+        fits = isinstance(holder, dict) if isinstance(path[-1], str) else isinstance(holder, list)
+        if not fits:
             raise TypeError(f"{path[:-1]} holds no {path[-1]}")
         holder[path[-1]] = copy.deepcopy(value)
         for known in [known for known in self._origins if known[: len(path)] == path]:
