@@ -14,7 +14,6 @@ from hmhsa_insert.errors import Problem
 
 if TYPE_CHECKING:
     from hmhsa_insert.studies.ablate import StudyRun
-    from hmhsa_insert.studies.plan_study import PlannedStudy
 
 
 def ablate(
@@ -90,7 +89,7 @@ def ablate(
     finally:
         leave_processes()
     if first:
-        _conclude(run, planned)
+        _conclude(run, folder)
 
 
 def _refuse_to_begin(folder: Path) -> None:
@@ -99,16 +98,17 @@ def _refuse_to_begin(folder: Path) -> None:
     raise StudyError(Problem(str(folder), "holds no study to resume", "leave --resume out to begin one"))
 
 
-def _conclude(run: StudyRun, planned: PlannedStudy) -> None:
+def _conclude(run: StudyRun, folder: Path) -> None:
     """Print what came of the study, and where it is."""
     from hmhsa_insert.commands.console import out, wrote
 
-    left = len(planned.distinct) - len(run.outcomes)
+    trials = run.planned.distinct
+    left = len(trials) - len(run.outcomes)
     parts = [f"{run.count('done')} trials done"]
     parts += [f"{run.count('failed')} failed"] if run.count("failed") else []
     parts += [f"{left} left out by --only"] if left else []
     out.print(", ".join(parts))
     for id, outcome in run.outcomes.items():
         if outcome.status == "failed":
-            out.print(f"failed: {planned.distinct[id].name}: {outcome.message}", soft_wrap=True)
-    wrote(run.folder, "the study; hmhsa-insert report tabulates it")
+            out.print(f"failed: {trials[id].name}: {outcome.message}", soft_wrap=True)
+    wrote(folder, "the study; hmhsa-insert report tabulates it")

@@ -124,13 +124,13 @@ class _LiveTable(Unwatched):
     """A table that follows the trials' folders: what is under way, what ended last, what comes next."""
 
     def __init__(self) -> None:
-        self._live = Live(get_renderable=self._table, console=out, refresh_per_second=2)
         self._chosen: dict[str, Trial] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._started: dict[str, float] = {}
         self._epochs: dict[str, tuple[int, float | None]] = {}
         self._looked, self._began, self._before = 0.0, time.monotonic(), 0
         self._note = ""
+        self._live = Live(get_renderable=self._table, console=out, refresh_per_second=2)
 
     def __enter__(self) -> Watcher:
         self._live.start()

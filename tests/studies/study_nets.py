@@ -1,6 +1,9 @@
 """What tests of studies share: a study small enough to run many times, and what it leaves behind."""
 
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +64,24 @@ def rows(folder: Path) -> dict[str, Any]:
         row = json.loads(path.read_text())
         found[row["id"]] = {key: value for key, value in row.items() if key != "seconds"}
     return found
+
+
+def dies_once(**kwargs: Any) -> Any:
+    """Have the worker that builds it killed, as the system does when memory runs out; the next one is let be."""
+    flag = Path(os.environ["STUDY_NETS_FLAG"])
+    if _in_worker() and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return irb_nano(**kwargs)
+
+
+def dies_always(**kwargs: Any) -> Any:
+    """Have every worker that builds it killed."""
+    if _in_worker():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return irb_nano(**kwargs)
+
+
+def _in_worker() -> bool:
+    # A process of a pool has a parent; Ray's are not started by multiprocessing and say it in their name.
+    return multiprocessing.parent_process() is not None or "ray::" in Path("/proc/self/cmdline").read_text()
