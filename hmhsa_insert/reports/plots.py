@@ -18,8 +18,8 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from hmhsa_insert.reports.frame import size_label
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-_MARKERS = "osD^vP*X"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "osD^vP*X"
 # More than these would cover each other: then only the networks as they are have a label, or a bar.
 _MOST_LABELS = 30
 _MOST_BARS = 24
@@ -60,7 +60,9 @@ def against_macs(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
     draw = partial(_scatter, known=known, field=field, unit=unit, label=label)
     hollow = "; hollow: published" if known["published"].any() else ""
     what = label.partition(" (")[0]
-    return Plot(f"{what} against multiply–accumulates of convolution and linear layers{hollow}", _draw(draw))
+    return Plot(
+        f"{what} against multiply–accumulates of convolution and linear layers{hollow}", draw_svg(draw)
+    )
 
 
 def against_size(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
@@ -83,7 +85,7 @@ def against_size(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
     unit = 2**20 if "bytes" in field else 1e9
 
     draw = partial(_lines, lines=lines, field=field, unit=unit, label=label)
-    return Plot(f"{label.partition(' (')[0]} against the image; dotted: linear in its pixels", _draw(draw))
+    return Plot(f"{label.partition(' (')[0]} against the image; dotted: linear in its pixels", draw_svg(draw))
 
 
 def part_bars(parts: pd.DataFrame) -> Plot | None:
@@ -102,7 +104,7 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
 
     def draw(axes: Axes) -> None:
         left = [0.0] * len(table)
-        for part, colour in zip(table.columns, cycle(_COLOURS), strict=False):
+        for part, colour in zip(table.columns, cycle(COLOURS), strict=False):
             widths = _floats(table[part])
             axes.barh(list(table.index), widths, left=left, color=colour, label=str(part), edgecolor="white")
             left = [start + width for start, width in zip(left, widths, strict=True)]
@@ -110,7 +112,7 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
         axes.set(xlabel="GMACs, attention included")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return Plot("Multiply–accumulates by part of the network", _draw(draw, height=1.2 + 0.4 * len(table)))
+    return Plot("Multiply–accumulates by part of the network", draw_svg(draw, height=1.2 + 0.4 * len(table)))
 
 
 def _bars(parts: pd.DataFrame) -> pd.DataFrame:
@@ -123,16 +125,16 @@ def _bars(parts: pd.DataFrame) -> pd.DataFrame:
     )
     table = bars.pivot_table(index="bar", columns="part", values="macs", aggfunc="sum", sort=False).fillna(0)
     gmacs: pd.DataFrame = table.loc[:, table.sum() > 0.005 * table.sum(axis=1).max()] / 1e9
-    if len(gmacs.columns) <= len(_COLOURS):
+    if len(gmacs.columns) <= len(COLOURS):
         return gmacs
-    large = gmacs.sum().nlargest(len(_COLOURS) - 1).index
+    large = gmacs.sum().nlargest(len(COLOURS) - 1).index
     small = gmacs.drop(columns=large).sum(axis=1)
     shown = [part for part in gmacs.columns if part in large]
     return pd.concat([gmacs[shown], small.rename("others")], axis=1)
 
 
 def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: float, label: str) -> None:
-    for (name, rows), colour, marker in zip(lines, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+    for (name, rows), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
         x, y = _floats(rows["pixels"]), _floats(rows[field], unit)
         axes.plot(x, y, color=colour, marker=marker, label=name)
         axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=colour, linestyle=":", alpha=0.7)
@@ -151,7 +153,7 @@ def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: 
 
 def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: str) -> None:
     groups = list(known.groupby("group", sort=False))
-    for (_, rows), colour, marker in zip(groups, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+    for (_, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
         face = "none" if rows["published"].all() else colour
         x, y = _floats(rows["macs_modules_only"], 1e9), _floats(rows[field], unit)
         axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face)
@@ -167,7 +169,7 @@ def _floats(values: pd.Series, unit: float = 1.0) -> list[float]:
     return [float(value) / unit for value in values]
 
 
-def _draw(draw: Callable[[Axes], None], height: float = 3.6) -> str:
+def draw_svg(draw: Callable[[Axes], None], height: float = 3.6) -> str:
     """Return what `draw` draws on fresh axes, as SVG without a date."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, height), layout="constrained")

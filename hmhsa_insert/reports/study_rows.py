@@ -1,0 +1,148 @@
+"""The frame behind a study's report: a row per group and variant, and what each reached, costs and was given.
+
+A group is what pairs: one network, one set of training settings, one data set. A difference is to the baseline of the
+same group and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from hmhsa_insert.studies.outcomes import StudyOutcomes, is_correct
+from hmhsa_insert.studies.statistics import McNemar, mcnemar, paired
+
+# Column of the frame -> its type. Accuracies in percent, differences of them in points, shares relative (0.05 is 5 %).
+_COLUMNS = {
+    **dict.fromkeys(("group", "variant"), "string"),
+    "baseline": "boolean",
+    **dict.fromkeys(("planned", "done", "failed", "pending"), "Int64"),
+    **dict.fromkeys(("top1_mean", "top1_sd"), "Float64"),
+    "pairs": "Int64",
+    **dict.fromkeys(
+        ("diff_mean", "diff_sd", "t_low", "t_high", "bca_low", "bca_high", "p", "least_p"), "Float64"
+    ),
+    "compared": "Int64",
+    **dict.fromkeys(("lost", "won", "mcnemar_low", "mcnemar_high"), "Float64"),
+    **dict.fromkeys(("num_params", "macs", "macs_modules_only"), "Int64"),
+    "memory_bytes": "Float64",
+    **dict.fromkeys(("delta_num_params", "delta_macs", "delta_memory_bytes"), "Float64"),
+    **dict.fromkeys(("images_least", "images_most", "updates_least", "updates_most"), "Int64"),
+    **dict.fromkeys(("epochs_least", "epochs_most", "val_images"), "Int64"),
+}
+_COSTS = ("num_params", "macs", "macs_modules_only", "memory_bytes")
+_GIVEN = ("images", "updates", "epochs")
+
+Trial = Mapping[str, Any]
+
+
+def summarise(study: StudyOutcomes) -> pd.DataFrame:
+    """Return a row per group and variant, groups as they first come, the baseline first and then the study's order.
+
+    Columns: ``group``, ``variant``, ``baseline``; ``planned``, ``done``, ``failed`` and ``pending`` trials;
+    ``top1_mean`` and ``top1_sd`` over the seeds that are done; of the ``pairs`` with the baseline ``diff_mean``,
+    ``diff_sd``, two 95 % intervals, the ``p`` of the sign-flip test and the least there can be; of the seeds
+    ``compared`` image by image the mean ``lost`` and ``won``, and McNemar's p from the lowest to the highest seed;
+    costs and their change; images, updates and epochs of training, from the least to the most; ``val_images``.
+    """
+    order = {variant: place for place, variant in enumerate(study.variants)}
+    rows: list[dict[str, Any]] = []
+    samples: list[tuple[dict[str, Any], list[float]]] = []
+    for group, members in study.trials.groupby("group", sort=False):
+        found = [
+            (_row(str(group), str(variant), trials), _by_seed(trials))
+            for variant, trials in members.groupby("variant", sort=False)
+        ]
+        found.sort(key=lambda pair: (not pair[0]["baseline"], order.get(pair[0]["variant"], len(order))))
+        base, base_trials = found[0] if found[0][0]["baseline"] else ({}, {})
+        for row, trials in found:
+            if not row["baseline"]:
+                samples += _compare(row, trials, base_trials)
+                _add_deltas(row, base)
+            rows.append(row)
+    _add_statistics(samples)
+    return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object).astype(_COLUMNS)
+
+
+def device_hours(study: StudyOutcomes) -> pd.DataFrame:
+    """Return the hours that the finished trials of each group and variant took on each kind of device, all processes.
+
+    Unlike everything in :func:`summarise` they change from one run of a study to the next.
+    """
+    done = study.trials[(study.trials["status"] == "done") & study.trials["seconds"].notna()]
+    hours = done.assign(hours=done["seconds"].astype(float) / 3600, device=done["device"].fillna(""))
+    keys = ["group", "variant", "device"]
+    return hours.groupby(keys, sort=False, as_index=False).agg(
+        trials=("id", "nunique"), hours=("hours", "sum")
+    )
+
+
+def _by_seed(trials: pd.DataFrame) -> dict[int, Trial]:
+    records: Any = trials[trials["status"] == "done"].to_dict(orient="records")
+    return {int(trial["seed"]): trial for trial in records}
+
+
+def _row(group: str, variant: str, trials: pd.DataFrame) -> dict[str, Any]:
+    """Return what the trials of one variant are by themselves."""
+    done = trials[trials["status"] == "done"]
+    states = trials["status"].value_counts()
+    scores = done["top1"].to_numpy(dtype=float)
+    row: dict[str, Any] = {
+        "group": group,
+        "variant": variant,
+        "baseline": bool(trials["baseline"].any()),
+        "planned": len(trials),
+        **{state: int(states.get(state, 0)) for state in ("done", "failed", "pending")},
+        "top1_mean": float(scores.mean()) if len(scores) else None,
+        "top1_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
+        **{name: _first(done[name]) for name in (*_COSTS, "val_images")},
+    }
+    for name in _GIVEN:
+        known = done[name].dropna()
+        row[f"{name}_least"], row[f"{name}_most"] = (known.min(), known.max()) if len(known) else (None, None)
+    return row
+
+
+def _first(values: pd.Series) -> Any:
+    known = values.dropna()
+    return known.iloc[0] if len(known) else None
+
+
+def _compare(
+    row: dict[str, Any], trials: Mapping[int, Trial], base: Mapping[int, Trial]
+) -> Iterator[tuple[dict[str, Any], list[float]]]:
+    """Pair a variant's trials with the baseline's of the same seeds; yield its row with their differences, if any."""
+    seeds = sorted(trials.keys() & base.keys())
+    row["pairs"] = len(seeds)
+    if seeds:
+        yield row, [trials[seed]["top1"] - base[seed]["top1"] for seed in seeds]
+    tests = [test for seed in seeds if (test := _image_by_image(trials[seed], base[seed]))]
+    row["compared"] = len(tests)
+    if tests:
+        row["lost"] = sum(test.lost for test in tests) / len(tests)
+        row["won"] = sum(test.won for test in tests) / len(tests)
+        row["mcnemar_low"], row["mcnemar_high"] = (f(test.p for test in tests) for f in (min, max))
+
+
+def _image_by_image(trial: Trial, base: Trial) -> McNemar | None:
+    images = trial["val_images"]
+    if not trial["correct"] or not base["correct"] or images != base["val_images"]:
+        return None
+    return mcnemar(is_correct(base["correct"], images), is_correct(trial["correct"], images))
+
+
+def _add_statistics(samples: list[tuple[dict[str, Any], list[float]]]) -> None:
+    found = paired([differences for _, differences in samples])
+    for (row, _), said in zip(samples, found, strict=True):
+        row["diff_mean"], row["diff_sd"] = said.mean, said.sd
+        row["t_low"], row["t_high"] = said.t or (None, None)
+        row["bca_low"], row["bca_high"] = said.bca or (None, None)
+        row["p"], row["least_p"] = said.p, said.least_p
+
+
+def _add_deltas(row: dict[str, Any], base: Mapping[str, Any]) -> None:
+    for name in ("num_params", "macs", "memory_bytes"):
+        if base.get(name) and row[name] is not None:
+            row[f"delta_{name}"] = row[name] / base[name] - 1

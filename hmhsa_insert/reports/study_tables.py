@@ -1,0 +1,250 @@
+"""A study's report as tables: narrow ones for each group, so that a terminal shows them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from hmhsa_insert.reports.columns import COLUMNS, counted
+from hmhsa_insert.reports.frame import as_records
+from hmhsa_insert.reports.study_rows import device_hours, summarise
+from hmhsa_insert.reports.table import Cell, Header, Row, Table
+from hmhsa_insert.studies.outcomes import StudyOutcomes
+from hmhsa_insert.studies.statistics import coverage
+
+_BASELINE = "baseline"
+_SEED_NOISE = (
+    "Δ Top-1: mean over seeds of the variant less the baseline of the same seed, in percentage points",
+    "p: two-sided sign-flip test of these differences, exact up to 16 seeds; least p: the smallest that so many seeds "
+    "can give",
+)
+_IMAGES = (
+    "Image by image: for each seed by itself, the two trained networks on the same validation images. Lost: images "
+    "that only the baseline classifies right; won: that only the variant does; means over seeds",
+    "McNemar p: exact, from the seed where it is lowest to that where it is highest. It asks whether two trained "
+    "networks differ, not whether other seeds would: read it apart from p",
+)
+_COSTS = (
+    COLUMNS["macs"].note,
+    COLUMNS["memory"].note,
+    "Δ: against the baseline",
+)
+_FAIR = ("Images: seen in training, augmented ones counted each time; updates: steps of the optimizer",)
+_HOURS = (
+    "Device hours: of finished trials, all processes added; they differ from one run of a study to the next"
+)
+
+
+def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> list[Table]:
+    """Return the tables of a study: for each group accuracy, seed noise, images, costs and training; what is missing.
+
+    Args:
+        study: what became of its trials.
+        title: above the first; by default the study's name.
+        hours: also the device hours, which alone of all change from one run of a study to the next.
+    """
+    frame = summarise(study)
+    groups = [(str(name), as_records(rows)) for name, rows in frame.groupby("group", sort=False)]
+    tables = [_overview(study, frame, title or study.name)]
+    for name, rows in groups:
+        tables += _of_group(name if len(groups) > 1 else "", rows)
+    missing = _missing(study, len(groups) > 1)
+    tables += [missing] if missing.rows else []
+    if hours:
+        table = _hours(device_hours(study), len(groups) > 1)
+        tables += [table] if table.rows else []
+    return tables
+
+
+def _overview(study: StudyOutcomes, frame: pd.DataFrame, title: str) -> Table:
+    """Return how many trials there are, with the study's intent and notes."""
+    names = ("planned", "done", "failed", "pending")
+    cells = [Cell(study.baseline, study.baseline), *(_count(int(frame[name].sum())) for name in names)]
+    headers = (Header("Baseline", False), *(Header(name.title(), True) for name in names))
+    notes = [" ".join(study.intent.split())] if study.intent.strip() else []
+    return Table(title, headers, (Row(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
+
+
+def _of_group(group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
+    prefix = f"{group}: " if group else ""
+    yield _table(
+        f"{prefix}accuracy",
+        ("Seeds", "Top-1 ± sd", "Δ Top-1", "95 % t interval"),
+        {row["variant"]: _accuracy(row) for row in rows},
+        ["Top-1: percent of validation images, mean and standard deviation over seeds", _SEED_NOISE[0]],
+    )
+    others = [row for row in rows if not row["baseline"]]
+    if any(row["pairs"] for row in others):
+        yield _table(
+            f"{prefix}difference to the baseline, paired by seed",
+            ("Pairs", "Δ Top-1", "95 % BCa interval", "p", "Least p"),
+            {row["variant"]: _difference(row) for row in others},
+            [_SEED_NOISE[1], *_covered(others)],
+        )
+    if any(row["compared"] for row in others):
+        yield _table(
+            f"{prefix}image by image",
+            ("Seeds", "Lost", "Won", "McNemar p"),
+            {row["variant"]: _images(row) for row in others},
+            list(_IMAGES),
+        )
+    yield _table(
+        f"{prefix}cost",
+        ("#Params", "Δ", "#MACs", "Δ", "Memory", "Δ"),
+        {row["variant"]: _cost(row) for row in rows},
+        list(_COSTS),
+    )
+    yield _table(
+        f"{prefix}training",
+        ("Images", "Updates", "Epochs"),
+        {row["variant"]: [_span(row, name) for name in ("images", "updates", "epochs")] for row in rows},
+        list(_FAIR),
+    )
+
+
+def _table(title: str, headers: Iterable[str], rows: Mapping[str, list[Cell]], notes: list[str]) -> Table:
+    heads = (Header("Variant", False), *(Header(text, True) for text in headers))
+    body = tuple(Row((Cell(variant, variant), *cells), variant) for variant, cells in rows.items())
+    return Table(title, heads, body, tuple(notes))
+
+
+def _accuracy(row: Mapping[str, Any]) -> list[Cell]:
+    mean, sd = row["top1_mean"], row["top1_sd"]
+    text = "" if mean is None else f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+    seeds = Cell(
+        f"{row['done']} of {row['planned']}" if row["done"] < row["planned"] else str(row["done"]),
+        row["done"],
+    )
+    if row["baseline"]:
+        return [seeds, Cell(text, mean), Cell(_BASELINE, None), Cell("", None)]
+    return [seeds, Cell(text, mean), _points(row["diff_mean"]), _interval(row, "t")]
+
+
+def _difference(row: Mapping[str, Any]) -> list[Cell]:
+    return [
+        _count(row["pairs"]),
+        _points(row["diff_mean"]),
+        _interval(row, "bca"),
+        _p(row["p"]),
+        _p(row["least_p"]),
+    ]
+
+
+def _images(row: Mapping[str, Any]) -> list[Cell]:
+    low, high = row["mcnemar_low"], row["mcnemar_high"]
+    text = "" if low is None else _p(low).text if low == high else f"{_p(low).text} … {_p(high).text}"
+    means = [Cell("" if row[name] is None else f"{row[name]:.1f}", row[name]) for name in ("lost", "won")]
+    return [_count(row["compared"]), *means, Cell(text, low)]
+
+
+def _cost(row: Mapping[str, Any]) -> list[Cell]:
+    cells = []
+    for field, key in (("num_params", "params"), ("macs", "macs"), ("memory_bytes", "memory")):
+        value, delta = row[field], row[f"delta_{field}"]
+        write = counted if key == "params" else COLUMNS[key].text
+        cells.append(Cell("" if value is None else write(value), None if value is None else float(value)))
+        cells.append(Cell("" if delta is None else COLUMNS["delta_macs"].text(delta), delta))
+    return cells
+
+
+def _span(row: Mapping[str, Any], name: str) -> Cell:
+    low, high = row[f"{name}_least"], row[f"{name}_most"]
+    text = "" if low is None else f"{low:,}" if low == high else f"{low:,} … {high:,}"
+    return Cell(text, None if low is None else int(low))
+
+
+def _missing(study: StudyOutcomes, with_group: bool) -> Table:
+    """Return every trial that did not end well, so that none is dropped in silence."""
+    rows = []
+    for trial in study.trials[study.trials["status"] != "done"].to_dict(orient="records"):
+        group = [Cell(trial["group"], trial["group"])] if with_group else []
+        message = trial["message"] or ("not run to its end yet" if trial["status"] == "pending" else "")
+        cells = (
+            Cell(trial["variant"], trial["variant"]),
+            *group,
+            Cell(str(trial["seed"]), int(trial["seed"])),
+            Cell(trial["status"], trial["status"]),
+            Cell(message, message),
+        )
+        rows.append(Row(cells, trial["variant"]))
+    names = ("Variant", *(("Group",) if with_group else ()), "Seed", "State", "Message")
+    headers = tuple(Header(name, name == "Seed") for name in names)
+    return Table("failed and pending trials", headers, tuple(rows), ())
+
+
+def _hours(hours: pd.DataFrame, with_group: bool) -> Table:
+    rows = []
+    for entry in hours.to_dict(orient="records"):
+        shown = ("variant", *(("group",) if with_group else ()), "device")
+        texts = [Cell(str(entry[name]), str(entry[name])) for name in shown]
+        figures = (_count(entry["trials"]), Cell(f"{entry['hours']:.4f}", float(entry["hours"])))
+        rows.append(Row((*texts, *figures), entry["group"]))
+    total = float(hours["hours"].sum())
+    if rows:
+        blank = [Cell("", None)] * (2 if with_group else 1)
+        last = (
+            Cell("total", "total"),
+            *blank,
+            _count(int(hours["trials"].sum())),
+            Cell(f"{total:.4f}", total),
+        )
+        rows.append(Row(last, "total"))
+    names = ("Variant", *(("Group",) if with_group else ()), "Device", "Trials", "Device hours")
+    headers = tuple(Header(name, name in ("Trials", "Device hours")) for name in names)
+    return Table("device hours", headers, tuple(rows), (_HOURS,))
+
+
+def _covered(rows: list[dict[str, Any]]) -> list[str]:
+    """Say what the two intervals cover with as many pairs as there are, as simulated."""
+    notes = []
+    for pairs in sorted({row["pairs"] for row in rows if row["pairs"]}):
+        known = coverage(pairs)
+        if known is None:
+            continue
+        place = f"{pairs} pairs" if known.n == pairs else f"{pairs} pairs (measured with {known.n})"
+        said = f"t {known.t:.1%} (at worst {known.t_worst:.1%})"
+        if known.bca is not None:
+            said += f", BCa {known.bca:.1%} (at worst {known.bca_worst:.1%})"
+        notes.append(f"What the 95 % intervals cover with {place}, simulated without effect: {said}")
+    return notes
+
+
+def _unfair(frame: pd.DataFrame) -> list[str]:
+    """Return a sentence for every variant that did not train as long as the baseline of its group."""
+    found = []
+    for _, rows in frame.groupby("group", sort=False):
+        records = as_records(rows)
+        base = next((row for row in records if row["baseline"]), None)
+        if base is None:
+            found.append(f"{records[0]['group']}: no baseline, so there are no differences")
+            continue
+        for row in records:
+            for name in ("images", "updates"):
+                spans = [(each[f"{name}_least"], each[f"{name}_most"]) for each in (row, base)]
+                if None not in spans[0] + spans[1] and spans[0] != spans[1]:
+                    found.append(
+                        f"Not trained alike: {row['variant']} ({row['group']}) has other {name} than the baseline"
+                    )
+    return found
+
+
+def _count(value: int) -> Cell:
+    return Cell(str(value), int(value))
+
+
+def _points(value: float | None) -> Cell:
+    # Adding zero turns the -0.0 of a rounding into 0.0.
+    return Cell("" if value is None else f"{round(value, 2) + 0.0:+.2f}", value)
+
+
+def _interval(row: Mapping[str, Any], kind: str) -> Cell:
+    low, high = row[f"{kind}_low"], row[f"{kind}_high"]
+    return Cell("" if low is None else f"{_points(low).text} … {_points(high).text}", low)
+
+
+def _p(value: float | None) -> Cell:
+    if value is None:
+        return Cell("", None)
+    return Cell(f"{value:.1e}" if value < 0.001 else f"{value:.3f}", value)

@@ -1,0 +1,50 @@
+"""``report`` on a study's folder, as a user meets it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import error_of, output, run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
+from study_folders import small_study
+
+
+@pytest.fixture
+def study(here):
+    return small_study(here / "runs")
+
+
+def test_tables_are_whole_at_80_columns(study):
+    text = output("report runs")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…\n" not in text
+    for piece in ("Which block pays?", "91.00 ± 1.00", "+1.17", "+0.45 … +1.88", "0.250", "+20.0%", "1,280"):
+        assert piece in text
+    assert text.count("hmhsa") >= 5
+
+
+def test_files_by_their_ending(study):
+    for name, start in (
+        ("t.md", "## which"),
+        ("t.tex", "% needs"),
+        ("t.csv", "group,"),
+        ("t.html", "<!DOCTYPE"),
+    ):
+        assert f"wrote {name}" in output(f"report runs -o {name}")
+        assert Path(name).read_text(encoding="utf-8").startswith(start)
+    assert run("report runs --format csv").stdout == Path("t.csv").read_text(encoding="utf-8")
+    assert "## Mine" in output("report runs --title Mine --format md")
+
+
+def test_options_of_other_reports_are_refused_all_at_once(study):
+    text = error_of("report runs runs --columns macs --published --parts")
+    for piece in ("one study alone", "--columns", "--published", "--parts"):
+        assert piece in text
+
+
+def test_a_damaged_trial_is_named(study):
+    path = next(study.glob("trials/*/trial.json"))
+    path.write_text("{")
+    text = error_of("report runs")
+    assert f"trials/{path.parent.name}/trial.json: it is damaged: Invalid JSON" in text.replace("\n", "")

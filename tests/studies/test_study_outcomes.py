@@ -1,0 +1,110 @@
+"""Reading a study's folder: what is there, what is pending, and what is damaged."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
+from study_folders import SCORES, bits, failed, listed, small_study, write_study
+
+from hmhsa_insert.studies.outcomes import is_correct, is_study, read_outcomes
+from hmhsa_insert.studies.problems import StudyError
+
+
+def test_every_trial_is_a_row_in_the_studys_order(tmp_path):
+    study = read_outcomes(small_study(tmp_path / "s"))
+    assert (study.name, study.baseline, study.variants) == ("which", "plain", ("plain", "hmhsa", "placebo"))
+    assert study.trials["variant"].tolist() == [*SCORES] * 3
+    assert study.trials["top1"].tolist() == [SCORES[variant][seed] for seed in range(3) for variant in SCORES]
+    assert study.trials["updates"].dtype == "Int64"
+
+
+def test_a_trial_without_a_file_is_pending_and_a_failed_one_has_its_message(tmp_path):
+    trials = [listed("plain", 0), listed("hmhsa", 0)]
+    study = read_outcomes(write_study(tmp_path / "s", trials, [failed(trials[1]["id"], "out of memory")]))
+    assert study.trials["status"].tolist() == ["pending", "failed"]
+    assert study.trials["message"].tolist() == ["", "out of memory"]
+    assert study.trials["updates"].isna().all()
+
+
+def test_one_trial_of_two_variants_is_read_for_both(tmp_path):
+    folder = small_study(tmp_path / "s")
+    data = json.loads((folder / "study.json").read_text())
+    data["trials"].append(data["trials"][0] | {"variant": "again", "baseline": False})
+    (folder / "study.json").write_text(json.dumps(data))
+    assert read_outcomes(folder).trials.iloc[-1]["top1"] == 90.0
+
+
+@pytest.mark.parametrize("count", [1, 4, 8, 9, 17])
+def test_bits_are_those_that_were_packed(count):
+    correct = np.random.default_rng(count).random(count) < 0.5
+    assert is_correct(bits(correct), count).tolist() == correct.tolist()
+
+
+DAMAGE = [
+    ("", "Invalid JSON"),
+    ("[1]", "Input should be an object"),
+    ("{}", "id: Field required"),
+    ({"top1": None}, "a trial that is done has a top1"),
+    ({"top1": 101}, "top1: Input should be less than or equal to 100"),
+    ({"top1": "90"}, None),
+    ({"status": "lost"}, "status: Input should be 'done' or 'failed'"),
+    ({"correct": "zz"}, "correct: String should match pattern"),
+    ({"correct": "00ff"}, "correct does not have one bit for each of val_images"),
+    ({"id": "0123456789abcdef"}, "it is that of another trial, 0123456789abcdef"),
+    ({"loss": float("nan")}, "loss: Input should be a finite number"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), [each for each in DAMAGE if each[1]])
+def test_a_damaged_trial_is_named(tmp_path, damage, message):
+    folder = small_study(tmp_path / "s")
+    path = next(iter(sorted(folder.glob("trials/*/trial.json"))))
+    path.write_text(damage if isinstance(damage, str) else json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(StudyError) as error:
+        read_outcomes(folder)
+    (problem,) = error.value.problems
+    assert problem.where == str(path)
+    assert message in problem.message
+
+
+def test_all_damaged_trials_come_together_but_not_thousands(tmp_path):
+    folder = small_study(tmp_path / "s")
+    for path in folder.glob("trials/*/trial.json"):
+        path.write_text("{")
+    with pytest.raises(StudyError) as error:
+        read_outcomes(folder)
+    assert len(error.value.problems) == 9
+    trials = [listed("plain", seed) for seed in range(30)]
+    many = write_study(tmp_path / "many", trials, [])
+    for trial in trials:
+        (many / "trials" / trial["id"]).mkdir()
+        (many / "trials" / trial["id"] / "trial.json").write_text("{")
+    with pytest.raises(StudyError, match="and 10 more files"):
+        read_outcomes(many)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "Invalid JSON"), ('{"kind": "profile"}', "kind"), ('{"kind": "study", "version": 2}', "version")],
+)
+def test_a_damaged_study_is_named(tmp_path, text, message):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(StudyError, match=message) as error:
+        read_outcomes(tmp_path)
+    assert error.value.problems[0].where.endswith("study.json")
+
+
+def test_a_hostile_id_leads_out_of_no_folder(tmp_path):
+    trial = listed("plain", 0) | {"id": "../../../../etc"}
+    with pytest.raises(StudyError, match=r"trials\.0\.id"):
+        read_outcomes(write_study(tmp_path / "s", [trial], []))
+
+
+def test_other_folders_are_no_study(tmp_path):
+    assert not is_study(tmp_path)
+    with pytest.raises(StudyError, match=r"it has no study\.json"):
+        read_outcomes(tmp_path)
