@@ -99,16 +99,17 @@ def _refuse_to_begin(folder: Path) -> None:
 
 
 def _conclude(run: StudyRun, folder: Path) -> None:
-    """Print what came of the study, and where it is."""
+    """Print what came of the study, which is the same however it was run, and where it is."""
     from hmhsa_insert.commands.console import out, wrote
+    from hmhsa_insert.commands.printed import print_table
+    from hmhsa_insert.reports.study_tables import study_tables
+    from hmhsa_insert.studies.outcomes import read_outcomes
 
-    trials = run.planned.distinct
-    left = len(trials) - len(run.outcomes)
+    for table in study_tables(read_outcomes(folder), hours=False):
+        print_table(table)
+    left = len(run.planned.distinct) - len(run.outcomes)
     parts = [f"{run.count('done')} trials done"]
     parts += [f"{run.count('failed')} failed"] if run.count("failed") else []
     parts += [f"{left} left out by --only"] if left else []
     out.print(", ".join(parts))
-    for id, outcome in run.outcomes.items():
-        if outcome.status == "failed":
-            out.print(f"failed: {trials[id].name}: {outcome.message}", soft_wrap=True)
     wrote(folder, "the study; hmhsa-insert report tabulates it")
