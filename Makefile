@@ -7,9 +7,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
-DEMO_RUNS = $(addprefix runs/digits/,resnet18 resnet18+stage234 irb_tiny irb_tiny+transcnn)
+DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo test test-long test-zoo lint format clean
+.PHONY: demo test test-long test-browser test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -22,13 +22,17 @@ demo: $(STAMP)
 $(DEMO_RUNS): runs/digits/%:
 	@OMP_NUM_THREADS=1 $(BIN)/hmhsa-insert train $(firstword $(subst +, ,$*)) \
 	  $(patsubst %,--recipe %.yaml,$(word 2,$(subst +, ,$*))) \
-	  --data digits --epochs 2 --set batch_size=16 -o $@ | sed -u 's/^/$*: /'
+	  --data digits --epochs 3 --set input_size=24 -o $@ | sed -u 's/^/$*: /'
 
 test: $(DEV_STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
+
+# The page of a report in headless chromium; fails where there is none.
+test-browser: $(DEV_STAMP)
+	BROWSER_TESTS=1 $(BIN)/python -m pytest -m browser
 
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)

@@ -21,7 +21,7 @@ def to_html(title: str, sections: Iterable[Table | Plot]) -> str:
         title: of the page.
         sections: tables and plots.
     """
-    body = [_table(part) if isinstance(part, Table) else _plot(part) for part in sections]
+    body = [_table(part, title) if isinstance(part, Table) else _plot(part) for part in sections]
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -42,8 +42,9 @@ def to_html(title: str, sections: Iterable[Table | Plot]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(table: Table) -> str:
-    title = f"<h2>{escape(table.title)}</h2>" if table.title else ""
+def _table(table: Table, page_title: str) -> str:
+    has_own = table.title not in ("", page_title)
+    title = f"<h2>{escape(table.title)}</h2>" if has_own else ""
     lines = ["<section>", title, '<div class="wide">', "<table>", "<thead>", "<tr>"]
     lines += map(_header, table.headers)
     lines += ["</tr>", "</thead>", "<tbody>"]

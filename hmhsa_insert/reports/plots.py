@@ -19,8 +19,9 @@ from hmhsa_insert.reports.frame import size_label
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = "osD^vP*X"
-# More than these would cover each other: then only the networks as they are have a label, or a bar.
+# One fewer than colours, so that the pairs of both repeat after 56 groups and not after eight.
+MARKERS = "osD^vP*"
+# More than these would cover each other: then groups have a legend in place of labels, and their bases alone a bar.
 _MOST_LABELS = 30
 _MOST_BARS = 24
 _STYLE: Any = {
@@ -153,16 +154,23 @@ def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: 
 
 def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: str) -> None:
     groups = list(known.groupby("group", sort=False))
-    for (_, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
+    crowded = len(known) > _MOST_LABELS
+    for (group, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
         face = "none" if rows["published"].all() else colour
         x, y = _floats(rows["macs_modules_only"], 1e9), _floats(rows[field], unit)
-        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face)
-        plain = (rows["method"] == rows["group"]) | rows["published"] | (len(known) <= _MOST_LABELS)
-        for name, place, shown in zip(rows["method"], zip(x, y, strict=True), plain, strict=True):
-            if shown:
+        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=str(group))
+        for name, place in zip(rows["method"], zip(x, y, strict=True), strict=True):
+            if not crowded:
                 axes.annotate(str(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
     axes.set(xlabel="GMACs, convolution and linear layers", ylabel=label)
     axes.margins(x=0.15, y=0.1)
+    if crowded:
+        axes.set(xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.margins(x=0.05)
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _floats(values: pd.Series, unit: float = 1.0) -> list[float]:

@@ -67,7 +67,7 @@ def render(
     where = parts_frame(records if parts else [])
     if how == "html":  # a table that sorts is best whole
         tables = report_tables(records, columns=columns, title=title, sections=sections)
-        return _page(frame, where, [*tables, *([parts_table(where)] if parts else [])], title)
+        return _page(frame, where, tables, title)
     tables = report_tables(records, columns=columns, title=title, parts=parts, sections=sections)
     write = to_markdown if how == "md" else to_latex
     return "\n".join(map(write, tables))
@@ -111,6 +111,7 @@ def format_of(file_name: str) -> Format:
 
 
 def _page(frame: pd.DataFrame, where: pd.DataFrame, tables: list[Table], title: str) -> str:
+    """Return the page: tables, plots, and the parts last, because there can be a thousand of them."""
     # Imported here: matplotlib takes longer than everything else, and tables do without it.
     from hmhsa_insert.reports.html import to_html
     from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
@@ -122,4 +123,5 @@ def _page(frame: pd.DataFrame, where: pd.DataFrame, tables: list[Table], title: 
         against_size(frame, "macs", "GMACs, attention included"),
         part_bars(where),
     ]
-    return to_html(title or "Report", [*tables, *(plot for plot in plots if plot)])
+    last = [] if where.empty else [parts_table(where)]
+    return to_html(title or "Report", [*tables, *(plot for plot in plots if plot), *last])

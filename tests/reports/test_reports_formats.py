@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from hmhsa_insert.reports.html import to_html
 from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
-from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
+from hmhsa_insert.reports.plots import COLOURS, MARKERS, against_macs, against_size, part_bars
 from hmhsa_insert.reports.render import FORMATS, format_of, render
 from hmhsa_insert.reports.sources import ReportError, published_records
 from hmhsa_insert.reports.table import make_table
@@ -227,6 +229,25 @@ def test_plots_are_drawn_only_from_what_is_known():
     assert part_bars(parts_frame([])) is None
 
 
+def test_the_page_says_its_title_once_and_ends_with_the_parts():
+    text = page(more=(profile("parts", by_module=BLOCKS),))
+    assert re.findall(r"<h([12])>Costs</h\1>", text) == ["1"]
+    assert text.rindex("<figure>") < text.index("<h2>Where it is spent</h2>")
+
+
+def test_many_methods_have_a_legend_of_groups_and_no_marker_means_two():
+    groups = [f"net{number}" for number in range(12)]
+    rows = [
+        profile(f"{group} {more}", macs_modules_only=10**9, group=group, memory=memory(5.0))
+        for group in groups
+        for more in ("a", "b", "c")
+    ]
+    svg = against_macs(tidy(rows), "saved_bytes_per_image", "Saved (MiB)").svg
+    labels = re.findall(r"<!-- (net\d+.*?) -->", svg)
+    assert labels == groups
+    assert len(COLOURS) * len(MARKERS) == math.lcm(len(COLOURS), len(MARKERS))
+
+
 def test_plots_are_the_same_each_time():
     frame = tidy([*ALL, *SIZES, profile("costs $x$ < y")])
     first, second = (against_macs(frame, "top1", "Top-1 (%)") for _ in range(2))
@@ -236,10 +257,15 @@ def test_plots_are_the_same_each_time():
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Skipped by `make test` where there is none; `make test-browser` sets BROWSER_TESTS, and then its lack is a failure.
+needs_browser = pytest.mark.skipif(
+    not BROWSER and "BROWSER_TESTS" not in os.environ, reason="needs chromium: see `make test-browser`"
+)
 
 
 def in_browser(text: str, script: str, folder) -> str:
     """Return the document after a browser ran `script` on it."""
+    assert BROWSER, "there is no chromium or google-chrome: apt-get install chromium"
     file = folder / "page.html"
     file.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
     flags = [
@@ -255,7 +281,8 @@ def in_browser(text: str, script: str, folder) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not BROWSER, reason="needs chromium")
+@pytest.mark.browser
+@needs_browser
 @pytest.mark.parametrize(("clicks", "order"), [(1, "ascending"), (2, "descending")])
 def test_a_column_sorts_in_a_browser(tmp_path, clicks, order):
     table = make_table(
@@ -274,7 +301,8 @@ def test_a_column_sorts_in_a_browser(tmp_path, clicks, order):
     assert values[3:] == [""] * 9
 
 
-@pytest.mark.skipif(not BROWSER, reason="needs chromium")
+@pytest.mark.browser
+@needs_browser
 def test_a_hostile_name_does_not_run_in_a_browser(tmp_path):
     name = "<img src=x onerror=\"document.title='owned'\">"
     text = page(more=(profile(name, group=name, memory=memory(5.0)),))

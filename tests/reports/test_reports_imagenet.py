@@ -87,6 +87,18 @@ def test_every_format_has_every_row_and_its_figures():
     assert "fvcore counts" not in texts["md"]
 
 
+def test_the_picture_shows_what_the_parts_are():
+    """Each bar of the README's picture is there, and what recipes put in is one part."""
+    text = (REPORTS / "imagenet_cost.svg").read_text(encoding="utf-8")
+    labels = re.findall(r"<!-- (.*?) -->", text)
+    bars = [f"resnet50{more} @ 224" for more in ("", " + bottleneck", " + stage234", " + stage3", " + tdb")]
+    assert [label for label in labels if "@" in label] == bars
+    assert [label for label in labels if label[:5] in ("stage", "inser")] == [
+        *(f"stage {number}" for number in range(5)),
+        "inserted blocks",
+    ]
+
+
 def count_anew(name: str):
     from hmhsa_insert.costs.candidates import candidates
     from hmhsa_insert.costs.count import count
