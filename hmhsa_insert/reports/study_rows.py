@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hmhsa_insert.studies.outcomes import StudyOutcomes, is_correct
@@ -50,11 +51,8 @@ def summarise(study: StudyOutcomes) -> pd.DataFrame:
     order = {variant: place for place, variant in enumerate(study.variants)}
     rows: list[dict[str, Any]] = []
     samples: list[tuple[dict[str, Any], list[float]]] = []
-    for group, members in study.trials.groupby("group", sort=False):
-        found = [
-            (_row(str(group), str(variant), trials), _by_seed(trials))
-            for variant, trials in members.groupby("variant", sort=False)
-        ]
+    for group, members in _grouped(study.trials).items():
+        found = [(_row(group, variant, trials), _by_seed(trials)) for variant, trials in members.items()]
         found.sort(key=lambda pair: (not pair[0]["baseline"], order.get(pair[0]["variant"], len(order))))
         base, base_trials = found[0] if found[0][0]["baseline"] else ({}, {})
         for row, trials in found:
@@ -79,35 +77,44 @@ def device_hours(study: StudyOutcomes) -> pd.DataFrame:
     )
 
 
-def _by_seed(trials: pd.DataFrame) -> dict[int, Trial]:
-    records: Any = trials[trials["status"] == "done"].to_dict(orient="records")
-    return {int(trial["seed"]): trial for trial in records}
+def _grouped(frame: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+    """Return the trials of each group by variant, as plain data: a frame for each of thousands would be slow."""
+    groups: dict[str, dict[str, list[Trial]]] = {}
+    trials: Any = frame.astype(object).to_dict(orient="records")
+    for trial in trials:
+        groups.setdefault(trial["group"], {}).setdefault(trial["variant"], []).append(trial)
+    return groups
 
 
-def _row(group: str, variant: str, trials: pd.DataFrame) -> dict[str, Any]:
+def _by_seed(trials: list[Trial]) -> dict[int, Trial]:
+    return {int(trial["seed"]): trial for trial in trials if trial["status"] == "done"}
+
+
+def _row(group: str, variant: str, trials: list[Trial]) -> dict[str, Any]:
     """Return what the trials of one variant are by themselves."""
-    done = trials[trials["status"] == "done"]
-    states = trials["status"].value_counts()
-    scores = done["top1"].to_numpy(dtype=float)
+    done = [trial for trial in trials if trial["status"] == "done"]
+    scores = np.array([trial["top1"] for trial in done], dtype=float)
     row: dict[str, Any] = {
         "group": group,
         "variant": variant,
-        "baseline": bool(trials["baseline"].any()),
+        "baseline": any(trial["baseline"] for trial in trials),
         "planned": len(trials),
-        **{state: int(states.get(state, 0)) for state in ("done", "failed", "pending")},
+        **{
+            state: sum(trial["status"] == state for trial in trials)
+            for state in ("done", "failed", "pending")
+        },
         "top1_mean": float(scores.mean()) if len(scores) else None,
         "top1_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
-        **{name: _first(done[name]) for name in (*_COSTS, "val_images")},
+        **{name: next(iter(_known(done, name)), None) for name in (*_COSTS, "val_images")},
     }
     for name in _GIVEN:
-        known = done[name].dropna()
-        row[f"{name}_least"], row[f"{name}_most"] = (known.min(), known.max()) if len(known) else (None, None)
+        known = _known(done, name)
+        row[f"{name}_least"], row[f"{name}_most"] = (min(known), max(known)) if known else (None, None)
     return row
 
 
-def _first(values: pd.Series) -> Any:
-    known = values.dropna()
-    return known.iloc[0] if len(known) else None
+def _known(trials: list[Trial], name: str) -> list[Any]:
+    return [trial[name] for trial in trials if not pd.isna(trial[name])]
 
 
 def _compare(
