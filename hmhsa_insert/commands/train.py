@@ -153,11 +153,13 @@ class _Bar(_Lines):
     """A progress bar over the updates of an epoch, a line above it when one ends."""
 
     def __enter__(self) -> Reporter:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         from hmhsa_insert.commands.console import out
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        # Narrow, so that a line of 80 columns holds all of it, and a run of a million updates too.
+        bar, share, left = BarColumn(bar_width=12), TaskProgressColumn(), TimeRemainingColumn()
+        columns = (TextColumn("{task.description}"), bar, share, left)
         self._progress = Progress(*columns, TextColumn("{task.fields[said]}"), console=out, transient=True)
         self._task = self._progress.add_task("starting", total=None, said="")
         self._progress.start()
@@ -167,7 +169,7 @@ class _Bar(_Lines):
         self._progress.stop()
 
     def step(self, step: Step) -> None:
-        said = f"loss {step.loss:.4f}  top-1 {step.top1:.1f} %  {step.images_per_s:.0f} images/s"
+        said = f"loss {step.loss:.3f} top-1 {step.top1:.1f} % {step.images_per_s:.0f} img/s"
         done = (step.epoch - 1) * step.updates + step.update
         self._progress.update(
             self._task,

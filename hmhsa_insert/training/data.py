@@ -145,7 +145,9 @@ def _hugging_face(source: str, data_dir: str | Path | None) -> tuple[Images, Ima
     try:
         import datasets
     except ImportError as error:
-        raise DataError(Problem(source, "needs the package datasets", "pip install datasets")) from error
+        raise DataError(
+            Problem(source, "needs the package datasets", "pip install 'hmhsa-insert[hfds]'")
+        ) from error
     from timm.data import create_dataset
 
     def split(name: str) -> Any:

@@ -92,7 +92,9 @@ def open_streams(
     try:
         import webdataset  # noqa: F401
     except ImportError as error:
-        raise DataError(Problem(source, "needs the package webdataset", "pip install webdataset")) from error
+        raise DataError(
+            Problem(source, "needs the package webdataset", "pip install 'hmhsa-insert[wds]'")
+        ) from error
     splits = info["splits"]
     val_name = next((name for name in _VAL_NAMES if name in splits), None)
     if "train" not in splits or val_name is None:

@@ -1,5 +1,6 @@
 """``hmhsa-insert train`` and ``evaluate`` as a user meets them."""
 
+import io
 import json
 import os
 import signal
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.train import train
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.training import read_result
+from hmhsa_insert.training import Step, read_result
 
 HERE = Path(__file__).parent
 APP = typer.Typer()
@@ -48,6 +50,22 @@ def test_train_says_what_it_did(run: tuple[Path, Result]) -> None:
     assert "images/s" in lines[1]
     assert lines[2].startswith("top-1 ")
     assert read_result(folder) is not None
+
+
+def test_the_bar_holds_everything_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the middle of ImageNet: epoch, share, time left, loss, accuracy, speed, none of it cut."""
+    module = sys.modules["hmhsa_insert.commands.train"]
+    screen = Console(width=80, force_terminal=True, color_system=None, file=io.StringIO())
+    monkeypatch.setattr("hmhsa_insert.commands.console.out", screen)
+    bar = module._Bar()
+    with bar:
+        bar.step(Step(123, 300, 1234, 5004, 1.2345, 45.67, 12345.6))
+        bar._progress.refresh()
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "epoch 123/300" in shown
+    assert " 41% " in shown
+    assert "loss 1.234 top-1 45.7 % 12346 img/s" in shown
+    assert "…" not in shown
 
 
 def test_the_same_command_on_a_finished_run(run: tuple[Path, Result]) -> None:
