@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-import hmhsa_insert
-from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, trial_id
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion
 from hmhsa_insert.studies.study_file import Study
 from hmhsa_insert.studies.trial import Cell, Trial, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.artifact import is_artifact
-from hmhsa_insert.surgery.load import SOURCE, Source
 from hmhsa_insert.surgery.locate import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
-from hmhsa_insert.surgery.site import Site
 from hmhsa_insert.training.network import Network, build_network
 from hmhsa_insert.training.plan_run import PlannedRun
-from hmhsa_insert.training.run_folder import identity
-
-# Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
-_DECIDING = ("torch", "timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -125,7 +114,7 @@ def plan_study(
     if problems:
         raise StudyError(dict.fromkeys(problems))
     trials = tuple(
-        Trial(_trial_id(cell.digest, seed), cell, seed)
+        Trial(trial_id(cell.digest, seed), cell, seed)
         for cell, seeds in zip(cells, kept_seeds, strict=True)
         for seed in seeds
     )
@@ -159,7 +148,7 @@ class _Planner:
         except HmhsaInsertError as error:
             self._note(study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
             return None
-        digest = _digest(run, _source_of(run, network[0].base), sites, cell.threads)
+        digest = digest_of(run, source_of(run, network[0].base), sites, cell.threads)
         self.costs[digest] = cost
         updates = int(run.config["data"]["train"]) // run.settings.batch_size * run.settings.epochs
         self.images[digest] = updates * run.settings.batch_size
@@ -188,7 +177,7 @@ class _Planner:
             edited, sites = network.base, None
             if variant.recipe is not None:
                 plan = plan_located(network.base, located, variant.recipe, [])
-                sites = [_site(site) for site in plan.sites]
+                sites = [resolved_site(site) for site in plan.sites]
                 edited = apply_plan(network.base, plan)
             size = (network.channels, run.settings.input_size, run.settings.input_size)
             counted = count(edited, size)
@@ -259,46 +248,6 @@ def _memory(model: nn.Module, size: tuple[int, int, int]) -> float | None:
         return training_memory(model, size).saved_bytes_per_image
     except HmhsaInsertError:
         return None
-
-
-def _site(site: Site) -> dict[str, Any]:
-    """Return what one site comes to, a block's defaults written out: two spellings of it are the same."""
-    values = {key: value for key, value in vars(site).items() if key != "inp"}
-    if site.block is not None:
-        options = parse_options(site.block)[0]
-        values["block"] = options.model_dump(mode="json") if options is not None else dict(site.block)
-    return values
-
-
-def _source_of(run: PlannedRun, base: nn.Module) -> str:
-    """Return what a network's name stands for, however it was spelled; of an artefact, a digest of its files."""
-    spec = str(run.model)
-    if is_artifact(spec):
-        digest = hashlib.sha256()
-        for path in sorted(Path(spec).iterdir()):
-            if path.suffix in (".json", ".safetensors"):
-                digest.update(path.name.encode() + path.read_bytes())
-        return f"artefact {digest.hexdigest()}"
-    source = base.__dict__.get(SOURCE)
-    return source.spec if isinstance(source, Source) else spec
-
-
-def _digest(run: PlannedRun, source: str, sites: Any, threads: int) -> str:
-    """Return the identity of everything but the seed."""
-    config = run.config
-    data = config["data"] | {"source": Path(config["data"]["source"]).name}
-    what = config | {"model": source, "recipe": sites, "data": data, "seed": None}
-    versions = {name: metadata.version(name).partition("+")[0] for name in _DECIDING}
-    versions["hmhsa-insert"] = ".".join(hmhsa_insert.__version__.split(".")[:2])
-    return _hash({"run": identity(what), "versions": versions, "threads": threads})
-
-
-def _trial_id(digest: str, seed: int) -> str:
-    return hashlib.sha256(f"{digest} {seed}".encode()).hexdigest()[:16]
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _listed(trial: Trial, baseline: str) -> dict[str, Any]:

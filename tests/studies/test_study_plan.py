@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_nets import STUDY, study
 
+from hmhsa_insert.studies import identity as identities
 from hmhsa_insert.studies import plan_study as planning
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
 from hmhsa_insert.studies.problems import StudyError
@@ -96,15 +97,15 @@ def test_what_determines_a_trial_makes_it_another(base: PlannedStudy, changes: d
 
 
 def test_versions_that_matter_make_other_trials(base: PlannedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = planning.metadata.version
+    real = identities.metadata.version
     versions = {"torch": "9.9.9"}
-    monkeypatch.setattr(planning.metadata, "version", lambda name: versions.get(name) or real(name))
+    monkeypatch.setattr(identities.metadata, "version", lambda name: versions.get(name) or real(name))
     assert not set(_ids(base).values()) & set(_ids(_plan()).values())
     versions["torch"] = real("torch").partition("+")[0] + "+cu128"
     assert _ids(_plan()) == _ids(base)
-    monkeypatch.setattr(planning.hmhsa_insert, "__version__", "0.1.7")
+    monkeypatch.setattr(identities.hmhsa_insert, "__version__", "0.1.7")
     assert _ids(_plan()) == _ids(base)
-    monkeypatch.setattr(planning.hmhsa_insert, "__version__", "0.2.0")
+    monkeypatch.setattr(identities.hmhsa_insert, "__version__", "0.2.0")
     assert not set(_ids(base).values()) & set(_ids(_plan()).values())
 
 
@@ -127,15 +128,15 @@ def test_equal_trials_are_found_whatever_their_names() -> None:
 def test_a_digest_ignores_order_and_nothing_else(value: dict[str, Any], data: st.DataObject) -> None:
     shuffled = dict(data.draw(st.permutations(list(value.items()))))
     other = data.draw(st.dictionaries(st.sampled_from("abcde"), st.integers(0, 2)))
-    assert planning._hash(value) == planning._hash(shuffled)
-    assert (planning._hash(value) == planning._hash(other)) == (value == other)
+    assert identities.hash_of(value) == identities.hash_of(shuffled)
+    assert (identities.hash_of(value) == identities.hash_of(other)) == (value == other)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_seeds_make_trials_of_their_own(one: int, two: int) -> None:
-    assert (planning._trial_id("d", one) == planning._trial_id("d", two)) == (one == two)
-    assert planning._trial_id("d", one) != planning._trial_id(f"d {one}", two)
+    assert (identities.trial_id("d", one) == identities.trial_id("d", two)) == (one == two)
+    assert identities.trial_id("d", one) != identities.trial_id(f"d {one}", two)
 
 
 def test_exclusions_and_what_they_leave_uncompared() -> None:

@@ -1,0 +1,64 @@
+"""What a trial is: a digest of everything that determines it, and of nothing that only names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import hmhsa_insert
+from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.surgery.artifact import is_artifact
+from hmhsa_insert.surgery.load import SOURCE, Source
+from hmhsa_insert.surgery.site import Site
+from hmhsa_insert.training.plan_run import PlannedRun
+from hmhsa_insert.training.run_folder import identity
+
+# Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
+_DECIDING = ("torch", "timm", "torchvision")
+
+
+def resolved_site(site: Site) -> dict[str, Any]:
+    """Return what one site comes to, a block's defaults written out: two spellings of it are the same."""
+    values = {key: value for key, value in vars(site).items() if key != "inp"}
+    if site.block is not None:
+        options = parse_options(site.block)[0]
+        values["block"] = options.model_dump(mode="json") if options is not None else dict(site.block)
+    return values
+
+
+def source_of(run: PlannedRun, base: nn.Module) -> str:
+    """Return what a network's name stands for, however it was spelled; of an artefact, a digest of its files."""
+    spec = str(run.model)
+    if is_artifact(spec):
+        digest = hashlib.sha256()
+        for path in sorted(Path(spec).iterdir()):
+            if path.suffix in (".json", ".safetensors"):
+                digest.update(path.name.encode() + path.read_bytes())
+        return f"artefact {digest.hexdigest()}"
+    source = base.__dict__.get(SOURCE)
+    return source.spec if isinstance(source, Source) else spec
+
+
+def digest_of(run: PlannedRun, source: str, sites: Any, threads: int) -> str:
+    """Return the identity of everything but the seed."""
+    config = run.config
+    data = config["data"] | {"source": Path(config["data"]["source"]).name}
+    what = config | {"model": source, "recipe": sites, "data": data, "seed": None}
+    versions = {name: metadata.version(name).partition("+")[0] for name in _DECIDING}
+    versions["hmhsa-insert"] = ".".join(hmhsa_insert.__version__.split(".")[:2])
+    return hash_of({"run": identity(what), "versions": versions, "threads": threads})
+
+
+def trial_id(digest: str, seed: int) -> str:
+    """Return the sixteen digits that two trials share if they are the same."""
+    return hashlib.sha256(f"{digest} {seed}".encode()).hexdigest()[:16]
+
+
+def hash_of(value: Any) -> str:
+    """Return a digest of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
