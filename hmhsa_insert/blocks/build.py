@@ -73,7 +73,15 @@ def build_block(
     problems = refusals(options, inp, out)
     if problems:
         raise BlockError(_as_problems(problems))
-    return block.build(options, inp, out)
+    try:
+        return block.build(options, inp, out)
+    except (RuntimeError, MemoryError) as error:  # what torch raises where memory or its counters end
+        message = f"{options.type} at {channels}×{height}×{width} is too large to build: {_first_line(error)}"
+        raise BlockError(Problem("type", message)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _size_problem(options: Options) -> Problem:

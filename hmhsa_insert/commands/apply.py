@@ -93,7 +93,7 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.errors import Problem, VerifyError
     from hmhsa_insert.surgery.apply import apply_plan
-    from hmhsa_insert.surgery.trace import sizes_of
+    from hmhsa_insert.surgery.inputs import sizes_of
     from hmhsa_insert.surgery.verify import verify
 
     with out.status("splicing and verifying"):

@@ -31,8 +31,8 @@ def plan(
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
     from hmhsa_insert.surgery.artifact import open_model
+    from hmhsa_insert.surgery.inputs import sizes_of
     from hmhsa_insert.surgery.plan import plan as make_plan
-    from hmhsa_insert.surgery.trace import sizes_of
 
     load_plugins(plugin)
     refuse_unusable(recipe)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
+    from hmhsa_insert.surgery.inputs import InputSize
     from hmhsa_insert.surgery.load import LoadedModel
     from hmhsa_insert.surgery.site import Plan, Site
-    from hmhsa_insert.surgery.trace import InputSize
     from hmhsa_insert.surgery.verify import Check
 
 _MOST_ROWS = 30
@@ -22,8 +22,8 @@ _MOST_KEYS = 4
 
 def headline(loaded: LoadedModel, size: InputSize) -> Text:
     """Return which network was found and where, its class, and the size of its input."""
+    from hmhsa_insert.surgery.inputs import size_text
     from hmhsa_insert.surgery.load import SOURCE
-    from hmhsa_insert.surgery.trace import size_text
 
     name = loaded.source.spec
     origin = loaded.model.__dict__.get(SOURCE)
@@ -34,7 +34,7 @@ def headline(loaded: LoadedModel, size: InputSize) -> Text:
 
 def plan_table(made: Plan) -> Table:
     """Return one row per site: where, what, the map, parameters and MACs of what is put in; then the new keys."""
-    from hmhsa_insert.surgery.trace import size_text
+    from hmhsa_insert.surgery.inputs import size_text
 
     count = f"{len(made.sites)} site{'s' if len(made.sites) != 1 else ''}"
     title = f"{made.recipe['name']} on {made.model} at {size_text(made.input_size)}: {count}"

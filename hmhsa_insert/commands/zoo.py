@@ -10,6 +10,10 @@ import typer
 
 def zoo(
     pattern: Annotated[str, typer.Option("--filter", metavar="PATTERN", help="Such as 'resnet*'.")] = "*",
+    networks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Networks of your own: MODEL and CxHxW, one a line."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and its twin beside it.")
     ] = None,
@@ -18,15 +22,19 @@ def zoo(
     list_only: Annotated[bool, typer.Option("--list", help="List the networks and stop.")] = False,
 ) -> None:
     """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
+    from fnmatch import fnmatchcase
+
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.errors import HmhsaInsertError, Problem, near
-    from hmhsa_insert.zoo.networks import entries
+    from hmhsa_insert.zoo.networks import entries, entries_of
     from hmhsa_insert.zoo.report import summary
     from hmhsa_insert.zoo.run import run
 
-    chosen = entries(pattern)
+    chosen = (
+        [e for e in entries_of(networks) if fnmatchcase(e.spec, pattern)] if networks else entries(pattern)
+    )
     if not chosen:
         tip = near(pattern, [entry.name for entry in entries()]) or "`hmhsa-insert zoo --list` shows them"
         raise HmhsaInsertError(Problem("--filter", f"no network matches '{pattern}'", tip))

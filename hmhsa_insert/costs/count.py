@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, empty_input, fake_copy, without_fast_path
 from hmhsa_insert.costs.ops import CONVOLUTIONS, EXTRA_FORMULAS, FUSED_ATTENTION, PRODUCTS, left_out
+from hmhsa_insert.surgery.stand_in import with_stand_ins
 
 aten = torch.ops.aten
 # A higher-order operation without a formula runs and is named; older torch cannot skip one, and refuses the model.
@@ -101,18 +102,21 @@ def count(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224), ba
     """
     hollow, fake = fake_copy(model)
     hollow.eval()
-    stack = ModuleStack(hollow)
-    counter = FlopCounterMode(display=False, custom_mapping=EXTRA_FORMULAS, **_SKIPPING)
-    with without_fast_path(), torch.no_grad(), fake, stack, counter:
-        ledger = _Ledger(counter, stack, hollow.parameters())
-        try:
+
+    def run() -> Counts:
+        stack = ModuleStack(hollow)
+        counter = FlopCounterMode(display=False, custom_mapping=EXTRA_FORMULAS, **_SKIPPING)
+        with without_fast_path(), torch.no_grad(), fake, stack, counter:
+            ledger = _Ledger(counter, stack, hollow.parameters())
             with ledger:
                 hollow(empty_input(hollow, input_size, batch))
-        except Exception as error:
-            raise cannot_run(model, input_size, error) from error
-    skipped = counter.get_unsupported_ops() if _SKIPPING else ()
-    unknown = ledger.unknown | set(skipped)
-    return _counts(input_size, batch, _rows(stack, ledger), unknown)
+        skipped = counter.get_unsupported_ops() if _SKIPPING else ()
+        return _counts(input_size, batch, _rows(stack, ledger), ledger.unknown | set(skipped))
+
+    try:
+        return with_stand_ins(fake, run)
+    except Exception as error:
+        raise cannot_run(model, input_size, error) from error
 
 
 def total(rows: Iterable[ModuleCost], name: str = "") -> ModuleCost:

@@ -109,6 +109,8 @@ class ModuleStack:
 
     def __enter__(self) -> Self:
         for module in self.modules.values():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks: what it does is its owner's
             # First in, last out: the module's own hooks run while its name is on the stack.
             self._handles.append(module.register_forward_pre_hook(self._push, prepend=True))
             self._handles.append(module.register_forward_hook(self._pop))

@@ -23,9 +23,10 @@ from torchvision.ops.feature_pyramid_network import (
 from hmhsa_insert.detection.taps import Tap, add_tap
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.inputs import InputSize, size_text
 from hmhsa_insert.surgery.locate import CutPoint, Host, Located, Stage, hosts_of, locate
+from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.splice import inserted_modules
-from hmhsa_insert.surgery.trace import InputSize, ModuleCall, size_text
 
 PYRAMID_CHANNELS = 256
 

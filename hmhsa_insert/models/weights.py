@@ -85,7 +85,7 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise WeightsError(_pickle_problem(path, str(error))) from error
     except Exception as error:  # a damaged archive fails in many ways
-        reason = f": {error}" if str(error) else ""
+        reason = f": {error}" if " " in str(error) else ""  # else it is a byte of the file
         raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
 
 
@@ -127,6 +127,11 @@ def _mismatches(
         for key in given
         if key in wanted and given[key].shape != wanted[key].shape
     ]
+    kinds = [
+        f"{key} ({_kind(given[key])}, the model has {_kind(wanted[key])})"
+        for key in given
+        if key in wanted and not _holds_like(wanted[key], given[key])
+    ]
     problems = []
     if missing:
         message = f"{_count(missing)} of the model missing: {_first(missing)}"
@@ -136,7 +141,22 @@ def _mismatches(
         problems.append(Problem(path, message, near(unexpected[0], missing)))
     if shapes:
         problems.append(Problem(path, f"{_count(shapes)} of another shape: {_first(shapes)}"))
+    if kinds:
+        message = f"{_count(kinds)} of another kind of number: {_first(kinds)}"
+        problems.append(Problem(path, message, "save plain dense tensors in floating point"))
     return problems
+
+
+def _holds_like(wanted: torch.Tensor, given: torch.Tensor) -> bool:
+    """Tell whether copying `given` keeps its numbers: a copy into floats would take integers without a word."""
+    dense = given.layout == torch.strided and not given.is_meta and not given.is_quantized
+    narrows = wanted.is_floating_point() and not given.is_floating_point()
+    return dense and not narrows and wanted.is_complex() >= given.is_complex()
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    layout = "" if tensor.layout == torch.strided else f"{tensor.layout} ".removeprefix("torch.")
+    return f"{layout}{'meta ' if tensor.is_meta else ''}{tensor.dtype}".replace("torch.", "")
 
 
 def _count(keys: list[str]) -> str:

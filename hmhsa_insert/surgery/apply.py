@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.graph import as_graph_module
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.plan import plan
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import ledgers, splice
-from hmhsa_insert.surgery.trace import InputSize
 
 Backend = Literal["tree", "graph"]
 M = TypeVar("M", bound=nn.Module)
@@ -43,7 +43,7 @@ def apply(
 
 def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -> M:
     """Do as :func:`apply` with a plan that was made, or read from a lock file."""
-    edited = copy.deepcopy(model)
+    edited = deep_copy(model)
     splice(edited, made, seed)
     if backend == "tree":
         return edited

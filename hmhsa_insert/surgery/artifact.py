@@ -7,7 +7,7 @@ took away, if any) and a short ``README.md``. No pickle; reading one runs no cod
 
 from __future__ import annotations
 
-import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from torch import nn
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.identify import identify
+from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import LoadedModel, Source, load_model
 from hmhsa_insert.surgery.record import (
     BASE,
@@ -33,7 +35,6 @@ from hmhsa_insert.surgery.record import (
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
 from hmhsa_insert.surgery.tensors import fill, gather
-from hmhsa_insert.surgery.trace import sizes_of
 
 __all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
 
@@ -94,7 +95,7 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    model = copy.deepcopy(base) if base is not None else build_base(target / BASE, record)
+    model = deep_copy(base) if base is not None else build_base(target / BASE, record)
     model = respliced(model, plans, target / PLAN)
     fill(model, ledgers(model), target, record["aliases"])
     if record.get("channels_last"):
@@ -104,7 +105,8 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
 
 def is_artifact(folder: str | Path) -> bool:
     """Say whether a path is the folder of an artefact."""
-    return all((Path(folder) / name).is_file() for name in (PLAN, BASE, WEIGHTS))
+    # os.path: a name too long for any file is no artefact, and pathlib would raise
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (PLAN, BASE, WEIGHTS))
 
 
 def weights_summary(folder: str | Path) -> tuple[int, int]:
@@ -147,7 +149,7 @@ def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedM
 
 def _say_what_is_missing(spec: str) -> None:
     """Report a folder that is no artefact as such: it is hardly the name of a network."""
-    if spec and Path(spec).is_dir():
+    if spec and os.path.isdir(spec):
         read_record(spec)
 
 

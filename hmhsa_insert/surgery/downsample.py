@@ -12,11 +12,11 @@ from torch import nn
 
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.recipe import Edit
+from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.region import Region, find_region, strided_modules
 from hmhsa_insert.surgery.select import STAGES_TIP, Refusals, map_of, num_params_of, why_no_stage
 from hmhsa_insert.surgery.site import Site
-from hmhsa_insert.surgery.trace import Path
 
 
 def downsample_sites(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[Site]:

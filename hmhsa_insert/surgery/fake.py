@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.inputs import tensors_in
+
+M = TypeVar("M", bound=nn.Module)
 
 # Where an edited model keeps what undoes the edit, outside the module tree. Such a copy goes without.
 LEDGER = "_hmhsa_insert_ledger"
@@ -66,6 +70,27 @@ def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Modul
             memo[id(tensor)] = swap(tensor)
     if LEDGER in model.__dict__:
         memo[id(model.__dict__[LEDGER])] = []
+    return deep_copy(model, memo)
+
+
+def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
+    """Return a deep copy of `model`, of one too that keeps computed tensors, which ``copy.deepcopy`` refuses.
+
+    A weight made anew in each forward (``torch.nn.utils.weight_norm``) or a map kept for later is such a tensor.
+
+    Args:
+        model: any module.
+        memo: what stands for which object in the copy, by the object's id.
+
+    Raises:
+        ModelError: the model cannot be deep-copied.
+    """
+    memo = {} if memo is None else memo
+    for module in model.modules():
+        kept = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        for _, tensor in tensors_in(kept):
+            if not tensor.is_leaf and id(tensor) not in memo:
+                memo[id(tensor)] = tensor.detach().clone()
     try:
         with unset_fake_temporarily():  # a tensor that is an ordinary attribute is copied as it is
             return copy.deepcopy(model, memo)

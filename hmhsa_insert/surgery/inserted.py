@@ -6,14 +6,15 @@ child. A hook that closed over the block would make every copy run the original'
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from hmhsa_insert.blocks import Residual
+from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.maps import Layout
-from hmhsa_insert.surgery.trace import Path
 
 
 class _Spliced(nn.Module):
@@ -81,6 +82,10 @@ def _replaced(value: Any, path: Path, change: Any) -> Any:
     if isinstance(value, Mapping):
         items = {key: _replaced(item, rest, change) if key == step else item for key, item in value.items()}
         return type(value)(items) if type(value) is not dict else items  # type: ignore[call-arg]
+    if not isinstance(value, list | tuple):  # a dataclass
+        twin = copy.copy(value)
+        object.__setattr__(twin, str(step), _replaced(getattr(value, str(step)), rest, change))
+        return twin
     items_list = [_replaced(item, rest, change) if i == step else item for i, item in enumerate(value)]
     if hasattr(value, "_fields"):  # a named tuple takes its items one by one
         return type(value)(*items_list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 import warnings
@@ -19,7 +20,7 @@ from torch import nn
 
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
 from hmhsa_insert.errors import ModelError, Problem, near
-from hmhsa_insert.surgery.trace import Size
+from hmhsa_insert.surgery.inputs import Size
 
 SOURCE = "_hmhsa_insert_source"
 _DEFAULT_SIZE = (3, 224, 224)
@@ -89,11 +90,11 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of a library's plans for its initial weights
         if meta and not pretrained:
-            with contextlib.suppress(Exception), torch.device("meta"):
+            with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
                 return _loaded(build(), source)
         try:
             model = build()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script's own parser of arguments ends the program
             raise ModelError(_why_not_built(source, pretrained, error)) from error
     return _loaded(model, source)
 
@@ -114,15 +115,17 @@ def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
     if library == "timm":
         return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
     if library == "torchvision":
-        weights = "DEFAULT" if pretrained else None
-        return partial(torchvision.models.get_model, name, weights=weights, **source.kwargs)
+        kwargs: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None, **source.kwargs}
+        if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
+            kwargs.setdefault("weights_backbone", None)  # else a detector downloads those of its backbone
+        return partial(torchvision.models.get_model, name, **kwargs)
     if pretrained:
         message = "a factory of your own gives its network the weights it should have"
         raise ModelError(Problem(source.spec, message, "leave --pretrained out, or pass --weights FILE"))
     return partial(_factory(source.spec), **source.kwargs)
 
 
-def _why_not_built(source: Source, pretrained: bool, error: Exception) -> Problem:
+def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Problem:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if ":" in source.spec:
         message = f"the factory raised {type(error).__name__}: {reason}"
@@ -190,8 +193,9 @@ def _factory(spec: str) -> Callable[..., Any]:
         sys.path.insert(0, os.getcwd())  # a console script does not look in the folder it is called from
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        message = f"module '{module_name}' cannot be imported: {error}"
+    except (Exception, SystemExit) as error:
+        reason = "it ends the program" if isinstance(error, SystemExit) else str(error)
+        message = f"module '{module_name}' cannot be imported: {reason}"
         raise ModelError(Problem(spec, message, "it may lie in this folder, or be installed")) from error
     found = getattr(module, attribute, None)
     if found is None:

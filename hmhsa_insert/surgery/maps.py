@@ -15,7 +15,8 @@ from typing import Literal
 from torch.fx import Node
 
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.trace import BATCH, InputSize, Size, Trace, sizes_of, trace
+from hmhsa_insert.surgery.inputs import InputSize, Size, sizes_of
+from hmhsa_insert.surgery.trace import BATCH, Trace, trace
 
 Layout = Literal["NCHW", "NHWC"]
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)

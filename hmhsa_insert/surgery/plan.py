@@ -7,6 +7,7 @@ the base network's at every size that one takes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,14 @@ from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem, RecipeError
 from hmhsa_insert.recipe import Recipe, parse_recipe
 from hmhsa_insert.surgery.fake import fake_copy
+from hmhsa_insert.surgery.inputs import InputSize, input_dtype, make_inputs, size_text, tensors_in
 from hmhsa_insert.surgery.locate import Located, locate
 from hmhsa_insert.surgery.resolve import resolve
 from hmhsa_insert.surgery.select import Refusals
 from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.splice import ledgers, splice
-from hmhsa_insert.surgery.trace import (
-    InputSize,
-    input_dtype,
-    make_inputs,
-    output_shapes,
-    size_text,
-    tensors_in,
-)
+from hmhsa_insert.surgery.stand_in import with_stand_ins
+from hmhsa_insert.surgery.trace import output_shapes
 
 _ORDER = {"unstride": 0, "drop": 0, "swap": 0, "rewrite": 1, "hook_output": 2, "hook_input": 2}
 
@@ -131,7 +127,7 @@ def _rehearse(model: nn.Module, made: Plan, located: Located) -> None:
         splice(copy, made)
         copy.eval()
         for size, wanted in ((t.input_size, output_shapes(t)) for t in (located.trace, located.other) if t):
-            got = _run(copy, size, made)
+            got = with_stand_ins(mode, partial(_run, copy, size, made))
             if got != wanted:
                 message = f"the edited network returns {got} on {size_text(size)}; the base network {wanted}"
                 raise PlanError(Problem(made.model, message))

@@ -19,10 +19,10 @@ from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
 from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import Source, load_model
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import Ledger, ledgers
-from hmhsa_insert.surgery.trace import sizes_of
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -93,8 +93,13 @@ def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
     target = Path(folder)
     missing = [name for name in (PLAN, BASE, WEIGHTS) if not (target / name).is_file()]
     if missing:
-        there = target.is_dir()
-        message = f"this is not an artefact: it has no {missing[0]}" if there else "there is no such folder"
+        message = f"this is not an artefact: it has no {missing[0]}"
+        if not target.is_dir():
+            message = (
+                "this is a file, and an artefact is a folder"
+                if target.exists()
+                else "there is no such folder"
+            )
         raise ArtifactError(Problem(str(target), message, _TIP))
     plans = read_json(target / PLAN)
     check_format(target / PLAN, plans)

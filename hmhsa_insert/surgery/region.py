@@ -8,7 +8,7 @@ from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.surgery.locate import CutPoint, Located, Stage
-from hmhsa_insert.surgery.trace import ModuleCall
+from hmhsa_insert.surgery.recorder import NO_HOSTS, ModuleCall
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
@@ -92,7 +92,7 @@ def _reader(located: Located, start: Node) -> ModuleCall | None:
     for call in located.trace.calls:
         if call.parent is None or call.inputs != (start,) or call.arguments != ((0,),):
             continue
-        if issubclass(call.kind, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        if issubclass(call.kind, NO_HOSTS):
             continue
         if len(located.trace.calls_of(call.qualname)) != 1:
             continue

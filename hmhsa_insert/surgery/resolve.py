@@ -13,8 +13,10 @@ from hmhsa_insert.blocks import MapSize, Options, block_type, parse_options
 from hmhsa_insert.blocks import refusals as block_refusals
 from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.downsample import downsample_sites
+from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.maps import FeatureMap
+from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation
 from hmhsa_insert.surgery.select import (
     STAGES_TIP,
@@ -27,7 +29,6 @@ from hmhsa_insert.surgery.select import (
     select_modules,
 )
 from hmhsa_insert.surgery.site import Site
-from hmhsa_insert.surgery.trace import ModuleCall, Path
 
 
 def resolve(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[Site]:

@@ -15,7 +15,8 @@ from typing import Any
 from torch import fx, nn
 
 from hmhsa_insert.errors import PlanError, Problem
-from hmhsa_insert.surgery.trace import ModuleCall, Trace
+from hmhsa_insert.surgery.recorder import ModuleCall, Scripted
+from hmhsa_insert.surgery.trace import Trace
 
 _REFLECTED = {"radd": "add", "rmul": "mul", "rsub": "sub"}
 
@@ -108,7 +109,9 @@ def own_operation(traced: Trace, node: fx.Node) -> tuple[str, tuple[str, int]] |
     own = [n for n in before if n.meta["call"] == call.index and n.op == "call_function"]
     name = same_name(node.meta["function"])
     occurrence = sum(same_name(n.meta["function"]) == name for n in own)
-    while call.parent is not None and len(traced.calls_of(call.qualname)) != 1:
+    while call.parent is not None and (
+        len(traced.calls_of(call.qualname)) != 1 or issubclass(call.kind, Scripted)
+    ):
         if not (len(call.outputs) == 1 and call.outputs[0] == ((), node)):
             return None
         parent = traced.calls[call.parent]

@@ -10,9 +10,11 @@ from torch import nn
 from hmhsa_insert.errors import Problem, listed, near
 from hmhsa_insert.recipe import Edit, Recipe, Selector, any_matches, select_indices
 from hmhsa_insert.recipe.marks import KeyPath
+from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.locate import CutPoint, Located, Stage, cut_point, hosts_of
 from hmhsa_insert.surgery.maps import FeatureMap
-from hmhsa_insert.surgery.trace import BATCH, ModuleCall, sizes_of
+from hmhsa_insert.surgery.recorder import NO_HOSTS, ModuleCall
+from hmhsa_insert.surgery.trace import BATCH
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
 
@@ -165,7 +167,7 @@ def input_place(located: Located, call: ModuleCall) -> Place | None:
         return None
     if any(not call.first <= user.meta["position"] < call.last for user in source.users):
         return None
-    if not issubclass(call.kind, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+    if not issubclass(call.kind, NO_HOSTS):
         return Place(cut_point(located.trace, located.maps, source), call, 0)
     return None
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hmhsa_insert.surgery.inputs import InputSize, Path
 from hmhsa_insert.surgery.maps import FeatureMap, Layout
-from hmhsa_insert.surgery.trace import InputSize, Path
 
 Action = Literal["hook_output", "hook_input", "rewrite", "swap", "drop", "unstride"]
 

@@ -63,7 +63,7 @@ def _deepest(
         return None
     last = _last_at_largest_stride(everywhere, maps)
     if not shared:
-        return last
+        return _before_the_ways_part(traced, maps, live, last)
     last_shared = _last_at_largest_stride(shared, maps)
     ends_in_vector = any(
         node.op != "output" and node not in maps and node.meta["position"] > shared[-1].meta["position"]
@@ -71,7 +71,20 @@ def _deepest(
     )
     if ends_in_vector or maps[last_shared].stride == maps[last].stride:
         return last_shared
-    return last
+    return _before_the_ways_part(traced, maps, live, last)
+
+
+def _before_the_ways_part(
+    traced: Trace, maps: Mapping[Node, FeatureMap], live: set[Node], last: Node
+) -> Node:
+    """Return the last map on the way to `last` that all which enters its stride passes.
+
+    In a pyramid the deepest level has a head of its own beside the way up: what that head computes is no longer the
+    trunk's.
+    """
+    chain = [n for n in dominators(traced, live, last) if n in maps and maps[n].stride == maps[last].stride]
+    passed = set(dominators(traced, _descendants(chain[:1]), traced.graph.output_node()))
+    return [node for node in chain if node in passed][-1]
 
 
 def _last_at_largest_stride(nodes: list[Node], maps: Mapping[Node, FeatureMap]) -> Node:

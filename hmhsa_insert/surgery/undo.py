@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.fake import LEDGER
+from hmhsa_insert.surgery.fake import LEDGER, deep_copy
 from hmhsa_insert.surgery.rewrite import restore_forward
 from hmhsa_insert.surgery.splice import Change, keys_of, ledgers, set_module
 
@@ -28,7 +27,7 @@ def remove(model: nn.Module) -> nn.Module:
     if isinstance(model, fx.GraphModule):
         message = "a GraphModule has lost the base network's classes"
         raise ModelError(Problem(type(model).__name__, message, "use backend='tree', or hi.base_state_dict"))
-    base = copy.deepcopy(model)
+    base = deep_copy(model)
     for ledger in reversed(ledgers(base)):
         for change in reversed(ledger.changes):
             _UNDO[change.site.action](base, change)

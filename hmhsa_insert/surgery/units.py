@@ -16,7 +16,8 @@ from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.surgery.maps import FeatureMap
-from hmhsa_insert.surgery.trace import ModuleCall, Trace
+from hmhsa_insert.surgery.recorder import ModuleCall
+from hmhsa_insert.surgery.trace import Trace
 
 _ADDS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "cat", "concat", "concatenate", "stack"}
 _MIXES = (
@@ -32,6 +33,7 @@ _MIXES = (
     "cumsum",
 )
 _MIXES_ALONE = {"scaled_dot_product_attention", "multi_head_attention_forward", "pad"}
+_RESIZES = {"interpolate", "upsample"}
 _PRODUCTS = {"matmul", "__matmul__", "bmm", "baddbmm", "einsum"}
 
 
@@ -82,8 +84,27 @@ class _Finder:
         units = self._descend(self.traced.calls[0])
         if not units:  # cut points that no block makes, such as the map a head flattens
             return []
+        units = [unit for unit in units if not self._only_pads(unit)]
         starts = [unit.start for unit in units[1:]] + [len(self.traced.nodes)]
-        return [self._absorb(unit, before) for unit, before in zip(units, starts, strict=True)]
+        units = [self._absorb(unit, before) for unit, before in zip(units, starts, strict=True)]
+        return units[:-1] if len(units) > 1 and self._is_output_layer(units[-1], units[-2]) else units
+
+    def _only_pads(self, unit: Unit) -> bool:
+        """Tell a margin around a map, made before a convolution or a pool, from a block."""
+        nodes = self.traced.nodes[unit.start : unit.end.meta["position"] + 1]
+        mixing = [node for node in nodes if self.mixes(node)]
+        return not any(map(weighs, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
+
+    def _is_output_layer(self, unit: Unit, before: Unit) -> bool:
+        """Tell the layer that makes a dense prediction, as a linear layer makes a class, from a last block.
+
+        It is a bare one: nothing but resizing stands between its weights and the output of the network.
+        """
+        last = max(node.meta["position"] for node in self.traced.nodes if weighs(node))
+        rest = self.traced.nodes[last + 1 : -1]
+        resized = all(str(node.meta.get("function")) in _RESIZES or node.op == "get_attr" for node in rest)
+        inside = unit.start <= last <= unit.end.meta["position"]
+        return inside and resized and self.maps[unit.end].stride == self.maps[before.end].stride
 
     def _descend(self, call: ModuleCall) -> list[Unit]:
         items = self._items(call)

@@ -6,7 +6,6 @@ with the last gamma of a residual branch at zero, and such a network passes an i
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.fake import deep_copy
+from hmhsa_insert.surgery.inputs import InputSize, input_dtype, make_inputs, size_text, tensors_in
 from hmhsa_insert.surgery.maps import other_size
 from hmhsa_insert.surgery.splice import inserted_modules, ledgers
-from hmhsa_insert.surgery.trace import (
-    InputSize,
-    input_dtype,
-    make_inputs,
-    output_shapes,
-    size_text,
-    tensors_in,
-    trace,
-)
+from hmhsa_insert.surgery.trace import output_shapes, trace
 from hmhsa_insert.surgery.undo import bypassed, state_before
 
 _BATCH = 2
@@ -80,7 +73,7 @@ def verify(
         )
     size = input_size or ledgers(model)[-1].plan.input_size
     checks = [_base_weights(base, model)]
-    subject, reference = copy.deepcopy(model), copy.deepcopy(base)
+    subject, reference = deep_copy(model), deep_copy(base)
     _randomise_norms(subject, reference)
     identity = all(ledger.plan.keeps_outputs for ledger in ledgers(model)[len(ledgers(base)) :])
     runs: list[tuple[str, Callable[[], Check]]] = [
@@ -135,6 +128,10 @@ def _eval_outputs(base: nn.Module, model: nn.Module, size: InputSize, identity: 
     change = _max_change(wanted, got)
     if not identity:
         return _other_function(EVAL, got, change, "the edit changes the function, as its recipe says")
+    if _all_broken(wanted):
+        return Check(
+            EVAL, False, None, "not one output of the base network is finite: nothing can be compared"
+        )
     detail = f"identical to the base network's on {size_text(size)}"
     if 0 < change <= _rounding(wanted):  # memory alignment alone may do this to a copy: one instance decides
         with bypassed(model, len(ledgers(base))):
@@ -145,6 +142,11 @@ def _eval_outputs(base: nn.Module, model: nn.Module, size: InputSize, identity: 
     elif change:
         detail = f"max |Δ| {change:.1e}{_acting(base, model)}"
     return Check(EVAL, change == 0, change, detail)
+
+
+def _all_broken(outputs: list[Tensor]) -> bool:
+    floating = [t for t in outputs if t.is_floating_point() and t.numel()]
+    return bool(floating) and not any(bool(t.isfinite().any()) for t in floating)
 
 
 def _other_function(name: str, outputs: list[Tensor], change: float, detail: str) -> Check:
@@ -220,7 +222,10 @@ def _shapes(model: nn.Module, size: InputSize) -> list[tuple[int, ...]]:
 
 def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
     """Check that a gradient reaches every new parameter once each gamma has left zero."""
-    subject = model.train().requires_grad_(False)  # gradients of the base's cost time and prove nothing
+    subject = model.train()
+    for parameter in subject.parameters():
+        if parameter.is_leaf:  # those of a copied scripted module are none
+            parameter.requires_grad_(False)  # gradients of the base's cost time and prove nothing
     blocks = _new_modules(base, subject)
     for _, module in blocks:
         module.requires_grad_(True)
@@ -237,8 +242,10 @@ def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
     detail = f"reach {len(new) - len(missing) - len(broken)} of {len(new)} new parameters"
     if not new:
         detail = "there are no new parameters"
-    if missing or broken:
-        detail += f"; not {(missing + broken)[:3]}"
+    if missing:
+        detail += f"; not {missing[:3]}"
+    if broken:
+        detail += f"; not finite at {broken[:3]}"
     return Check(GRADIENTS, not missing and not broken, float(len(missing) + len(broken)), detail)
 
 

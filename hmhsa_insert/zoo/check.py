@@ -45,7 +45,7 @@ class Row:
         in_tree: of these, edited in the module tree.
         eval_change, train_change: max |Δ| of outputs; the second with running statistics. None if not run.
         weights_kept: whether all base keys and tensors are byte-identical.
-        locate_s: seconds to trace twice and locate.
+        locate_s: CPU seconds to trace twice and locate.
         one_size: whether it takes one input size only.
         differs: stages where timm's feature_info says otherwise, as ``stride:ours!=timm's``.
         reason: why it was refused or failed.
@@ -70,13 +70,13 @@ class Row:
 def check_network(entry: Entry) -> Row:
     """Run locate → plan → apply → verify on one network; a refusal or failure is a row, not an exception."""
     facts: dict[str, Any] = {"network": entry.spec, "input_size": f"{entry.height}x{entry.width}"}
-    size = (3, entry.height, entry.width)
+    size = (entry.channels, entry.height, entry.width)
     try:
         model = _build(entry)
         facts["params_m"] = round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
-        start = time.perf_counter()
+        start = time.process_time()  # of this process: what else the machine does is no part of it
         located = locate(model, size)
-        facts["locate_s"] = round(time.perf_counter() - start, 3)
+        facts["locate_s"] = round(time.process_time() - start, 3)
         facts |= _reading(located, entry)
         if not located.stages:
             return Row(**facts, status="refused", reason="no feature map lies on every path")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 
 @dataclass(frozen=True)
@@ -13,22 +15,24 @@ class Entry:
     """One network of the list.
 
     Attributes:
-        source: ``timm`` or ``torchvision``.
-        name: its name there.
+        source: ``timm`` or ``torchvision``; empty for a network of another library.
+        name: its name there, else ``package.module:factory``.
         height, width: of its input.
-        feature_info: timm's ``feature_info`` as ``{stride: (channels, module)}``; empty for torchvision.
+        feature_info: timm's ``feature_info`` as ``{stride: (channels, module)}``; empty elsewhere.
+        channels: of its input.
     """
 
     source: str
     name: str
     height: int
     width: int
-    feature_info: dict[int, tuple[int, str]]
+    feature_info: dict[int, tuple[int, str]] = field(default_factory=dict)
+    channels: int = 3
 
     @property
     def spec(self) -> str:
         """The MODEL argument that names it."""
-        return f"{self.source}/{self.name}"
+        return f"{self.source}/{self.name}" if self.source else self.name
 
 
 def entries(pattern: str = "*") -> list[Entry]:
@@ -36,6 +40,32 @@ def entries(pattern: str = "*") -> list[Entry]:
     with (Path(__file__).parent / "networks.csv").open(newline="", encoding="utf-8") as file:
         rows = [_entry(row) for row in csv.DictReader(file)]
     return [e for e in rows if fnmatchcase(e.name, pattern) or fnmatchcase(e.spec, pattern)]
+
+
+def entries_of(path: Path) -> list[Entry]:
+    """Read a list of networks: a MODEL argument and ``HxW`` or ``CxHxW`` (default 224x224) a line, ``#`` for comments.
+
+    Raises:
+        HmhsaInsertError: the file cannot be read, or a line is none of these.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HmhsaInsertError(Problem(str(path), f"cannot be read: {error}")) from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        spec, _, size = line.partition("#")[0].strip().partition(" ")
+        if not spec:
+            continue
+        sides = size.strip().split("x") if size.strip() else ["224", "224"]
+        if len(sides) not in (2, 3) or not all(side.isdecimal() and int(side) for side in sides):
+            message = f"'{size.strip()}' is no size"
+            raise HmhsaInsertError(
+                Problem(f"{path}:{number}", message, "write 320x480 (H×W) or 1x28x28 (C×H×W)")
+            )
+        channels, height, width = (int(side) for side in ["3", *sides][-3:])
+        found.append(Entry("", spec, height, width, channels=channels))
+    return found
 
 
 def _entry(row: dict[str, str]) -> Entry:

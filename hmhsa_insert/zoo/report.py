@@ -33,7 +33,7 @@ def summary(rows: Sequence[Row]) -> list[tuple[str, str]]:
         )
     if seconds:
         middle, most = statistics.median(seconds), max(seconds)
-        answers.append(("seconds to locate (two traces)", f"median {middle:.2f}, most {most:.2f}"))
+        answers.append(("CPU seconds to locate (two traces)", f"median {middle:.2f}, most {most:.2f}"))
     if timm:
         answers.append(("agree with timm's feature_info on stride and channels", f"{agree} of {len(timm)}"))
     return answers

@@ -1,0 +1,192 @@
+"""The recorder: watches a forward run and writes a node for every tensor it makes, inside of which module call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, Node
+from torch.overrides import TorchFunctionMode
+
+from hmhsa_insert.surgery.inputs import Path, tensors_in
+
+# Functions that read the shape of their argument and not its values: no path runs through them.
+_SHAPE_ONLY = {
+    *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+    *("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),
+}
+
+
+@dataclass
+class ModuleCall:
+    """One call of one module during the trace.
+
+    Attributes:
+        index: position of this call in :attr:`Trace.calls`, in the order of entry.
+        qualname: qualified name of the module; the root is ``""``.
+        kind: the module's class.
+        parent: index of the enclosing call, None for the root.
+        first: position in the graph of the first node inside; ``last`` is one past the final node.
+        inputs: nodes of the tensors that went in; ``arguments`` says where each stood (position or name first).
+        lengths: number of items of each list or tuple among the arguments, by its position or name.
+        outputs: ``(path, node)`` of each tensor that came out; the path is empty when the output is one tensor.
+    """
+
+    index: int
+    qualname: str
+    kind: type[nn.Module]
+    parent: int | None
+    first: int
+    last: int = -1
+    inputs: tuple[Node, ...] = ()
+    arguments: tuple[Path, ...] = ()
+    lengths: Mapping[int | str, int] = field(default_factory=dict)
+    outputs: tuple[tuple[Path, Node], ...] = ()
+
+
+class Recorder(TorchFunctionMode):
+    """Writes a node for every tensor that a torch function makes, and the span of every module call.
+
+    Args:
+        model: a copy to run: hooks are left in it, and wrappers around what takes none.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.calls: list[ModuleCall] = []
+        self._stack: list[ModuleCall] = []
+        self._node_of: dict[int, Node] = {}
+        self._alive: list[Any] = []  # ids are only unique among living objects
+        self._count = 0
+        self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
+        _wrap_scripted(model)
+        for name, module in model.named_modules():
+            self._watch(name, module)
+
+    def placeholders(self, inputs: Sequence[Tensor]) -> None:
+        """Write a node for each input, before the run."""
+        for index, tensor in enumerate(inputs):
+            self._add("placeholder", f"input_{index}", (), tensor)
+
+    def finish(self, output: Any) -> None:
+        """Write the output node, after the run."""
+        self.graph.output(tuple(self._lookup(tensor) for _, tensor in tensors_in(output)))
+        self.graph.output_node().meta.update(position=self._count, call=None)
+        self._alive.clear()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        sources = [self._lookup(t) for _, t in tensors_in((args, kwargs))]
+        values = tuple(_describe(arg) for arg in args)
+        result = func(*args, **kwargs)
+        made = [tensor for _, tensor in tensors_in(result)]
+        if not made and getattr(func, "__name__", "") == "__setitem__":
+            made = [args[0]]  # writes into its first argument and returns nothing
+        if made and func is not torch.Tensor.__repr__:
+            reads_values = getattr(func, "__name__", "") not in _SHAPE_ONLY
+            self._add_function(func, sources if reads_values else [], values, made)
+        return result
+
+    def _add_function(
+        self, func: Any, sources: list[Node], values: tuple[Any, ...], made: list[Tensor]
+    ) -> None:
+        name = getattr(func, "__name__", type(func).__name__)
+        if name == "__get__":
+            name = getattr(getattr(func, "__self__", None), "__name__", "get")
+        node = self._add("call_function", name, tuple(sources), made[0])
+        node.meta["values"] = values
+        for tensor in made[1:]:
+            self._add("call_function", f"{name}_item", (node,), tensor)
+
+    def _add(self, op: str, name: str, sources: tuple[Node, ...], tensor: Tensor) -> Node:
+        inside = self._stack[-1].qualname if self._stack else ""
+        target: Any = name if op != "call_function" else _marker
+        label = f"{inside}.{name}" if inside and op == "call_function" else name
+        node = self.graph.create_node(op, target, sources, name=label)
+        node.meta.update(
+            function=name,
+            shape=tuple(tensor.shape),
+            call=self._stack[-1].index if self._stack else None,
+            position=self._count,
+        )
+        self._count += 1
+        self._bind(tensor, node)
+        return node
+
+    def _bind(self, tensor: Tensor, node: Node) -> None:
+        """Let later readers of `tensor`, and of the tensor it is a view of, see `node`."""
+        known = self._node_of.get(id(tensor))
+        self._node_of[id(tensor)] = node
+        self._alive.append(tensor)
+        base = tensor._base
+        if known is not None and base is not None and id(base) in self._node_of:
+            self._node_of[id(base)] = node  # an in-place write through a view
+
+    def _lookup(self, tensor: Tensor) -> Node:
+        node = self._node_of.get(id(tensor))
+        if node is not None:
+            return node
+        if id(tensor) in self._parameters:
+            return self._add("get_attr", self._parameters[id(tensor)], (), tensor)
+        # Made where no torch function was seen (a custom autograd function, a scripted one): it may come from
+        # anything that entered the innermost module.
+        known = self._stack[-1].inputs if self._stack else ()
+        return self._add("call_function", "opaque", tuple(known), tensor)
+
+    def _watch(self, name: str, module: nn.Module) -> None:
+        def enter(mod: nn.Module, args: Any, kwargs: Any) -> None:
+            given = [*tensors_in(tuple(args)), *tensors_in(kwargs)]
+            inputs = tuple(self._lookup(tensor) for _, tensor in given)
+            parent = self._stack[-1].index if self._stack else None
+            call = ModuleCall(len(self.calls), name, type(mod), parent, self._count, inputs=inputs)
+            call.arguments = tuple(path for path, _ in given)
+            named = [*enumerate(args), *kwargs.items()]
+            call.lengths = {key: len(value) for key, value in named if isinstance(value, list | tuple)}
+            self.calls.append(call)
+            self._stack.append(call)
+
+        def leave(mod: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            outputs = tuple((path, self._lookup(t)) for path, t in tensors_in(output))
+            call = self._stack.pop()
+            call.last, call.outputs = self._count, outputs
+
+        module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
+        module.register_forward_hook(leave, with_kwargs=True)
+
+
+class Scripted(nn.Module):
+    """Runs a scripted module, which takes no hooks; nothing inside of it is seen."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["inner"] = inner  # no child: what it holds cannot be watched either
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the scripted module returns."""
+        return self.__dict__["inner"](*args, **kwargs)
+
+
+# Kinds of module that no child can be hooked to: containers that run whatever they hold, and scripted code.
+NO_HOSTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, Scripted)
+
+
+def _wrap_scripted(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        for name, child in module._modules.items():
+            if isinstance(child, torch.jit.ScriptModule) and not isinstance(module, torch.jit.ScriptModule):
+                module._modules[name] = Scripted(child)
+
+
+def _marker(*_: Any) -> None:
+    """Stands as the target of every recorded function: the graph is read, never run."""
+
+
+def _describe(value: Any) -> Any:
+    """Return what later readers need of an argument: a tensor's shape, else the value itself."""
+    return tuple(value.shape) if isinstance(value, Tensor) else value
