@@ -23,7 +23,9 @@ from hmhsa_insert.surgery.stand_in import with_stand_ins
 
 aten = torch.ops.aten
 # A higher-order operation without a formula runs and is named; older torch cannot skip one, and refuses the model.
-_SKIPPING = {key: True for key in inspect.signature(FlopCounterMode).parameters if key == "skip_unsupported"}
+_SKIPPING: dict[str, Any] = {
+    key: True for key in inspect.signature(FlopCounterMode).parameters if key == "skip_unsupported"
+}
 
 
 @dataclass(frozen=True)

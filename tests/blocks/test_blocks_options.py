@@ -234,3 +234,8 @@ def test_build_block_reports_every_problem():
 def test_block_type_names_the_nearest():
     with pytest.raises(BlockError, match=r"no block type 'downsampel' \(did you mean 'downsample'\?\)"):
         block_type("downsampel")
+
+
+def test_a_block_beyond_all_memory_is_refused():
+    with pytest.raises(BlockError, match="hmhsa at 64×14×14 is too large to build"):
+        build_block({"type": "hmhsa", "head_dim": 32, "width": 10**11 // 32 * 32}, 64, size=14)

@@ -54,6 +54,10 @@ def number():
     return 3
 
 
+def script():
+    raise SystemExit(2)
+
+
 NETWORK = small()
 """
 

@@ -54,6 +54,7 @@ MODELS = {
         "  nowhere:small: module 'nowhere' cannot be imported: No module named 'nowhere'",
         "    it may lie in this folder, or be installed",
     ),
+    "usernet:script": ("  usernet:script: the factory raised SystemExit: 2",),
     "resnet18.no_such_tag": (
         "  timm/resnet18.no_such_tag: it cannot be built: Invalid pretrained tag (no_such_tag) for resnet18.",
     ),

@@ -95,3 +95,28 @@ def test_weights_of_another_model(network) -> None:
         HEAD,
         "  shape.safetensors: 1 key of another shape: 9.weight (7×64, the model has 5×64)",
     ]
+
+
+def test_tensors_of_another_kind_are_not_cast_without_a_word(network) -> None:
+    state = network.state_dict()
+    kinds = {
+        "integers": (state["9.bias"].int(), "int32"),
+        "complex": (state["9.bias"].to(torch.complex64), "complex64"),
+        "sparse": (state["9.bias"].to_sparse(), "sparse_coo float32"),
+        "hollow": (state["9.bias"].to("meta"), "meta float32"),
+    }
+    for name, (tensor, kind) in kinds.items():
+        torch.save({**state, "9.bias": tensor}, f"{name}.pth")
+        assert report(f"{name}.pth") == [
+            HEAD,
+            f"  {name}.pth: 1 key of another kind of number: 9.bias ({kind}, the model has float32)",
+            "    save plain dense tensors in floating point",
+        ]
+
+
+def test_weights_without_a_finite_output_prove_nothing(network) -> None:
+    state = network.state_dict()
+    torch.save({**state, "9.bias": torch.full_like(state["9.bias"], torch.nan)}, "nan.pth")
+    text = error_of(APPLY + "nan.pth")
+    assert "eval outputs: not one output of the base network is finite: nothing can be compared" in text
+    assert not Path("out").exists()

@@ -261,3 +261,9 @@ def test_a_block_that_a_hook_runs_is_not_taken_away_by_a_recipe() -> None:
     drop = {"op": "remove", "id": "gone", "at": {"module": "**.added"}}
     with pytest.raises(hi.PlanError, match=r"'stages\.1\.1\.added' was put there by an earlier edit"):
         hi.apply(once, recipe(drop), SIZE)
+
+
+def test_a_name_too_long_for_any_file_is_no_artefact() -> None:
+    from hmhsa_insert.surgery.artifact import is_artifact
+
+    assert not is_artifact("a" * 5000)

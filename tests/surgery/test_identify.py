@@ -91,3 +91,14 @@ def test_a_graph_of_a_changed_network_is_not_misnamed(tmp_path: Path) -> None:
     folder = hi.save(model, tmp_path / "out")
     with pytest.raises(hi.ArtifactError, match="it does not say how the base network"):
         hi.load(folder)
+
+
+def test_a_detector_is_built_without_downloading_its_backbones_weights(monkeypatch) -> None:
+    from hmhsa_insert.surgery.load import load_model
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a download")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    model = load_model("torchvision/lraspp_mobilenet_v3_large", meta=True).model
+    assert type(model).__name__ == "LRASPP"

@@ -8,8 +8,8 @@ import time
 from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
-from hmhsa_insert.zoo.check import Row
-from hmhsa_insert.zoo.networks import Entry, entries
+from hmhsa_insert.zoo.check import Row, check_network
+from hmhsa_insert.zoo.networks import Entry, entries, entries_of
 from hmhsa_insert.zoo.report import summary, to_csv, to_markdown
 from hmhsa_insert.zoo.run import run
 
@@ -74,3 +74,20 @@ def test_the_command_lists_and_refuses() -> None:
     unknown = CliRunner().invoke(app, ["zoo", "--filter", "resnett18"])
     assert unknown.exit_code == 1
     assert "no network matches 'resnett18'" in unknown.output
+
+
+def test_networks_of_ones_own_are_read_from_a_file(tmp_path, monkeypatch) -> None:
+    (tmp_path / "own_nets.py").write_text(
+        "from torch import nn\n\n\ndef grey():\n    return nn.Sequential(nn.Conv2d(1, 8, 4, 4), nn.ReLU())\n"
+    )
+    listed = tmp_path / "nets.txt"
+    listed.write_text("# mine\n\nown_nets:grey 1x32x48  # grey images\ntimm/resnet18 64x64\n")
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--list"])
+    assert found.stdout.splitlines() == ["own_nets:grey  32x48", "timm/resnet18  64x64"]
+    row = check_network(entries_of(listed)[0])
+    assert (row.status, row.stages, row.eval_change, row.train_change) == ("ok", "4:8:1", 0, 0)
+    listed.write_text("timm/resnet18 64x\n")
+    wrong = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--list"])
+    assert wrong.exit_code == 1
+    assert "nets.txt:1: '64x' is no size" in wrong.output
