@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
 from hmhsa_insert.recipe.explain import explain
 from hmhsa_insert.recipe.library import intent_of, read_file, shipped_files
-from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings
+from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
@@ -91,10 +91,10 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
         raise StudyError(read.findings.problems())
     document = written_out(read)
     file = _validated(document)
-    problems = [*read.findings.problems(), *document.findings.problems()]
-    if file is None or problems:
-        raise StudyError(problems)
-    return _made(file, document, folder, name, intent)
+    problems = read.findings.problems()
+    if file is None:
+        raise StudyError([*problems, *document.findings.problems()])
+    return _made(file, document, folder, name, intent, problems)
 
 
 def find_study(name: str | Path) -> Path:
@@ -127,8 +127,10 @@ def _text(path: Path) -> str:
 
 
 def _validated(document: Document) -> StudyFile | None:
+    """Return what a document says, unknown keys left out once they are noted; None if it cannot be made out."""
+    value = document.value
     try:
-        return StudyFile.model_validate(document.value)
+        return StudyFile.model_validate(value)
     except ValidationError as error:
         for found in error.errors():
             if found["input"] is UNREADABLE:
@@ -138,13 +140,24 @@ def _validated(document: Document) -> StudyFile | None:
             if found["type"] == "string_pattern_mismatch":
                 message = f"{shown(found['input'])} is no label: one line of at most 100 characters"
             document.findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
-        return None
+        if any(found["type"] != "extra_forbidden" for found in error.errors()):
+            return None
+        return StudyFile.model_validate(_without(value, {tuple(found["loc"]) for found in error.errors()}))
 
 
-def _made(file: StudyFile, document: Document, folder: Path, name: str, intent: str) -> Study:
-    """Make what the file describes; every problem of its recipes, settings and labels together."""
+def _without(value: Any, paths: set[KeyPath], here: KeyPath = ()) -> Any:
+    """Return a mapping without what is at `paths`."""
+    if not isinstance(value, dict):
+        return value
+    kept = ((key, item) for key, item in value.items() if (*here, key) not in paths)
+    return {key: _without(item, paths, (*here, key)) for key, item in kept}
+
+
+def _made(
+    file: StudyFile, document: Document, folder: Path, name: str, intent: str, more: list[Problem]
+) -> Study:
+    """Make what the file describes; every problem of its recipes, settings and labels together, with those known."""
     findings = document.findings
-    more: list[Problem] = []
     variants = make_variants(file.variants, document, folder, more)
     settings = {}
     for label in file.settings:

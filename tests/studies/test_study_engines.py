@@ -70,6 +70,7 @@ def test_workers_that_die_cost_one_trial_at_most(tmp_path: Path, monkeypatch: py
     assert {**found["dies_once"], "id": row["id"]} == row
 
 
+@pytest.mark.long
 def test_ctrl_c_and_kill_9_of_a_driver_with_workers(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     with _driver(folder, 2, 2) as driver:

@@ -177,8 +177,8 @@ def test_problems_of_variants_settings_and_seeds_come_together(tmp_path: Path) -
         )
         + f"variants:\n  p:\n  a:\n    edits: [{ATTN}]\n    axes: {{attn.at.stag: [3]}}\n"
     )
-    found = _problems(tmp_path, text)
-    assert [each.split(":")[0] for each in found] == ["7", "13", "8"]
+    found = _problems(tmp_path, text.replace("version: 1\n", "version: 1\nepoch: 3\n"))
+    assert [each.split(":")[0] for each in found] == ["5", "8", "14", "9"]
 
 
 def test_a_study_of_another_kind_is_refused(tmp_path: Path) -> None:
