@@ -108,7 +108,8 @@ def _conclude(run: StudyRun, folder: Path) -> None:
     for table in study_tables(read_outcomes(folder), hours=False):
         print_table(table)
     left = len(run.planned.distinct) - len(run.outcomes)
-    parts = [f"{run.count('done')} trials done"]
+    done = run.count("done")
+    parts = [f"{done} trial{'s' * (done != 1)} done"]
     parts += [f"{run.count('failed')} failed"] if run.count("failed") else []
     parts += [f"{left} left out by --only"] if left else []
     out.print(", ".join(parts))

@@ -100,7 +100,8 @@ class _Lines(Unwatched):
     def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
         self._names, self._total, self._ended = _Names(chosen), len(chosen), len(done)
         self._began, self._before = time.monotonic(), len(done)
-        out.print(f"{self._total} trials, {self._ended} of them done before", soft_wrap=True)
+        several = "s" * (self._total != 1)
+        out.print(f"{self._total} trial{several}, {self._ended} of them done before", soft_wrap=True)
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status == "busy":

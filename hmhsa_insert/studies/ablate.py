@@ -141,9 +141,11 @@ def run_study(
     told.begin(folder, list(chosen.values()), dict(outcomes))
     pending = [trial for id, trial in chosen.items() if id not in outcomes]
     with _stopped_by_sigterm():
+        named: set[str] = set()
         while pending:
             outcomes |= _pass(engine, folder, pending, told)
             busy = [trial for trial in pending if outcomes[trial.id].status == "busy"]
+            _name_owners(busy, outcomes, named, told)
             pending = _freed(folder, busy, outcomes, told)
     ordered = {id: outcomes[id] for id in chosen}
     refused = [outcome for outcome in ordered.values() if outcome.status == "refused"]
@@ -240,14 +242,23 @@ def _pass(engine: Engine, folder: Path, pending: Sequence[Trial], told: Watcher)
     return outcomes
 
 
+def _name_owners(
+    busy: Sequence[Trial], outcomes: Mapping[str, Outcome], named: set[str], told: Watcher
+) -> None:
+    """Say, once each, which other processes work on this study."""
+    for trial in busy:
+        owner = outcomes[trial.id].message
+        if owner not in named:
+            told.note(f"another driver works on this study; waiting for {trial.name}, {owner}")
+        named.add(owner)
+
+
 def _freed(folder: Path, busy: Sequence[Trial], outcomes: dict[str, Outcome], told: Watcher) -> list[Trial]:
-    """Wait until another driver has finished, or let go of, one of the trials it has; return those to run."""
+    """Wait a moment for other drivers' trials, and return those that are to be tried again."""
     if not busy:
         return []
-    for owner in dict.fromkeys(outcomes[trial.id].message for trial in busy):
-        told.note(f"another driver works on this study: {len(busy)} trials {owner}; waiting for them")
-    by_id = {trial.id: trial for trial in busy}
     time.sleep(_LOOK_EVERY_S)
+    by_id = {trial.id: trial for trial in busy}
     for id, outcome in finished(folder, by_id).items():
         outcomes[id] = outcome
         told.ended(by_id.pop(id), outcome)

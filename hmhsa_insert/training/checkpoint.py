@@ -17,7 +17,7 @@ from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import RunError
 
 _WHOLE = re.compile(r"update-(\d+)\Z")
-_WRITING = ".writing-"
+WRITING = ".writing-"
 _DONE_WITH = ".old-"
 # Beside accelerate's files and not among its custom objects, which it reads back as pickles that may hold code.
 _EXTRA = "run.pt"
@@ -31,7 +31,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, update: int, extra: 
     Raises:
         RunError: the disk refuses; the last good checkpoint is as it was.
     """
-    target, writing = folder / f"update-{update:09d}", folder / f"{_WRITING}{update:09d}"
+    target, writing = folder / f"update-{update:09d}", folder / f"{WRITING}{update:09d}"
     if target.exists():
         return target
     try:
@@ -82,7 +82,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    writing = path.with_name(f"{_WRITING}{path.name}")
+    writing = path.with_name(f"{WRITING}{path.name}")
     try:
         write(writing)
         writing.chmod(0o644)  # safetensors writes for the owner alone
@@ -106,7 +106,7 @@ def flush(path: Path) -> None:
 def _clear(folder: Path) -> None:
     """Remove what a killed process left half-written or half-removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for prefix in (_WRITING, _DONE_WITH):
+    for prefix in (WRITING, _DONE_WITH):
         for path in folder.glob(f"{prefix}*"):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.checkpoint import WRITING, write_whole
 from hmhsa_insert.training.evaluation import Evaluation
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
@@ -196,7 +196,11 @@ def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _foreign(folder: Path) -> bool:
-    return not folder.is_dir() or any(entry.name not in (_LOCK, _OWNER) for entry in folder.iterdir())
+    """Say whether a folder holds more than a run leaves that was killed before its first file was whole."""
+    if not folder.is_dir():
+        return True
+    ours = (_LOCK, _OWNER)
+    return any(each.name not in ours and not each.name.startswith(WRITING) for each in folder.iterdir())
 
 
 def _in_use(folder: Path) -> Problem:

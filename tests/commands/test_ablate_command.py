@@ -44,7 +44,7 @@ def test_a_plan_lists_trials_with_cost_and_says_which_are_the_same(study: Path, 
 def test_a_study_is_run_once_and_reported(study: Path, here: Path) -> None:
     first = output("ablate mine.yaml -o out --only plain")
     assert "1/1  plain · seed 0  top-1 " in first
-    assert "1 trials done, 1 left out by --only" in first
+    assert "1 trial done, 1 left out by --only" in first
     second = output("ablate mine.yaml -o out --resume")
     assert "2 trials, 1 of them done before" in second
     assert "2/2  attn · seed 0  top-1 " in second

@@ -234,6 +234,14 @@ def test_a_folder_that_is_no_trials_is_refused_and_no_row(tmp_path: Path) -> Non
     assert (foreign / "letters.txt").read_text() == "dear"
 
 
+def test_a_trial_killed_while_its_first_file_was_written_goes_on(tmp_path: Path) -> None:
+    small = study(seeds=1, variants={"plain": None})
+    begun = trial_folder(tmp_path / "s", plan_study(load_study(small)).trials[0].id)
+    begun.mkdir(parents=True)
+    (begun / ".writing-config.yaml").write_text("model: stu")
+    assert ablate(small, tmp_path / "s").count("done") == 1
+
+
 def test_two_drivers_share_a_study(whole: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one runs what the first has not begun, waits for the rest and says for whom."""
     monkeypatch.setattr(trials, "_PATIENCE_S", 0.0)
