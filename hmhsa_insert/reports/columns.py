@@ -63,6 +63,30 @@ def _points(value: float) -> str:
     return f"{round(value, 1) + 0.0:+.1f}"
 
 
+def _share_points(value: float) -> str:
+    return _points(100 * value)
+
+
+# COCO's averages: the end of a column's name -> what papers print above it.
+AVERAGES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "aps": "APs", "apm": "APm", "apl": "APl"}
+
+
+def _average_precision(kind: str) -> list[Column]:
+    note = (
+        f"AP of {kind}{'es' if kind == 'box' else 's'}: COCO's average precision in percent, over IoU 0.5 to 0.95; "
+        "AP50 and AP75 at one; APs, APm, APl of small, medium and large objects"
+    )
+    return [
+        Column(f"{kind}_{key}", _headed(kind, header), f"{kind}_{key}", scaled(0.01, "", 1), note)
+        for key, header in AVERAGES.items()
+    ]
+
+
+def _headed(kind: str, name: str) -> str:
+    """Return the head of a column; no two of a table may be alike, and six of them have to fit 80 characters."""
+    return name if kind == "box" else f"Mask {name if name == 'AP' else name.removeprefix('AP')}"
+
+
 _MEBIBYTES = scaled(2**20, " MiB", 1)
 _BASE = "Δ: against the base, the first row of its group, at the same size"
 
@@ -127,6 +151,8 @@ COLUMNS: dict[str, Column] = {
         Column("train_latency_p10", "Train p10", "train_latency_p10_ms", significant),
         Column("train_latency_p90", "Train p90", "train_latency_p90_ms", significant),
         Column("top1", "Top-1", "top1", scaled(1, "", 1), "Top-1: accuracy in percent"),
+        *_average_precision("box"),
+        *_average_precision("mask"),
         Column("delta_params", "Δ #Params", "delta_num_params", _percent, _BASE),
         Column("delta_flops", "Δ #FLOPs", "delta_macs_modules_only", _percent, _BASE),
         Column("delta_macs", "Δ #MACs", "delta_macs", _percent, _BASE),
@@ -137,10 +163,18 @@ COLUMNS: dict[str, Column] = {
         ),
         Column("delta_train_latency", "Δ Train ms", "delta_train_latency_ms", _percent, _BASE),
         Column("delta_top1", "Δ Top-1", "delta_top1", _points, _BASE + ", in percentage points"),
+        Column("delta_box_ap", "Δ AP", "delta_box_ap", _share_points, _BASE + ", in percentage points"),
+        Column(
+            "delta_mask_ap", "Δ Mask AP", "delta_mask_ap", _share_points, _BASE + ", in percentage points"
+        ),
         Column("source", "Source", "source", str, numeric=False),
     )
 }
 PAPER = ("method", "size", "params", "flops", "memory", "throughput", "top1")
+# The paper's tables of detectors: what each is called, and its columns.
+DETECTION: dict[str, tuple[str, ...]] = {
+    kind: ("method", "params", "flops", *(f"{kind}_{key}" for key in AVERAGES)) for kind in ("box", "mask")
+}
 # What a profile can have measured, table by table: the columns of each, whose first quantity says whether it was.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Counts, one image": ("params", "flops", "macs", "activations", "delta_params", "delta_macs"),

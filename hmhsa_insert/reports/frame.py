@@ -39,13 +39,19 @@ _COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train_images_per_s": ("Float64", ("training", "images_per_s")),
     "train_time_ratio": ("Float64", ("training", "time_ratio")),
     "top1": ("Float64", ("top1",)),
+    **{
+        f"{kind}_{name.lower()}": ("Float64", (kind, name))
+        for kind in ("box", "mask")
+        for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    },
     "data": ("string", ("data",)),
     "published": ("boolean", ()),
     "source": ("string", ("source",)),
     "measured_on": ("string", ()),
 }
-# Quantities whose difference to the base row is relative; that of an accuracy is in points.
+# Quantities whose difference to the base row is relative; that of a score is what one has more.
 _RELATIVE = ("num_params", "macs", "macs_modules_only", "activations", "saved_bytes_per_image", "peak_bytes")
+_SCORES = ("top1", "box_ap", "mask_ap")
 _PAIRED = {"latency_ms": "time_ratio", "train_latency_ms": "train_time_ratio"}
 
 
@@ -55,8 +61,8 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     Records of one method at one size are one row: a profile gives its cost, a training run its accuracy. One that
     contradicts what is known (another device, another seed) is a row of its own. Groups and methods keep the order of
     the records; the base leads its group, small images come first. Besides the quantities there is ``delta_X`` for
-    each that can be compared: relative to the base row (0.05 is 5 % more), accuracies in percentage points and on the
-    same data only.
+    each that can be compared: relative to the base row (0.05 is 5 % more), scores in their own unit (top-1 in
+    percent, AP as a share) and on the same data only.
 
     Args:
         records: mappings as `ProfileRecord.as_dict` and :func:`published_records` give them.
@@ -153,7 +159,8 @@ def _with_deltas(frame: pd.DataFrame) -> pd.DataFrame:
         frame[f"delta_{name}"] = (frame[paired] - 1).where(compared)
     # A run of the base on the same data, which may be another row than the one its cost is known from.
     place.append("data")
-    runs = frame.loc[is_base & frame["top1"].notna(), [*place, "top1"]].drop_duplicates(place)
-    reached = frame[place].merge(runs, how="left", on=place, validate="m:1")["top1"]
-    frame["delta_top1"] = (frame["top1"] - reached).where(compared)
+    for name in _SCORES:
+        runs = frame.loc[is_base & frame[name].notna(), [*place, name]].drop_duplicates(place)
+        reached = frame[place].merge(runs, how="left", on=place, validate="m:1")[name]
+        frame[f"delta_{name}"] = (frame[name] - reached).where(compared)
     return frame

@@ -19,6 +19,7 @@ from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
 from hmhsa_insert.reports.sources import Record, ReportError
 from hmhsa_insert.reports.table import Table, make_table
+from hmhsa_insert.reports.tasks import task_tables
 
 Format = Literal["md", "latex", "csv", "json", "html"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -86,8 +87,10 @@ def report_tables(
     Parts are one table for each profile.
     """
     frame = tidy(records)
-    chosen = measured(frame) if sections else {title: columns}
-    tables = [make_table(frame, keys, heading) for heading, keys in chosen.items()]
+    if sections:
+        tables = [make_table(frame, keys, heading) for heading, keys in measured(frame).items()]
+    else:
+        tables = [make_table(frame, columns, title)] if columns else task_tables(frame, title)
     growth = growth_table(frame)
     if growth.rows:
         tables.append(growth)

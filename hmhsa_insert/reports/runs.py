@@ -32,15 +32,31 @@ def run_record(folder: Path) -> dict[str, Any]:
         config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
         network = Path(str(config["model"]).rpartition(":")[2]).name
-        side = int(config["settings"]["input_size"])
+        reached, size = (
+            _detection(config, result) if "detector" in config else _classification(config, result)
+        )
+        group = f"{config['detector']} {network}" if "detector" in config else network
         return {
             "kind": "training",
-            "name": f"{network} + {config['recipe']['name']}" if config["recipe"] else network,
-            "group": network,
-            "input_size": [3, side, side],
+            "name": f"{group} + {config['recipe']['name']}" if config["recipe"] else group,
+            "group": group,
+            "input_size": size,
             **{name: int(result[name]) for name in _COSTS if name in result},
-            "top1": float(result["top1"]),
+            **reached,
             "data": f"{config['data']['source']}, {int(config['data']['val']):,} images",
         }
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"it is damaged: {error!r}") from error
+
+
+def _classification(config: Any, result: Any) -> tuple[dict[str, Any], list[int]]:
+    """Return the accuracy in percent, and the size of the images."""
+    side = int(config["settings"]["input_size"])
+    return {"top1": float(result["top1"])}, [3, side, side]
+
+
+def _detection(config: Any, result: Any) -> tuple[dict[str, Any], list[int]]:
+    """Return the averages of boxes and masks as shares, and the largest size of the images."""
+    sides = config["settings"]["detector"]
+    found = {kind: dict(result[kind]) for kind in ("box", "mask") if result.get(kind)}
+    return found, [3, int(sides["min_size"]), int(sides["max_size"])]

@@ -14,7 +14,8 @@ from hmhsa_insert.reports.runs import is_run, run_record
 
 Record = Mapping[str, Any]
 
-# The kinds of record a report understands; ``training`` needs name, input_size, top1 in percent, and data if known.
+# The kinds of record a report understands; ``training`` needs name, input_size, and what was reached:
+# top1 in percent, or box and mask with COCO's averages as shares; and data if known.
 KINDS = ("profile", "training")
 
 

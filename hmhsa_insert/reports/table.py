@@ -105,6 +105,8 @@ def _notes(shown: Sequence[Column], frame: pd.DataFrame) -> list[str]:
     places = frame["measured_on"].dropna().unique()
     if any(column.key == "top1" for column in shown):
         notes += [f"Top-1 of our runs: on {data}" for data in frame["data"].dropna().unique()]
+    if any(column.key.endswith("_ap") for column in shown):
+        notes += [f"AP of our runs: on {data}" for data in frame["data"].dropna().unique()]
     if any(column.key == "batch" for column in shown):
         notes += [_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique()]
     if any(column.key in _TIMES for column in shown) and len(places):
