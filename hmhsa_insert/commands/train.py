@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,6 +115,21 @@ def _summary(result: TrainResult) -> str:
     )
 
 
+# Columns of an evaluation: how each is called, and written; the ones that a line has room for.
+_COLUMNS = {
+    "val_loss": ("val loss", "{:.4f}"),
+    "top1": ("top-1", "{:.2f} %"),
+    "ema_top1": ("averaged", "{:.2f} %"),
+}
+_METERS = {"top1": ("top-1", "{:.1f} %")}
+
+
+def _told(values: Mapping[str, float | int | None], columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return those of the values that have a column, in words."""
+    known = ((columns[name], values[name]) for name in columns if values.get(name) is not None)
+    return [f"{title} {form.format(value)}" for (title, form), value in known]
+
+
 def _reporter() -> _Lines | _Bar:
     from hmhsa_insert.commands.console import out
 
@@ -142,9 +158,7 @@ class _Lines:
 
     def epoch(self, row: dict[str, float | int | None], timing: dict[str, float | int | None]) -> None:
         parts = [f"epoch {row['epoch']:>3}", f"lr {row['lr']:.2e}", f"loss {row['train_loss']:.4f}"]
-        parts += [f"val loss {row['val_loss']:.4f}", f"top-1 {row['top1']:.2f} %"]
-        if "ema_top1" in row:
-            parts.append(f"averaged {row['ema_top1']:.2f} %")
+        parts += _told(row, _COLUMNS)
         parts.append(f"{timing['images_per_s']:.0f} images/s")
         self.note("  ".join(parts))
 
@@ -169,7 +183,8 @@ class _Bar(_Lines):
         self._progress.stop()
 
     def step(self, step: Step) -> None:
-        said = f"loss {step.loss:.3f} top-1 {step.top1:.1f} % {step.images_per_s:.0f} img/s"
+        told = _told(step.meters, _METERS)
+        said = " ".join([f"loss {step.loss:.3f}", *told, f"{step.images_per_s:.0f} img/s"])
         done = (step.epoch - 1) * step.updates + step.update
         self._progress.update(
             self._task,

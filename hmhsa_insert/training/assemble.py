@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.loader import EvalLoader, TrainLoader
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
-from hmhsa_insert.training.parts import make_average, make_loss, make_mixup, make_optimizer, make_schedule
-from hmhsa_insert.training.plan_run import PlannedRun
+from hmhsa_insert.training.parts import make_average, make_optimizer, make_schedule
+from hmhsa_insert.training.plan_run import Run
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.progress import Progress
 from hmhsa_insert.training.reporter import Reporter
-from hmhsa_insert.training.transforms import eval_transform, train_transform
 
 
 def assemble(
-    planned: PlannedRun, network: Network, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
+    planned: Run[Any], network: Network, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
 ) -> Loop:
     """Return the loop of a run at its first update.
 
@@ -36,15 +35,15 @@ def assemble(
     Raises:
         SettingsError: settings that do not fit the network, the data or the number of processes.
     """
-    settings, data, model = planned.settings, planned.data, network.model
+    settings, model, task = planned.settings, network.model, planned.task
     if accelerator.distributed_type == DistributedType.FSDP and settings.ema is not None:
         message = "an average of weights that FSDP divides among processes is not kept"
         raise SettingsError(Problem("ema", message, "--set ema=null"))
     shares = Shares(
         settings.batch_size, settings.accumulate, accelerator.process_index, accelerator.num_processes
     )
-    train_loader, eval_loader = _loaders(planned, network, shares, pin=accelerator.device.type == "cuda")
-    mixup = make_mixup(settings, data.num_classes, shares.micro_batch)
+    train_loader, eval_loader = task.loaders(network, shares, pin=accelerator.device.type == "cuda")
+    objective = task.objective(shares)
     freezer = Freezer(model, settings, network.fresh)
     if settings.compute.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -57,6 +56,7 @@ def assemble(
     wrapped, prepared = accelerator.prepare(model, optimizer)
     return Loop(
         accelerator=accelerator,
+        task=task,
         settings=settings,
         seed=planned.seed,
         model=wrapped,
@@ -64,41 +64,12 @@ def assemble(
         average=average,
         optimizer=prepared,
         schedule=schedule,
-        loss=make_loss(settings),
-        mixup=mixup,
+        objective=objective,
         freezer=freezer,
-        split=data.train,
+        split=planned.data.train,
         train_loader=train_loader,
         eval_loader=eval_loader,
         progress=Progress(accelerator),
         checkpoints=checkpoints,
         reporter=reporter,
     )
-
-
-def _loaders(
-    planned: PlannedRun, network: Network, shares: Shares, pin: bool
-) -> tuple[TrainLoader, EvalLoader]:
-    settings, data, channels = planned.settings, planned.data, network.channels
-    workers = settings.loader.workers
-    train_loader = TrainLoader(
-        data.train,
-        train_transform(settings, network.model, channels),
-        channels,
-        shares,
-        planned.seed,
-        workers,
-        pin,
-    )
-    eval_loader = EvalLoader(
-        data.val,
-        eval_transform(settings, network.model, channels),
-        channels,
-        # No gradients are kept, so that twice the images fit.
-        2 * shares.micro_batch,
-        shares.rank,
-        shares.world,
-        workers,
-        pin,
-    )
-    return train_loader, eval_loader

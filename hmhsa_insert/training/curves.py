@@ -11,27 +11,24 @@ from matplotlib.figure import Figure
 
 from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.progress import Row
-
-_LOSSES = {"train_loss": "training", "val_loss": "validation", "ema_val_loss": "validation, averaged weights"}
-_SCORES = {"train_top1": "training", "top1": "validation", "ema_top1": "validation, averaged weights"}
+from hmhsa_insert.training.task import Panel
 
 
-def draw_curves(history: Sequence[Row], path: Path) -> None:
-    """Draw loss and top-1 over the epochs into a PNG file.
+def draw_curves(history: Sequence[Row], panels: Sequence[Panel], path: Path) -> None:
+    """Draw columns over the epochs into a PNG file, one panel beside the other.
 
     Raises:
         RunError: the disk refuses.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    parts = ((_LOSSES, "loss (cross-entropy)"), (_SCORES, "top-1 (%)"))
-    for axes, (columns, label) in zip(figure.subplots(1, 2), parts, strict=True):
-        for key, title in columns.items():
+    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for key, title in panel.curves.items():
             values = [row.get(key) for row in history]
             if any(value is not None for value in values):
                 epochs = [row["epoch"] for row in history]
                 points = np.array(values, dtype=np.float64)
                 axes.plot(epochs, points, marker="o", markersize=3, label=title)
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(xlabel="epoch", ylabel=panel.label)
         axes.grid(alpha=0.3)
         axes.legend()
     save(figure, path)

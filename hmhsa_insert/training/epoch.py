@@ -8,16 +8,15 @@ from timm.utils import distribute_bn
 from torch import nn
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.progress import Best, Row
+from hmhsa_insert.training.progress import Best, Row, Sums
 from hmhsa_insert.training.run_folder import BEST, RunFolder
+from hmhsa_insert.training.task import Evaluated, Split
 from hmhsa_insert.training.weights import Weights
 
 
-def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, data: Data) -> None:
+def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> None:
     """Evaluate, write everything down, save a checkpoint; all processes call this together.
 
     A process killed anywhere in here goes on from the checkpoint before, and writes the same again.
@@ -29,11 +28,11 @@ def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, data: Data) -> 
     """
     seconds, images_per_s = loop.speed()
     updates = loop.train_loader.updates
-    train_loss, train_top1 = loop.progress.close_epoch()
-    found = _evaluations(loop, data.classes)
-    row = _row(loop, train_loss, train_top1, found)
+    means = loop.progress.close_epoch()
+    found = _evaluations(loop)
+    row = _row(loop, means, found)
     loop.progress.history.append(row)
-    better = _better(loop.progress.best, found, loop.progress.epoch)
+    better = _better(loop, found)
     if better is not None:
         loop.progress.best = better
         weights.write(BEST, _model(loop, better.weights))
@@ -46,14 +45,13 @@ def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, data: Data) -> 
     if loop.accelerator.is_main_process:
         folder.write_metrics(loop.progress.history)
         folder.add_timing(timing)
-        names = [data.val.name(int(index)) for index in _counted(found).indices]
-        folder.write_predictions(_counted(found), names)
+        folder.write_predictions(_counted(found), val)
         loop.reporter.epoch(row, timing)
     loop.accelerator.log(dict(row), step=loop.progress.total)
     loop.save()
 
 
-def evaluate_in_loop(loop: Loop, model: nn.Module, classes: tuple[str, ...]) -> Evaluation:
+def evaluate_in_loop(loop: Loop, model: nn.Module) -> Evaluated:
     """Evaluate a network on the run's validation split.
 
     Raises:
@@ -61,13 +59,8 @@ def evaluate_in_loop(loop: Loop, model: nn.Module, classes: tuple[str, ...]) -> 
         DataError: a damaged image, where those are errors.
     """
     told = loop.reporter.evaluating if loop.accelerator.is_main_process else None
-    found = evaluate_split(
-        model,
-        loop.eval_loader,
-        classes,
-        loop.accelerator,
-        on_batch=told,
-        memory_format=loop.memory_format,
+    found = loop.task.evaluate(
+        model, loop.eval_loader, loop.accelerator, on_batch=told, memory_format=loop.memory_format
     )
     if found.damaged and loop.settings.loader.corrupt == "error":
         message = f"image {found.damaged[0]} of the validation split cannot be read"
@@ -75,19 +68,19 @@ def evaluate_in_loop(loop: Loop, model: nn.Module, classes: tuple[str, ...]) -> 
     return found
 
 
-def _evaluations(loop: Loop, classes: tuple[str, ...]) -> dict[str, Evaluation]:
+def _evaluations(loop: Loop) -> dict[str, Evaluated]:
     """Evaluate the network and its average."""
     if loop.accelerator.num_processes > 1 and loop.accelerator.distributed_type != DistributedType.FSDP:
         # Each process has running statistics of its own images; the first one's are those that are saved.
         for module in filter(None, [loop.bare, loop.average]):
             distribute_bn(module, loop.accelerator.num_processes)
-    found = {"model": evaluate_in_loop(loop, _model(loop, "model"), classes)}
+    found = {"model": evaluate_in_loop(loop, _model(loop, "model"))}
     if loop.average is not None:
-        found["ema"] = evaluate_in_loop(loop, loop.average.module, classes)
+        found["ema"] = evaluate_in_loop(loop, loop.average.module)
     return found
 
 
-def _counted(found: dict[str, Evaluation]) -> Evaluation:
+def _counted(found: dict[str, Evaluated]) -> Evaluated:
     """Return the evaluation that counts: the average's, if there is one."""
     return found.get("ema", found["model"])
 
@@ -105,7 +98,7 @@ def _model(loop: Loop, weights: str) -> nn.Module:
     return loop.model if loop.accelerator.distributed_type == DistributedType.FSDP else loop.bare
 
 
-def _row(loop: Loop, train_loss: float, train_top1: float, found: dict[str, Evaluation]) -> Row:
+def _row(loop: Loop, means: Sums, found: dict[str, Evaluated]) -> Row:
     progress = loop.progress
     group = loop.schedule.optimizer.param_groups[0]
     row: Row = {
@@ -113,19 +106,21 @@ def _row(loop: Loop, train_loss: float, train_top1: float, found: dict[str, Eval
         "updates": progress.total,
         "images": progress.total * loop.settings.batch_size,
         "lr": group["lr"] / group.get("lr_scale", 1.0),
-        "train_loss": train_loss,
-        "train_top1": train_top1,
+        **{f"train_{name}": value for name, value in means.items()},
     }
     for weights, each in found.items():
         prefix = "ema_" if weights == "ema" else ""
-        row |= {f"{prefix}val_loss": each.loss, f"{prefix}top1": each.top1, f"{prefix}top5": each.top5}
+        row |= {f"{prefix}{name}": value for name, value in each.row.items()}
     return row
 
 
-def _better(best: Best, found: dict[str, Evaluation], epoch: int) -> Best | None:
-    weights = max(found, key=lambda name: found[name].top1)
-    top1 = found[weights].top1
-    return Best(top1, epoch, weights) if top1 > best.top1 else None
+def _better(loop: Loop, found: dict[str, Evaluated]) -> Best | None:
+    """Return the best evaluation so far if it is one of these; one without a score is better than none."""
+    best, scores = loop.progress.best, {name: each.row[loop.task.best] for name, each in found.items()}
+    known = {name: -1.0 if score is None else float(score) for name, score in scores.items()}
+    weights = max(known, key=known.__getitem__)
+    better = known[weights] > best.score or best.epoch == 0
+    return Best(known[weights], loop.progress.epoch, weights) if better else None
 
 
 def _memory_mib(loop: Loop) -> float | None:

@@ -6,19 +6,25 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.run_folder import PREDICTIONS
+from hmhsa_insert.training.task import Split
 
 Integers = npt.NDArray[np.int64]
 _TOP = 5
@@ -69,6 +75,16 @@ class Evaluation:
         return float(self.losses.mean())
 
     @property
+    def row(self) -> Row:
+        """Columns of ``metrics.csv``."""
+        return {"val_loss": self.loss, "top1": self.top1, "top5": self.top5}
+
+    @property
+    def said(self) -> str:
+        """Top-1 and loss in words."""
+        return f"top-1 {self.top1:.3f} %, loss {self.loss:.6f}"
+
+    @property
     def images_per_s(self) -> float:
         """Images evaluated in a second, reading included."""
         return len(self.targets) / self.seconds
@@ -87,6 +103,20 @@ class Evaluation:
         with np.errstate(invalid="ignore"):
             shares: npt.NDArray[np.float64] = 100.0 * np.diag(self.confusion) / sizes
         return shares
+
+    def write_predictions(self, folder: Path, split: Split) -> None:
+        """Write ``predictions.csv``: image, target, predicted, correct, in_top5, loss; a row an image, in order."""
+        table = pd.DataFrame(
+            {
+                "image": [split.name(int(index)) for index in self.indices],
+                "target": self.targets,
+                "predicted": self.predicted,
+                "correct": self.correct.astype(int),
+                "in_top5": self.in_top5.astype(int),
+                "loss": self.losses,
+            }
+        )
+        write_whole(folder / PREDICTIONS, lambda path: table.to_csv(path, index=False))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings
 
 
 class Freezer:
@@ -27,7 +27,7 @@ class Freezer:
         SettingsError: nothing would change.
     """
 
-    def __init__(self, model: nn.Module, settings: Settings, fresh: Collection[str]) -> None:
+    def __init__(self, model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> None:
         self._epochs = settings.finetune.freeze_base_epochs
         self._always = settings.finetune.only_new_blocks
         if (self._epochs or self._always) and not fresh:

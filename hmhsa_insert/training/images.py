@@ -23,6 +23,8 @@ class Images(Protocol):
     def targets(self) -> Targets:
         """The class of every image, N."""
 
+    def __len__(self) -> int: ...
+
     def image(self, index: int) -> Image.Image:
         """Return one image, decoded; raises whatever its reader does for a damaged one."""
 
@@ -38,6 +40,9 @@ class ArrayImages:
     targets: Targets
     title: str
     numbers: Targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
     def image(self, index: int) -> Image.Image:
         """Return one image."""
@@ -61,6 +66,9 @@ class FileImages:
         else:
             labels = list(self._reader.iter_targets())
         self.targets: Targets = np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
     def image(self, index: int) -> Image.Image:
         """Return one image, its file closed again."""
@@ -86,6 +94,9 @@ class TorchImages:
             labels = [dataset[index][1] for index in range(len(dataset))]
         self.targets: Targets = np.asarray(labels, dtype=np.int64)
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
     def image(self, index: int) -> Image.Image:
         """Return one image."""
         image: Image.Image = self._dataset[index][0]
@@ -108,6 +119,9 @@ class ChosenImages:
         self.images = images
         self._indices = np.asarray(indices, dtype=np.int64)
         self.targets: Targets = images.targets[self._indices]
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
     def image(self, index: int) -> Image.Image:
         """Return one image."""

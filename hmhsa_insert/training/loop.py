@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.data.mixup import Mixup
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
@@ -17,15 +17,13 @@ from torch import nn
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import load_checkpoint, save_checkpoint
 from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.images import Images
-from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
 from hmhsa_insert.training.problems import DataError, Stopped
 from hmhsa_insert.training.progress import Progress
 from hmhsa_insert.training.reporter import Reporter, Step
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings
 from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
 from hmhsa_insert.training.stop import StopRequest
-from hmhsa_insert.training.streams import Stream
+from hmhsa_insert.training.task import Objective, ReadBatch, Split, Task, TrainBatchSource
 
 # Looking at the loss waits until an accelerator has done all that was asked of it.
 _LOOK_EVERY = 20
@@ -37,12 +35,13 @@ class Loop:
 
     Attributes:
         accelerator: devices, processes, precision, accumulation.
+        task: what is learned.
         settings: of the run.
         seed: of the run.
         model: the network as accelerate wrapped it.
         bare: the same network without DDP's wrapper.
         average: its moving average, if there is one.
-        optimizer, schedule, loss, mixup, freezer: the parts.
+        optimizer, schedule, objective, freezer: the parts.
         split: the training split, to name damaged images.
         train_loader, eval_loader: this process's batches.
         progress: where the run is.
@@ -52,19 +51,19 @@ class Loop:
     """
 
     accelerator: Accelerator
-    settings: Settings
+    task: Task[Any]
+    settings: RunSettings
     seed: int
     model: nn.Module
     bare: nn.Module
     average: ModelEmaV3 | None
     optimizer: Any
     schedule: Scheduler
-    loss: nn.Module
-    mixup: Mixup | None
+    objective: Objective
     freezer: Freezer
-    split: Images | Stream
-    train_loader: TrainLoader
-    eval_loader: EvalLoader
+    split: Split
+    train_loader: TrainBatchSource
+    eval_loader: Iterable[Any]
     progress: Progress
     checkpoints: Path
     reporter: Reporter
@@ -91,22 +90,19 @@ class Loop:
         self._began, self._first_update = time.perf_counter(), progress.update
         for number, batch in enumerate(self.train_loader.batches(progress.epoch, progress.update)):
             self._note_damaged(batch)
-            images, targets = self._on_device(batch)
+            moved = self._on_device(batch)
             part = number % self.settings.accumulate
             where = (progress.total, part, accelerator.process_index)
             seed_all(derived_seed(self.seed, UPDATE, *where), accelerator.device)
-            if self.mixup is not None:
-                images, targets = self.mixup(images, targets)
             with accelerator.accumulate(self.model):
-                scores = self.model(images)
-                loss = self.loss(scores, targets)
-                progress.add(loss, scores, targets)
+                found = self.objective.forward(self.model, moved)
+                progress.add(*found)
                 if part == 0:
                     # Here and not after the step: backward takes up the memory again at once. On a CPU it would go
                     # back to the system in between, at 8 % of a small network's time. Not accelerate's zero_grad,
                     # which acts at the last part of an update alone.
                     self.optimizer.optimizer.zero_grad()
-                accelerator.backward(loss)
+                accelerator.backward(found.loss)
                 if accelerator.sync_gradients:
                     self._prepare_gradients()
                 self.optimizer.step()
@@ -143,10 +139,8 @@ class Loop:
         if self.average is not None:
             self.average.load_state_dict(extra["average"])
 
-    def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        device = self.accelerator.device
-        images = batch.images.to(device, non_blocking=True, memory_format=self.memory_format)
-        return images, batch.targets.to(device, non_blocking=True)
+    def _on_device(self, batch: ReadBatch) -> Any:
+        return self.objective.to_device(batch, self.accelerator.device, self.memory_format)
 
     def _prepare_gradients(self) -> None:
         self.freezer.drop_gradients(self.bare, self.progress.epoch)
@@ -174,18 +168,19 @@ class Loop:
 
     def _look(self) -> None:
         self.progress.check()
-        loss, top1 = self.progress.means()
+        meters = self.progress.means()
         if self.accelerator.is_main_process:
+            loss = meters.pop("loss")
             place = (
                 self.progress.epoch + 1,
                 self.settings.epochs,
                 self.progress.update,
                 self.train_loader.updates,
             )
-            self.reporter.step(Step(*place, loss, top1, self.speed()[1]))
+            self.reporter.step(Step(*place, loss, meters, self.speed()[1]))
 
-    def _note_damaged(self, batch: Batch) -> None:
-        if not batch.damaged.any() or isinstance(self.split, Stream):
+    def _note_damaged(self, batch: ReadBatch) -> None:
+        if not batch.damaged.any():
             return
         names = [self.split.name(int(index)) for index in batch.indices[batch.damaged]]
         if self.settings.loader.corrupt == "error":

@@ -21,12 +21,12 @@ from torch import nn
 
 from hmhsa_insert.errors import Problem, near
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings, Settings
 
 ParameterGroup = dict[str, Any]
 
 
-def make_optimizer(model: nn.Module, settings: Settings, fresh: Collection[str]) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> torch.optim.Optimizer:
     """Return timm's optimiser over the parameters that require a gradient.
 
     Args:
@@ -50,7 +50,7 @@ def make_optimizer(model: nn.Module, settings: Settings, fresh: Collection[str])
     return cast(torch.optim.Optimizer, made)
 
 
-def parameter_groups(model: nn.Module, settings: Settings, fresh: Collection[str]) -> list[ParameterGroup]:
+def parameter_groups(model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> list[ParameterGroup]:
     """Return the optimiser's groups: weight decay and ``lr_scale`` of each.
 
     timm's rule: biases, norms, gammas (everything of one dimension) and what the network names never decay.
@@ -87,7 +87,7 @@ def _new_apart(
     return [group for group in groups if group["params"]] + list(apart.values())
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, updates: int) -> Scheduler:
+def make_schedule(optimizer: torch.optim.Optimizer, settings: RunSettings, updates: int) -> Scheduler:
     """Return timm's schedule, stepped once per update; `updates` is how many an epoch has.
 
     It has no state: the rate is a function of the update's number, so a run that goes on needs none saved.
@@ -101,6 +101,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings, updates:
         warmup_lr=min(chosen.warmup_lr, settings.lr),
         min_lr=min(chosen.min_lr, settings.lr),
         decay_epochs=chosen.decay_epochs,
+        # timm decays one update before a milestone: half an update more is the first one after that epoch.
+        decay_milestones=[epoch + 0.5 / updates for epoch in sorted(chosen.milestones)],
         decay_rate=chosen.decay_rate,
         step_on_epochs=False,
         updates_per_epoch=updates,
@@ -140,7 +142,7 @@ def make_mixup(settings: Settings, num_classes: int, micro_batch: int) -> Mixup 
     )
 
 
-def make_average(model: nn.Module, settings: Settings) -> ModelEmaV3 | None:
+def make_average(model: nn.Module, settings: RunSettings) -> ModelEmaV3 | None:
     """Return timm's moving average of the network's weights and buffers, or None where it is off."""
     if settings.ema is None:
         return None

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import nn
 
 from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.training.classify import ClassifyTask
 from hmhsa_insert.training.data import SMALL, Data, open_data
+from hmhsa_insert.training.result import TrainResult
 from hmhsa_insert.training.run_folder import identity
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings, Settings
 from hmhsa_insert.training.settings import load_settings
-from hmhsa_insert.training.streams import Stream
+from hmhsa_insert.training.task import R_co, Source, Task
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """A run, resolved and not begun.
+class Run(ABC, Generic[R_co]):
+    """A run of any task, resolved and not begun.
 
     Attributes:
         model: what names the network, or the network itself.
@@ -36,17 +39,22 @@ class PlannedRun:
 
     model: str | nn.Module
     recipe: Mapping[str, Any] | None
-    data: Data
-    settings: Settings
+    data: Source
+    settings: RunSettings
     seed: int
     init_from: Path | None
     pretrained: bool
 
     @property
+    @abstractmethod
+    def task(self) -> Task[R_co]:
+        """What is learned."""
+
+    @property
     def config(self) -> dict[str, Any]:
         """What determines the run, as plain data: what ``config.yaml`` holds."""
         model = self.model if isinstance(self.model, str) else _described(self.model)
-        splits = {name: _size(getattr(self.data, name)) for name in ("train", "val")}
+        splits = {"train": len(self.data.train), "val": len(self.data.val)}
         return {
             "model": model,
             "recipe": dict(self.recipe) if self.recipe is not None else None,
@@ -76,6 +84,26 @@ class PlannedRun:
         recipe = self.recipe["name"] if self.recipe is not None else "plain"
         parts = (Path(model.rpartition(":")[2]).name, recipe, Path(self.data.source).name, f"s{self.seed}")
         return "-".join(str(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class PlannedRun(Run[TrainResult]):
+    """A run of classification, resolved and not begun.
+
+    Attributes:
+        data: the source, opened.
+        settings: of the training.
+    """
+
+    data: Data
+    settings: Settings
+
+    @property
+    def task(self) -> ClassifyTask:
+        """Classification."""
+        return ClassifyTask(
+            self.model, self.recipe, self.data, self.settings, self.seed, self.init_from, self.pretrained
+        )
 
 
 def plan_run(
@@ -110,10 +138,6 @@ def default_settings(data: str | Data, init_from: str | Path | None, pretrained:
         return "finetune"
     source = data if isinstance(data, str) else data.source
     return "digits" if source in SMALL else "imagenet_300e"
-
-
-def _size(split: Any) -> int:
-    return len(split) if isinstance(split, Stream) else len(split.targets)
 
 
 def _described(model: nn.Module) -> str:

@@ -18,12 +18,12 @@ from accelerate.utils import (
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, listed, near
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import ComputeSettings, Settings
+from hmhsa_insert.training.schema import ComputeSettings, RunSettings
 
 T = TypeVar("T")
 
 
-def make_accelerator(settings: Settings, folder: Path | None = None) -> Accelerator:
+def make_accelerator(settings: RunSettings, folder: Path | None = None) -> Accelerator:
     """Return accelerate's object for one run: device, processes, precision, accumulation, trackers.
 
     Raises:
@@ -56,7 +56,7 @@ def make_accelerator(settings: Settings, folder: Path | None = None) -> Accelera
 
 def evaluation_accelerator(device: str = "auto") -> Accelerator:
     """Return accelerate's object for an evaluation in float32."""
-    return make_accelerator(Settings(epochs=1, batch_size=1, compute=_compute(device)))
+    return make_accelerator(RunSettings(epochs=1, batch_size=1, compute=_compute(device)))
 
 
 def finish_trackers(accelerator: Accelerator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import TrainingError
 
 Row = dict[str, float | int | None]
+Sums = dict[str, float]
 
 
 @dataclass
@@ -21,12 +23,12 @@ class Best:
     """The best evaluation so far.
 
     Attributes:
-        top1: in percent.
-        epoch: from 1.
+        score: of the column that the task judges by.
+        epoch: from 1; 0: there was none.
         weights: ``model`` or ``ema``.
     """
 
-    top1: float = -1.0
+    score: float = -1.0
     epoch: int = 0
     weights: str = "model"
 
@@ -53,17 +55,14 @@ class Progress:
     damaged: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        # Loss, right answers and images of the epoch under way, of this process.
-        self._sums = [0.0, 0.0, 0.0]
+        # Of the epoch under way, of this process: images, and the sums of the loss and of every meter over them.
+        self._sums: Sums = {}
         # What is not added yet: reading a number waits until an accelerator has computed it.
-        self._waiting: list[tuple[int, torch.Tensor, torch.Tensor, int]] = []
+        self._waiting: list[tuple[int, int, torch.Tensor, Mapping[str, torch.Tensor]]] = []
 
-    def add(self, loss: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor) -> None:
-        """Note one forward: its mean loss, scores N×classes, targets N or N×classes."""
-        with torch.no_grad():
-            truth = targets.argmax(1) if targets.ndim == 2 else targets
-            right = scores.argmax(1).eq(truth).sum()
-        self._waiting.append((self.total, loss.detach(), right, len(scores)))
+    def add(self, loss: torch.Tensor, images: int, meters: Mapping[str, torch.Tensor]) -> None:
+        """Note one forward: its mean loss, how many images it was of, and the meters' sums over them."""
+        self._waiting.append((self.total, images, loss.detach(), meters))
 
     def check(self) -> None:
         """Add up what was noted. Waits for the device.
@@ -73,29 +72,31 @@ class Progress:
         """
         if not self._waiting:
             return
-        updates, losses, rights, counts = zip(*self._waiting, strict=True)
-        self._waiting = []
-        numbers = torch.stack([torch.stack(losses).float(), torch.stack(rights).float()]).tolist()
-        for update, loss, right, count in zip(updates, *numbers, counts, strict=True):
+        waiting, self._waiting = self._waiting, []
+        names = tuple(waiting[0][3])
+        stacked = [
+            torch.stack([loss.float(), *(meters[n].float() for n in names)]) for *_, loss, meters in waiting
+        ]
+        numbers = torch.stack(stacked).tolist()
+        for (update, images, *_), (loss, *sums) in zip(waiting, numbers, strict=True):
             if not math.isfinite(loss):
                 tip = "a smaller learning rate, optimizer.clip_norm, or compute.precision=no may help"
                 message = f"the loss of update {update + 1} is not a number"
                 raise TrainingError(Problem(f"epoch {self.epoch + 1}", message, tip))
-            for index, value in enumerate((loss * count, right, count)):
-                self._sums[index] += value
+            new = {"images": float(images), "loss": loss * images, **dict(zip(names, sums, strict=True))}
+            self._sums = _added([self._sums, new])
 
-    def means(self) -> tuple[float, float]:
-        """Return the epoch's mean loss and top-1 in percent so far, of this process."""
-        loss, right, images = self._sums
-        return (loss / images, 100.0 * right / images) if images else (0.0, 0.0)
+    def means(self) -> Sums:
+        """Return the epoch's mean loss and meters so far, of this process."""
+        return _means(self._sums)
 
-    def close_epoch(self) -> tuple[float, float]:
-        """Return mean loss and top-1 in percent over all processes, and begin the next epoch."""
+    def close_epoch(self) -> Sums:
+        """Return mean loss and meters over all processes, and begin the next epoch."""
         self.check()
-        loss, right, images = (sum(column) for column in zip(*self._of_all(), strict=True))
-        self._sums = [0.0, 0.0, 0.0]
+        means = _means(_added(self._of_all()))
+        self._sums = {}
         self.epoch, self.update = self.epoch + 1, 0
-        return loss / images, 100.0 * right / images
+        return means
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain data; all processes call this together."""
@@ -104,7 +105,7 @@ class Progress:
             "update": self.update,
             "total": self.total,
             "history": [dict(row) for row in self.history],
-            "best": {"top1": self.best.top1, "epoch": self.best.epoch, "weights": self.best.weights},
+            "best": {"score": self.best.score, "epoch": self.best.epoch, "weights": self.best.weights},
             "damaged": self.all_damaged(),
             "sums": self._of_all(),
         }
@@ -116,15 +117,26 @@ class Progress:
         self.best, self.damaged = Best(**state["best"]), set(state["damaged"])
         sums, rank, world = state["sums"], self.accelerator.process_index, self.accelerator.num_processes
         if len(sums) != world:  # a run that goes on with another number of processes: all on the first
-            together = [sum(column) for column in zip(*sums, strict=True)]
-            sums = [together, *([0.0, 0.0, 0.0] for _ in range(world - 1))]
-        self._sums = list(sums[rank])
+            sums = [_added(sums), *({} for _ in range(world - 1))]
+        self._sums = dict(sums[rank])
 
     def all_damaged(self) -> list[str]:
         """Return the names of damaged training images of all processes; they call this together."""
         return sorted(set(gather_object(sorted(self.damaged))))
 
-    def _of_all(self) -> list[list[float]]:
+    def _of_all(self) -> list[Sums]:
         """Return every process's sums."""
-        gathered: list[list[float]] = gather_object([list(self._sums)])
+        gathered: list[Sums] = gather_object([dict(self._sums)])
         return gathered
+
+
+def _added(sums: Iterable[Sums]) -> Sums:
+    total: Sums = {}
+    for each in sums:
+        for name, value in each.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
+
+
+def _means(sums: Sums) -> Sums:
+    return {name: value / sums["images"] for name, value in sums.items() if name != "images"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,8 @@ class Step:
         update: updates done in this epoch.
         updates: updates in an epoch.
         loss: mean training loss of the epoch so far.
-        top1: training top-1 of the epoch so far, in percent (of mixed images, where they are mixed).
+        meters: means of what the task tells beside the loss, of the epoch so far: in classification ``top1``, in
+            percent (of mixed images, where they are mixed).
         images_per_s: over all processes, since the epoch (or the process) began.
     """
 
@@ -27,7 +29,7 @@ class Step:
     update: int
     updates: int
     loss: float
-    top1: float
+    meters: Mapping[str, float]
     images_per_s: float
 
 

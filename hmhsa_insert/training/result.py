@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import RESULT
 
+R = TypeVar("R", bound="RunResult")
+
 
 @dataclass(frozen=True)
-class TrainResult:
-    """A finished run. Scores are of the averaged weights where there is an average, else of the trained ones.
+class RunResult:
+    """What every finished run says.
 
     Attributes:
         folder: of the run.
         run_id: identity of the run.
-        top1, top5: in percent, after the last epoch: no choice was made by looking at them.
-        loss: cross-entropy on the validation split, after the last epoch.
-        weights: ``model`` or ``ema``: what the three are of.
-        best_top1, best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artefact.
+        weights: ``model`` or ``ema``: what the scores are of; the averaged weights where there is an average.
+        best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artefact.
         epochs, updates, images: how much it was trained.
         num_params: of the network.
         macs, macs_modules_only: for one image, as :func:`hmhsa_insert.costs.count.count` counts them.
@@ -31,11 +31,7 @@ class TrainResult:
 
     folder: Path
     run_id: str
-    top1: float
-    top5: float
-    loss: float
     weights: str
-    best_top1: float
     best_epoch: int
     best_weights: str
     epochs: int
@@ -53,17 +49,42 @@ class TrainResult:
         return values
 
 
+@dataclass(frozen=True)
+class TrainResult(RunResult):
+    """A finished run of classification.
+
+    Attributes:
+        top1, top5: in percent, after the last epoch: no choice was made by looking at them.
+        loss: cross-entropy on the validation split, after the last epoch.
+        best_top1: of the best evaluation of all epochs.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    best_top1: float
+
+
 def read_result(folder: str | Path) -> TrainResult | None:
-    """Return the result of a run, or None if it is not finished.
+    """Return the result of a run of classification, or None if it is not finished.
 
     Raises:
-        RunError: its file is damaged.
+        RunError: its file is damaged, or is of another task.
+    """
+    return read_result_as(TrainResult, folder)
+
+
+def read_result_as(kind: type[R], folder: str | Path) -> R | None:
+    """Return the result of a run as what its task writes, or None if it is not finished.
+
+    Raises:
+        RunError: its file is damaged, or is of another task.
     """
     path = Path(folder) / RESULT
     if not path.is_file():
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return TrainResult(folder=Path(folder), **(values | {"damaged": tuple(values["damaged"])}))
+        return kind(folder=Path(folder), **(values | {"damaged": tuple(values["damaged"])}))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {error}")) from error

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from hmhsa_insert.costs.count import Counts, count
+from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.training.assemble import assemble
@@ -20,11 +20,11 @@ from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
 from hmhsa_insert.training.loop import Loop
-from hmhsa_insert.training.network import Network, build_network
-from hmhsa_insert.training.plan_run import PlannedRun, plan_run
+from hmhsa_insert.training.network import Network
+from hmhsa_insert.training.plan_run import Run, plan_run
 from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
 from hmhsa_insert.training.reporter import Reporter, Silent
-from hmhsa_insert.training.result import TrainResult, read_result
+from hmhsa_insert.training.result import RunResult, TrainResult
 from hmhsa_insert.training.run_folder import (
     ARTIFACT,
     BEST,
@@ -38,6 +38,7 @@ from hmhsa_insert.training.run_folder import (
 )
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
+from hmhsa_insert.training.task import R_co
 from hmhsa_insert.training.weights import Weights
 
 
@@ -97,17 +98,15 @@ def train(
     return train_run(planned, folder, reporter)
 
 
-def train_run(
-    planned: PlannedRun, folder: str | Path | None = None, reporter: Reporter | None = None
-) -> TrainResult:
-    """Do as :func:`train` with a run that was planned."""
+def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Reporter | None = None) -> R_co:
+    """Do as :func:`train` with a run that was planned, whatever its task."""
     where = RunFolder(Path(folder) if folder is not None else Path("runs") / planned.name)
     accelerator = make_accelerator(planned.settings, where.path)
     told: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
     with ExitStack() as stack:
         on_main(accelerator, lambda: where.take(planned.config))
         stack.callback(where.release)
-        if (done := read_result(where.path)) is not None:
+        if (done := planned.task.read_result(where.path)) is not None:
             told.note(f"finished before: {where.path}")
             return done
         stack.enter_context(kept_random_state())
@@ -120,32 +119,24 @@ def train_run(
             raise
 
 
-def _train(planned: PlannedRun, folder: RunFolder, accelerator: Accelerator, told: Reporter) -> TrainResult:
-    settings, data = planned.settings, planned.data
+def _train(planned: Run[R_co], folder: RunFolder, accelerator: Accelerator, told: Reporter) -> R_co:
+    settings, task = planned.settings, planned.task
     set_determinism(settings.compute)
-    network = build_network(
-        planned.model,
-        data,
-        settings,
-        recipe=planned.recipe,
-        seed=planned.seed,
-        init_from=planned.init_from,
-        pretrained=planned.pretrained,
-    )
-    for note in (*data.notes, *network.notes):
+    network = task.build()
+    for note in (*planned.data.notes, *network.notes):
         told.note(note)
     weights = Weights(accelerator, network.model, folder.path)
-    costs = count(network.model, (network.channels, settings.input_size, settings.input_size))
+    costs = task.count(network)
     loop = assemble(planned, network, accelerator, folder.checkpoints, told)
     _begin(loop, planned, network, folder)
     with loop.stop:
         while loop.progress.epoch < settings.epochs:
             loop.train_epoch()
-            close_epoch(loop, folder, weights, data)
+            close_epoch(loop, folder, weights, planned.data.val)
     return _finish(loop, planned, folder, weights, costs)
 
 
-def _begin(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder) -> None:
+def _begin(loop: Loop, planned: Run[Any], network: Network, folder: RunFolder) -> None:
     """Go back to the last checkpoint, or evaluate what the run begins with if that was trained before."""
     accelerator = loop.accelerator
     if accelerator.is_main_process:
@@ -160,26 +151,23 @@ def _begin(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder)
         loop.restore(checkpoint)
         loop.reporter.note(f"going on after update {loop.progress.total} (epoch {loop.progress.epoch + 1})")
     elif network.has_weights:
-        _evaluate_start(loop, planned, network, folder)
+        _evaluate_start(loop, network, folder)
 
 
-def _evaluate_start(loop: Loop, planned: PlannedRun, network: Network, folder: RunFolder) -> None:
+def _evaluate_start(loop: Loop, network: Network, folder: RunFolder) -> None:
     """Evaluate base and edited network before the first update; with identity insertion they agree exactly."""
-    classes = planned.data.classes
-    found = {"edited": evaluate_in_loop(loop, loop.model, classes)}
+    found = {"edited": evaluate_in_loop(loop, loop.model)}
     if network.base is not network.model:
         base = network.base.to(loop.accelerator.device)
-        found = {"base": evaluate_in_loop(loop, base, classes), **found}
-    scores = {name: {"top1": each.top1, "top5": each.top5, "loss": each.loss} for name, each in found.items()}
+        found = {"base": evaluate_in_loop(loop, base), **found}
     if loop.accelerator.is_main_process:
+        scores = {name: {k.removeprefix("val_"): v for k, v in e.row.items()} for name, e in found.items()}
         folder.write_json(EPOCH0, scores)
-    for name, score in scores.items():
-        loop.reporter.note(f"epoch 0, {name}: top-1 {score['top1']:.3f} %, loss {score['loss']:.6f}")
+    for name, each in found.items():
+        loop.reporter.note(f"epoch 0, {name}: {each.said}")
 
 
-def _finish(
-    loop: Loop, planned: PlannedRun, folder: RunFolder, weights: Weights, costs: Counts
-) -> TrainResult:
+def _finish(loop: Loop, planned: Run[R_co], folder: RunFolder, weights: Weights, costs: Counts) -> R_co:
     """Write what a finished run has: weights, artefact, curves, result."""
     weights.write(LAST, loop.model)
     if loop.average is not None:
@@ -191,32 +179,26 @@ def _finish(
     result = on_main(loop.accelerator, lambda: _write_result(loop, planned, folder, weights, costs, damaged))
     loop.accelerator.wait_for_everyone()
     if result is None:
-        result = read_result(folder.path)
+        result = planned.task.read_result(folder.path)
     assert result is not None
     return result
 
 
 def _write_result(
     loop: Loop,
-    planned: PlannedRun,
+    planned: Run[R_co],
     folder: RunFolder,
     weights: Weights,
     costs: Counts,
     damaged: Sequence[str],
-) -> TrainResult:
-    progress, averaged = loop.progress, loop.average is not None
-    row = progress.history[-1]
-    prefix = "ema_" if averaged else ""
-    weights.write_artifact(ARTIFACT, BEST)
-    draw_curves(progress.history, folder.path / CURVES)
-    result = TrainResult(
+) -> R_co:
+    progress, task, averaged = loop.progress, planned.task, loop.average is not None
+    weights.write_artifact(ARTIFACT, BEST, task.save)
+    draw_curves(progress.history, task.curves, folder.path / CURVES)
+    finished = RunResult(
         folder=folder.path,
         run_id=planned.run_id,
-        top1=float(row[f"{prefix}top1"] or 0.0),
-        top5=float(row[f"{prefix}top5"] or 0.0),
-        loss=float(row[f"{prefix}val_loss"] or 0.0),
         weights="ema" if averaged else "model",
-        best_top1=progress.best.top1,
         best_epoch=progress.best.epoch,
         best_weights=progress.best.weights,
         epochs=progress.epoch,
@@ -227,5 +209,7 @@ def _write_result(
         macs_modules_only=costs.macs_modules_only,
         damaged=tuple(damaged),
     )
+    prefix = "ema_" if averaged else ""
+    result = task.result(finished, progress.history[-1], prefix, progress.best.score)
     folder.write_json(RESULT, result.to_dict())
     return result

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import yaml
@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import WRITING, write_whole
-from hmhsa_insert.training.evaluation import Evaluation
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.schema import OPERATIONAL
@@ -26,6 +25,10 @@ ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", 
 _LOCK, _OWNER = ".lock", ".owner"
 _MOST_SHOWN = 8
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
+
+
+class _Predictions(Protocol):
+    def write_predictions(self, folder: Path, split: Any) -> None: ...
 
 
 class RunFolder:
@@ -91,9 +94,9 @@ class RunFolder:
         rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
         self.write_table(TIMING, pd.DataFrame([*(r for r in rows if r["epoch"] != row["epoch"]), row]))
 
-    def write_predictions(self, found: Evaluation, names: Sequence[str]) -> None:
-        """Write ``predictions.csv``: one row an image, in the split's order."""
-        self.write_table(PREDICTIONS, predictions_frame(found, names))
+    def write_predictions(self, found: _Predictions, split: Any) -> None:
+        """Write what an evaluation said of every image of `split`."""
+        found.write_predictions(self.path, split)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write plain data."""
@@ -106,20 +109,6 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Write text."""
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def predictions_frame(found: Evaluation, names: Sequence[str]) -> pd.DataFrame:
-    """Return an evaluation as a table: image, target, predicted, correct, in_top5, loss; a row an image."""
-    return pd.DataFrame(
-        {
-            "image": list(names),
-            "target": found.targets,
-            "predicted": found.predicted,
-            "correct": found.correct.astype(int),
-            "in_top5": found.in_top5.astype(int),
-            "loss": found.losses,
-        }
-    )
 
 
 def is_run(folder: str | Path) -> bool:
@@ -146,7 +135,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_predictions(folder: str | Path) -> pd.DataFrame:
-    """Return the last evaluation of a run, image by image; see :func:`predictions_frame`.
+    """Return the last evaluation of a run, image by image; see ``Evaluation.write_predictions``.
 
     Raises:
         RunError: there is none.

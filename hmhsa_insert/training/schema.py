@@ -59,14 +59,16 @@ class ScheduleSettings(_Section):
         warmup_lr: where the warm-up starts.
         min_lr: where cosine and poly end.
         decay_epochs: for step: epochs between two decays.
-        decay_rate: for step: the factor; for poly: the power.
+        milestones: for multistep: the epochs after which the rate decays.
+        decay_rate: for step and multistep: the factor; for poly: the power.
     """
 
-    name: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    name: Literal["cosine", "poly", "step", "multistep", "constant"] = "cosine"
     warmup_epochs: NonNegativeFloat = 0
     warmup_lr: NonNegativeFloat = 1e-6
     min_lr: NonNegativeFloat = 1e-5
     decay_epochs: PositiveInt = 30
+    milestones: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = ()
     decay_rate: PositiveFloat = 0.1
 
 
@@ -178,63 +180,82 @@ class ComputeSettings(_Section):
     find_unused_parameters: bool = False
 
 
-class LoaderSettings(_Section):
+class ReadSettings(_Section):
     """How images are read.
 
     Attributes:
         workers: processes that read and augment; None: by the source and the machine.
         corrupt: skip (replace in training, leave out in evaluation, count and name) or error.
-        val_share: share of the images that becomes the validation split, where the source has none.
-        num_classes: classes of a streamed source that does not say it.
     """
 
     workers: NonNegativeInt | None = None
     corrupt: Literal["skip", "error"] = "skip"
+
+
+class LoaderSettings(ReadSettings):
+    """How classified images are read.
+
+    Attributes:
+        workers, corrupt: as of :class:`ReadSettings`.
+        val_share: share of the images that becomes the validation split, where the source has none.
+        num_classes: classes of a streamed source that does not say it.
+    """
+
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     num_classes: PositiveInt | None = None
 
 
-class Settings(_Section):
-    """Everything that determines a training besides network, recipe, data and seed.
+class RunSettings(_Section):
+    """What determines a training whatever is learned, besides network, recipe, data and seed.
 
     Attributes:
         version: of this file format, 1.
         epochs: passes over the training split.
         batch_size: images of one update, over all processes and accumulated batches together.
         accumulate: into how many batches of each process an update is split.
-        input_size: side of the square images, in pixels.
         checkpoint_steps: updates between two checkpoints inside an epoch; every epoch ends with one.
         trackers: names of accelerate's trackers: tensorboard, wandb, mlflow, …
-        optimizer, schedule, augment, loss, regularize, ema, finetune, compute, loader: the sections.
+        optimizer, schedule, regularize, ema, finetune, compute, loader: the sections.
     """
 
     version: Literal[1] = 1
     epochs: PositiveInt
     batch_size: PositiveInt
     accumulate: PositiveInt = 1
-    input_size: Annotated[int, Field(ge=8, le=4096)] = 224
     checkpoint_steps: PositiveInt = 1000
     trackers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
-    augment: AugmentSettings = AugmentSettings()
-    loss: LossSettings = LossSettings()
     regularize: RegularizeSettings = RegularizeSettings()
     ema: EmaSettings | None = None
     finetune: FinetuneSettings = FinetuneSettings()
     compute: ComputeSettings = ComputeSettings()
-    loader: LoaderSettings = LoaderSettings()
-
-    @property
-    def mixes(self) -> bool:
-        """Whether training images are mixed, so that targets are soft."""
-        return self.augment.mixup > 0 or self.augment.cutmix > 0
+    loader: ReadSettings = ReadSettings()
 
     @property
     def lr(self) -> float:
         """The learning rate at the top of the schedule, for this batch size."""
         scale = self.batch_size / self.optimizer.lr_batch_size if self.optimizer.lr_batch_size else 1.0
         return self.optimizer.lr * scale
+
+
+class Settings(RunSettings):
+    """Everything that determines a training of classification besides network, recipe, data and seed.
+
+    Attributes:
+        input_size: side of the square images, in pixels.
+        augment, loss, loader: sections of what is classified; the rest as of :class:`RunSettings`.
+    """
+
+    input_size: Annotated[int, Field(ge=8, le=4096)] = 224
+    augment: AugmentSettings = AugmentSettings()
+    loss: LossSettings = LossSettings()
+    loader: LoaderSettings = LoaderSettings()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed, so that targets are soft."""
+        return self.augment.mixup > 0 or self.augment.cutmix > 0
 
 
 # Keys that change where or how fast a run computes, not what: a run may go on with others.

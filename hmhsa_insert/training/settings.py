@@ -144,6 +144,11 @@ def _check_together(findings: Findings, made: Settings) -> None:
         findings.add(("augment", "scale"), "'scale' must be two shares of the area, the smaller one first")
     if made.augment.ratio[0] > made.augment.ratio[1]:
         findings.add(("augment", "ratio"), "'ratio' must be two numbers, the smaller one first")
+    schedule = made.schedule
+    if (schedule.name == "multistep") != bool(schedule.milestones):
+        findings.add(("schedule", "milestones"), "'milestones' and 'name: multistep' need each other")
+    if any(epoch >= made.epochs for epoch in schedule.milestones):
+        findings.add(("schedule", "milestones"), f"not all come before the end, {made.epochs} epochs")
     for name in ("mean", "std"):
         value = getattr(made.augment, name)
         if value is not None and len(value) == 2:

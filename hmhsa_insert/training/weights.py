@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
 from accelerate import Accelerator
 from torch import nn
 
-from hmhsa_insert.surgery.artifact import save
-from hmhsa_insert.surgery.splice import ledgers
 from hmhsa_insert.training.checkpoint import write_whole
 
 
@@ -41,9 +40,11 @@ class Weights:
             # save_model and not save_file: tied weights are written once and tied again when they are read.
             write_whole(self._folder / name, lambda path: safetensors.torch.save_model(own, str(path)))
 
-    def write_artifact(self, name: str, source: str) -> Path | None:
-        """Write the weights of file `source` as an artefact, for ``hi.load``; None if nothing was inserted."""
-        if self._copy is None or not ledgers(self._copy):
+    def write_artifact(
+        self, name: str, source: str, save: Callable[[nn.Module, Path], Path | None]
+    ) -> Path | None:
+        """Have `save` write the network with the weights of file `source` as an artefact, or not."""
+        if self._copy is None:
             return None
         safetensors.torch.load_model(self._copy, self._folder / source)
-        return save(self._copy.eval(), self._folder / name, overwrite=True)
+        return save(self._copy.eval(), self._folder / name)

@@ -80,7 +80,7 @@ def test_options_win_over_the_file_and_make_sections() -> None:
         ),
         (
             "epochs: 2\nbatch_size: 8\nschedule: {name: cosin}\n",
-            "3:18: 'name' must be 'cosine', 'poly', 'step' or 'constant', found 'cosin' (did you mean 'cosine'?)",
+            "3:18: 'name' must be 'cosine', 'poly', 'step', 'multistep' or 'constant', found 'cosin' (did you mean 'cosine'?)",
         ),
         (
             "epochs: 2\nbatch_size: 8\nema: 3\n",
@@ -98,6 +98,12 @@ def test_options_win_over_the_file_and_make_sections() -> None:
         (
             "epochs: 2\nbatch_size: 8\nschedule: {warmup_epochs: 5}\n",
             "3:27: 5 epochs of warm-up leave none of 2 for the rest",
+        ),
+        ("epochs: 2\nbatch_size: 8\nschedule: {name: multistep}\n", "need each other"),
+        ("epochs: 2\nbatch_size: 8\nschedule: {milestones: [1]}\n", "need each other"),
+        (
+            "epochs: 2\nbatch_size: 8\nschedule: {name: multistep, milestones: [1, 2]}\n",
+            "not all come before the end, 2 epochs",
         ),
         ("epochs: 2\nbatch_size: 8\nfinetune: {freeze_base_epochs: 3}\n", "more than the 2 epochs there are"),
         ("epochs: 2\nbatch_size: 8\ncompute: {precision: false}\n", "'no', 'bf16' or 'fp16', found false"),
