@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hmhsa_insert.commands.options import ModelArgument, PluginOption, load_plugins
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
-    from hmhsa_insert.training import Reporter, Step, TrainResult
+    from hmhsa_insert.detection.plan_run import DetectRun
+    from hmhsa_insert.training import PlannedRun, Reporter, Step
+    from hmhsa_insert.training.plan_run import Run
+    from hmhsa_insert.training.result import RunResult
 
 
 def train(
@@ -28,12 +32,21 @@ def train(
         ),
     ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SOURCE",
-            help="digits, mnist5k, an image folder or tar file, torch/NAME, hfds/NAME, wds/FOLDER.",
+            help="digits (the default), mnist5k, an image folder or tar file, torch/NAME, hfds/NAME, wds/FOLDER; "
+            "to detect or segment, a folder in COCO's format.",
         ),
-    ] = "digits",
+    ] = None,
+    task: Annotated[
+        Literal["classify", "detect", "segment"],
+        typer.Option(help="What is learned; MODEL becomes a detector's backbone."),
+    ] = "classify",
+    detector: Annotated[
+        str | None,
+        typer.Option(help="retinanet (default), fasterrcnn; to segment, maskrcnn."),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -67,27 +80,29 @@ def train(
     """Train a network, edited by a recipe or not. The same command goes on with an unfinished run.
 
     Examples: `hmhsa-insert train irb_tiny --recipe transcnn.yaml --data digits --epochs 4 -o run`,
+    `hmhsa-insert train resnet50 --task detect --detector retinanet --data /data/coco --pretrained`,
     `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
     from hmhsa_insert.commands.console import out, report_error, wrote
-    from hmhsa_insert.errors import HmhsaInsertError
-    from hmhsa_insert.training import Stopped, plan_run, train_run
+    from hmhsa_insert.training import Stopped, train_run
     from hmhsa_insert.training.processes import leave_processes
 
     load_plugins(plugin)
     overrides = [*(settings or []), *([f"epochs={epochs}"] if epochs is not None else [])]
     first = int(os.environ.get("RANK", "0")) == 0
     try:
-        planned = plan_run(
+        planned = _PLANNERS[task](
             model,
             data,
             recipe=recipe,
             settings=config,
             overrides=overrides,
             seed=seed,
-            data_dir=data_dir,
             init_from=init_from,
             pretrained=pretrained,
+            task=task,
+            detector=detector,
+            data_dir=data_dir,
         )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)
@@ -107,27 +122,70 @@ def train(
         wrote(result.folder, "the run; hmhsa-insert evaluate scores it")
 
 
-def _summary(result: TrainResult) -> str:
-    averaged = " of the averaged weights" if result.weights == "ema" else ""
-    return (
-        f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}{averaged}; "
-        f"best {result.best_top1:.2f} % in epoch {result.best_epoch} of {result.epochs}"
-    )
+def _classification(
+    model: str, data: str | None, *, task: str, detector: str | None, **options: Any
+) -> PlannedRun:
+    from hmhsa_insert.training import plan_run
+
+    if detector is not None:
+        tip = "--task detect, or --task segment"
+        raise HmhsaInsertError(Problem("--detector", "classification has no detector", tip))
+    return plan_run(model, data or "digits", **options)
 
 
-# Columns of an evaluation: how each is called, and written; the ones that a line has room for.
-_COLUMNS = {
-    "val_loss": ("val loss", "{:.4f}"),
-    "top1": ("top-1", "{:.2f} %"),
-    "ema_top1": ("averaged", "{:.2f} %"),
+def _detection(model: str, data: str | None, *, data_dir: Path | None, **options: Any) -> DetectRun:
+    from hmhsa_insert.detection.plan_run import plan_detection
+    from hmhsa_insert.training import DataError
+
+    if data is None:
+        tip = "hmhsa-insert data make-shapes makes a small one"
+        raise DataError(Problem("--data", "the folder of a data set in COCO's format is needed", tip))
+    return plan_detection(model, data, **options)
+
+
+_PLANNERS: Mapping[str, Callable[..., Run[Any]]] = {
+    "classify": _classification,
+    "detect": _detection,
+    "segment": _detection,
 }
-_METERS = {"top1": ("top-1", "{:.1f} %")}
 
 
-def _told(values: Mapping[str, float | int | None], columns: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Return those of the values that have a column, in words."""
-    known = ((columns[name], values[name]) for name in columns if values.get(name) is not None)
-    return [f"{title} {form.format(value)}" for (title, form), value in known]
+def _summary(result: RunResult) -> str:
+    """Return the scores after the last epoch, and the best one."""
+    values = result.to_dict()
+    scores = {
+        **values,
+        **{
+            f"{kind}_{name}": value
+            for kind in ("box", "mask")
+            for name, value in (values.get(kind) or {}).items()
+        },
+    }
+    said = ", ".join(_told(scores, _SCORES))
+    averaged = " of the averaged weights" if result.weights == "ema" else ""
+    best = ", ".join(_told(values, _BEST))
+    return f"{said}{averaged}; best {best} in epoch {result.best_epoch} of {result.epochs}"
+
+
+# What is told of numbers of any task, in this order: what each is called, and how it is written.
+_AVERAGE_PRECISION = {
+    f"{kind}_{name}": f"{kind} {name} {{:.3f}}" for kind in ("box", "mask") for name in ("AP", "AP50")
+}
+_COLUMNS = {
+    "val_loss": "val loss {:.4f}",
+    "top1": "top-1 {:.2f} %",
+    "ema_top1": "averaged {:.2f} %",
+    **_AVERAGE_PRECISION,
+    **{f"ema_{name}": f"averaged {form}" for name, form in _AVERAGE_PRECISION.items()},
+}
+_METERS = {"top1": "top-1 {:.1f} %"}
+_SCORES = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}", **_AVERAGE_PRECISION}
+_BEST = {"best_top1": "{:.2f} %", "best": "AP {:.3f}"}
+
+
+def _told(values: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
+    """Return those of the values that are known and told."""
+    return [form.format(values[name]) for name, form in forms.items() if values.get(name) is not None]
 
 
 def _reporter() -> _Lines | _Bar:

@@ -20,6 +20,7 @@ from torchvision.ops.feature_pyramid_network import (
     LastLevelP6P7,
 )
 
+from hmhsa_insert.detection.heads import PYRAMID_CHANNELS
 from hmhsa_insert.detection.taps import Tap, add_tap
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
@@ -27,8 +28,6 @@ from hmhsa_insert.surgery.inputs import InputSize, size_text
 from hmhsa_insert.surgery.locate import CutPoint, Host, Located, Stage, hosts_of, locate
 from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.splice import inserted_modules
-
-PYRAMID_CHANNELS = 256
 
 
 class PyramidBackbone(nn.Module):
@@ -42,13 +41,18 @@ class PyramidBackbone(nn.Module):
     """
 
     def __init__(
-        self, body: nn.Module, taps: Sequence[Tap], stages: Sequence[Stage], extra: ExtraFPNBlock
+        self,
+        body: nn.Module,
+        taps: Sequence[Tap],
+        stages: Sequence[Stage],
+        channels: int,
+        extra: ExtraFPNBlock,
     ) -> None:
         super().__init__()
         self.body = body
         self.strides = tuple(stage.stride for stage in stages)
-        self.out_channels = PYRAMID_CHANNELS
-        self.fpn = FeaturePyramidNetwork([stage.channels for stage in stages], PYRAMID_CHANNELS, extra)
+        self.out_channels = channels
+        self.fpn = FeaturePyramidNetwork([stage.channels for stage in stages], channels, extra)
         self.frozen_norms: tuple[str, ...] = ()
         self._taps = tuple(taps)  # they are children of the body; a copy's are the copy's own
 
@@ -78,6 +82,7 @@ def pyramid_backbone(
     input_size: InputSize = (3, 224, 224),
     trainable_stages: int | None = None,
     frozen_norm: bool = False,
+    channels: int = PYRAMID_CHANNELS,
 ) -> PyramidBackbone:
     """Return `model` as a backbone with a pyramid on the stages of the given strides; `model` itself is untouched.
 
@@ -89,6 +94,7 @@ def pyramid_backbone(
         trainable_stages: only the last so many stages of `strides` train, with whatever was inserted anywhere; None:
             all of the network does.
         frozen_norm: BatchNorms of the base network keep their statistics and do not train.
+        channels: of every map of the pyramid.
 
     Raises:
         ModelError: a stride is missing, the network takes images of one size only, or it cannot be traced.
@@ -103,8 +109,8 @@ def pyramid_backbone(
     taps = [add_tap(body, located, point) for point in points]
     extra: ExtraFPNBlock = LastLevelMaxPool()
     if min(strides) > 4:
-        extra = LastLevelP6P7(stages[-1].channels, PYRAMID_CHANNELS)
-    made = PyramidBackbone(body, taps, stages, extra)
+        extra = LastLevelP6P7(stages[-1].channels, channels)
+    made = PyramidBackbone(body, taps, stages, channels, extra)
     reference = next((p for p in body.parameters() if p.is_floating_point()), None)
     if reference is not None:
         made.fpn.to(reference.device, reference.dtype)

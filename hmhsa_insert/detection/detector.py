@@ -15,6 +15,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 from hmhsa_insert.detection.backbone import pyramid_backbone
+from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.artifact import open_model
 from hmhsa_insert.surgery.identify import identify
@@ -88,6 +89,8 @@ def detector(
     trainable_stages: int | None = None,
     frozen_norm: bool = False,
     pretrained: bool = False,
+    pyramid_channels: int = PYRAMID_CHANNELS,
+    anchor_size: int = 32,
     **options: Any,
 ) -> nn.Module:
     """Return one of torchvision's detectors with `backbone` and a feature pyramid on its stages.
@@ -108,6 +111,8 @@ def detector(
         trainable_stages: only the last so many stages train (and inserted blocks); default all of the network.
         frozen_norm: the base network's BatchNorms stand still, as detectors with pretrained weights have them.
         pretrained: for a name: with the library's weights.
+        pyramid_channels: of the pyramid; the heads behind a narrower one are narrower in proportion.
+        anchor_size: side of the finest level's smallest anchors, doubled level by level.
         options: of torchvision's class, by name, such as ``score_thresh`` or ``box_detections_per_img``: numbers.
 
     Raises:
@@ -121,12 +126,21 @@ def detector(
     mean, std = _normalization(model, size, image_mean, image_std)
     freezing = {"trainable_stages": trainable_stages, "frozen_norm": frozen_norm}
     source = identify(model)
-    body = pyramid_backbone(model, chosen.strides, chosen.title, input_size=size, **freezing)  # type: ignore[arg-type]
+    body = pyramid_backbone(
+        model,
+        chosen.strides,
+        chosen.title,
+        input_size=size,
+        channels=pyramid_channels,
+        **freezing,  # type: ignore[arg-type]
+    )
     given = {"min_size": min_size, "max_size": max_size, "image_mean": mean, "image_std": std, **options}
-    made = chosen.build(body, num_classes=classes, **given)
+    sized = {"pyramid_channels": pyramid_channels, "anchor_size": anchor_size}
+    parts = heads(chosen.name, pyramid_channels, classes) | anchors(chosen.name, anchor_size)
+    made = chosen.build(body, **parts, **given)
     made.train(model.training)
     made.__dict__[RECORD] = DetectorRecord(
-        chosen.name, classes, dict(categories or {}), size, {**given, **freezing}, source
+        chosen.name, classes, dict(categories or {}), size, {**given, **sized, **freezing}, source
     )
     return made
 

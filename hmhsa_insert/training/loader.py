@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -53,6 +53,14 @@ class Item(NamedTuple):
     damaged: bool
 
 
+class _Readable(Protocol):
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image: ...
+
+    def name(self, index: int) -> str: ...
+
+
 class Prepared(Dataset[Item]):
     """Images of a split, read by key and transformed; a batch at a time.
 
@@ -82,21 +90,8 @@ class Prepared(Dataset[Item]):
     def _item(self, epoch: int, index: int) -> Item:
         seed_cpu(derived_seed(self._seed, IMAGE, epoch, index))
         wanted = 0 if index == PADDING else index
-        read, image = self._read(wanted)
+        read, image = read_or_next(self._images, wanted, self._mode)
         return Item(self._transform(image), int(self._images.targets[read]), index, read != wanted)
-
-    def _read(self, wanted: int) -> tuple[int, Image.Image]:
-        """Return the image, or else the next one that can be read, and which one it is."""
-        for step in range(min(len(self), _MOST_DAMAGED)):
-            index = (wanted + step) % len(self)
-            try:
-                return index, self._images.image(index).convert(self._mode)
-            except (
-                Exception
-            ):  # a damaged image fails in any way its format likes; the loop counts and names it
-                continue
-        message = f"this and the {step} images after it cannot be read"
-        raise DataError(Problem(self._images.name(wanted), message))
 
 
 class Streamed(IterableDataset[Item]):
@@ -221,7 +216,24 @@ class EvalLoader:
                 yield group[0]._replace(indices=torch.full_like(group[0].indices, PADDING))
 
 
-def default_workers(split: Images | Stream, world: int) -> int:
+def read_or_next(images: _Readable, wanted: int, mode: str = "RGB") -> tuple[int, Image.Image]:
+    """Return an image, or else the next one that can be read, and which one it is.
+
+    Raises:
+        DataError: so many cannot be read that the folder is damaged and not an image.
+    """
+    count = len(images)
+    for step in range(min(count, _MOST_DAMAGED)):
+        index = (wanted + step) % count
+        try:
+            return index, images.image(index).convert(mode)
+        except Exception:  # a damaged image fails in any way its format likes; the loop counts and names it
+            continue
+    message = f"this and the {step} images after it cannot be read"
+    raise DataError(Problem(images.name(wanted), message))
+
+
+def default_workers(split: object, world: int) -> int:
     """Return 0 for images in memory, else one worker a core that this process can use, at most 8."""
     whole = split
     while isinstance(whole, ChosenImages):
@@ -238,11 +250,16 @@ def _options(split: Images | Stream, workers: int | None, world: int, pin: bool)
     if isinstance(split, Stream) and split.num_shards < max(workers, 1) * world:
         message = f"{split.num_shards} shards for {world} processes with {workers} workers each"
         raise DataError(Problem(split.root, message, "a worker needs a shard of its own: fewer workers"))
+    return loader_options(workers, pin, _collate)
+
+
+def loader_options(workers: int, pin: bool, collate: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return what every loader passes to torch's ``DataLoader``."""
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "pin_memory": pin,
-        "collate_fn": _collate,
+        "collate_fn": collate,
         # Its own, so that starting workers draws nothing from the generator of the training itself.
         "generator": torch.Generator().manual_seed(0),
     }

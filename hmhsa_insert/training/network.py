@@ -22,7 +22,7 @@ from hmhsa_insert.surgery.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings, Settings
 from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 # What a factory may be asked for by the settings, and the value there that does not ask.
@@ -85,12 +85,8 @@ def build_network(
     """
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
-        if isinstance(model, nn.Module):
-            base, new, notes = _copied(model, init_from)
-        elif is_artifact(model):
-            base, new, notes = _from_artifact(model, data, settings)
-        else:
-            base, new, notes = _from_factory(model, data, settings, init_from, pretrained)
+        asked = {"num_classes": data.num_classes, "in_chans": data.channels}
+        base, new, notes = build_base(model, asked, settings, init_from, pretrained)
         channels = input_channels(base)
         edited = base
         if recipe is not None:
@@ -106,6 +102,29 @@ def build_network(
     return Network(edited, base, channels, frozenset(fresh), has_weights, tuple(notes))
 
 
+def build_base(
+    model: str | nn.Module,
+    asked: Mapping[str, int],
+    settings: RunSettings,
+    init_from: str | Path | None,
+    pretrained: bool,
+) -> tuple[nn.Module, set[str], list[str]]:
+    """Build a network with its base weights; return it, the names of what is new in it, and notes.
+
+    Args:
+        model: what ``load_model`` takes, the folder of an artefact, or a network, which is copied.
+        asked: ``num_classes`` and ``in_chans`` that the data needs; a factory that takes them is given them.
+        settings: drop path, dropout.
+        init_from: a checkpoint of the network, by its own keys.
+        pretrained: begin with the library's weights.
+    """
+    if isinstance(model, nn.Module):
+        return _copied(model, init_from)
+    if is_artifact(model):
+        return _from_artifact(model, asked)
+    return _from_factory(model, asked, settings, init_from, pretrained)
+
+
 def _copied(model: nn.Module, init_from: str | Path | None) -> tuple[nn.Module, set[str], list[str]]:
     base = copy.deepcopy(model)
     if init_from is not None:
@@ -114,10 +133,13 @@ def _copied(model: nn.Module, init_from: str | Path | None) -> tuple[nn.Module, 
 
 
 def _from_factory(
-    spec: str, data: Data, settings: Settings, init_from: str | Path | None, pretrained: bool
+    spec: str,
+    asked: Mapping[str, int],
+    settings: RunSettings,
+    init_from: str | Path | None,
+    pretrained: bool,
 ) -> tuple[nn.Module, set[str], list[str]]:
-    asked = {"num_classes": data.num_classes, "in_chans": data.channels}
-    base, taken = _build(spec, asked | _regularization(settings))
+    base, taken = _build(spec, {**asked, **_regularization(settings)})
     notes = [_fitted(taken)] if taken.keys() & asked.keys() else []
     if init_from is not None:
         given = _built_like(spec, read_state_dict(init_from), taken, base)
@@ -130,16 +152,15 @@ def _from_factory(
     return base, new, notes + more
 
 
-def _from_artifact(folder: str, data: Data, settings: Settings) -> tuple[nn.Module, set[str], list[str]]:
+def _from_artifact(folder: str, asked: Mapping[str, int]) -> tuple[nn.Module, set[str], list[str]]:
     """Load an artefact; where the data has other classes or channels, build it for them and keep the rest."""
     model = load(folder)
     record, ledgers = read_record(folder)
     kwargs = dict(record.get("kwargs") or {})
-    asked = {"num_classes": data.num_classes, "in_chans": data.channels}
     known = {"num_classes": kwargs.get("num_classes", 1000), "in_chans": kwargs.get("in_chans", 3)}
-    if not record.get("source") or asked == known:
+    if not record.get("source") or all(known[key] == value for key, value in asked.items()):
         return model, set(), []
-    built, taken = _build(record["source"], kwargs | asked)
+    built, taken = _build(record["source"], {**kwargs, **asked})
     for ledger in ledgers:
         splice(built, ledger.plan, ledger.seed)
     new, notes = transfer(model, built)
@@ -165,7 +186,7 @@ def _build(spec: str, asked: Mapping[str, Any]) -> tuple[nn.Module, dict[str, An
             torch.set_rng_state(state)
 
 
-def _regularization(settings: Settings) -> dict[str, float]:
+def _regularization(settings: RunSettings) -> dict[str, float]:
     asked = {}
     if settings.regularize.drop_path:
         asked["drop_path_rate"] = settings.regularize.drop_path

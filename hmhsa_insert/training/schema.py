@@ -6,6 +6,7 @@ written here, which turn the thing in question off.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -21,14 +22,18 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Pair = Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)]
+# Where in the settings, what contradicts what, and what to do about it.
+Contradiction = tuple[tuple[str, ...], str, str]
 Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings that belong together; unknown keys and values of other types are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class OptimizerSettings(_Section):
+class OptimizerSettings(Section):
     """How weights are changed.
 
     Attributes:
@@ -50,7 +55,7 @@ class OptimizerSettings(_Section):
     clip_norm: PositiveFloat | None = None
 
 
-class ScheduleSettings(_Section):
+class ScheduleSettings(Section):
     """How the learning rate moves, once per update.
 
     Attributes:
@@ -72,7 +77,7 @@ class ScheduleSettings(_Section):
     decay_rate: PositiveFloat = 0.1
 
 
-class AugmentSettings(_Section):
+class AugmentSettings(Section):
     """What is done to training images; draws depend on seed, epoch and image alone.
 
     Attributes:
@@ -106,7 +111,7 @@ class AugmentSettings(_Section):
     std: Triple | None = None
 
 
-class LossSettings(_Section):
+class LossSettings(Section):
     """What is minimised.
 
     Attributes:
@@ -118,7 +123,7 @@ class LossSettings(_Section):
     label_smoothing: BelowOne = 0.0
 
 
-class RegularizeSettings(_Section):
+class RegularizeSettings(Section):
     """What the network's own factory is asked for.
 
     Attributes:
@@ -130,7 +135,7 @@ class RegularizeSettings(_Section):
     dropout: BelowOne | None = None
 
 
-class EmaSettings(_Section):
+class EmaSettings(Section):
     """Averaged weights, which are evaluated beside the trained ones.
 
     Attributes:
@@ -142,7 +147,7 @@ class EmaSettings(_Section):
     warmup: bool = True
 
 
-class FinetuneSettings(_Section):
+class FinetuneSettings(Section):
     """What is trained how fast, where base weights exist already.
 
     Attributes:
@@ -158,7 +163,7 @@ class FinetuneSettings(_Section):
     only_new_blocks: bool = False
 
 
-class ComputeSettings(_Section):
+class ComputeSettings(Section):
     """What it runs on.
 
     Attributes:
@@ -180,7 +185,7 @@ class ComputeSettings(_Section):
     find_unused_parameters: bool = False
 
 
-class ReadSettings(_Section):
+class ReadSettings(Section):
     """How images are read.
 
     Attributes:
@@ -205,7 +210,7 @@ class LoaderSettings(ReadSettings):
     num_classes: PositiveInt | None = None
 
 
-class RunSettings(_Section):
+class RunSettings(Section):
     """What determines a training whatever is learned, besides network, recipe, data and seed.
 
     Attributes:
@@ -238,6 +243,22 @@ class RunSettings(_Section):
         scale = self.batch_size / self.optimizer.lr_batch_size if self.optimizer.lr_batch_size else 1.0
         return self.optimizer.lr * scale
 
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what no single value shows."""
+        schedule = self.schedule
+        if self.batch_size % self.accumulate:
+            yield ("accumulate",), f"{self.accumulate} batches do not divide batch_size {self.batch_size}", ""
+        if schedule.warmup_epochs >= self.epochs and schedule.warmup_epochs:
+            message = f"{schedule.warmup_epochs:g} epochs of warm-up leave none of {self.epochs} for the rest"
+            yield ("schedule", "warmup_epochs"), message, ""
+        if (schedule.name == "multistep") != bool(schedule.milestones):
+            yield ("schedule", "milestones"), "'milestones' and 'name: multistep' need each other", ""
+        if any(epoch >= self.epochs for epoch in schedule.milestones):
+            yield ("schedule", "milestones"), f"not all come before the end, {self.epochs} epochs", ""
+        if self.finetune.freeze_base_epochs > self.epochs:
+            tip = "write only_new_blocks: true to leave the base as it is for good"
+            yield ("finetune", "freeze_base_epochs"), f"more than the {self.epochs} epochs there are", tip
+
 
 class Settings(RunSettings):
     """Everything that determines a training of classification besides network, recipe, data and seed.
@@ -256,6 +277,18 @@ class Settings(RunSettings):
     def mixes(self) -> bool:
         """Whether training images are mixed, so that targets are soft."""
         return self.augment.mixup > 0 or self.augment.cutmix > 0
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what no single value shows."""
+        yield from super().contradictions()
+        augment = self.augment
+        if augment.scale[0] > augment.scale[1] or augment.scale[1] > 1:
+            yield ("augment", "scale"), "'scale' must be two shares of the area, the smaller one first", ""
+        if augment.ratio[0] > augment.ratio[1]:
+            yield ("augment", "ratio"), "'ratio' must be two numbers, the smaller one first", ""
+        for name, value in (("mean", augment.mean), ("std", augment.std)):
+            if value is not None and len(value) == 2:
+                yield ("augment", name), f"'{name}' must be one or three numbers, found 2", ""
 
 
 # Keys that change where or how fast a run computes, not what: a run may go on with others.

@@ -137,7 +137,7 @@ def _of_run(
         trained_on = replace(opened, classes=classes, channels=channels)
         recipe, seed = config["recipe"], config["seed"]
         model = build_network(spec, trained_on, settings, recipe=recipe, seed=seed).model
-    _fill(model, folder / WEIGHTS[weights])
+    fill(model, folder / WEIGHTS[weights])
     return Candidate(folder.name, model, opened, settings, input_channels(model))
 
 
@@ -156,7 +156,13 @@ def _of_model(
     return Candidate(name, model, data, load_settings(values, overrides), input_channels(model))
 
 
-def _fill(model: nn.Module, path: Path) -> None:
+def fill(model: nn.Module, path: Path) -> None:
+    """Load a weight file of a run into the network it was written from.
+
+    Raises:
+        RunError: there is no such file.
+        WeightsError: it does not fit.
+    """
     if not path.is_file():
         there = [name for name, file in WEIGHTS.items() if (path.parent / file).is_file()]
         raise RunError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from pydantic import ValidationError
 
@@ -17,17 +17,31 @@ from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import RunSettings, Settings
+
+S = TypeVar("S", bound=RunSettings)
 
 
+@overload
 def load_settings(
     source: str | Path | Mapping[str, Any] | Document, overrides: Sequence[str] = ()
-) -> Settings:
+) -> Settings: ...
+@overload
+def load_settings(
+    source: str | Path | Mapping[str, Any] | Document, overrides: Sequence[str] = (), *, kind: type[S]
+) -> S: ...
+def load_settings(
+    source: str | Path | Mapping[str, Any] | Document,
+    overrides: Sequence[str] = (),
+    *,
+    kind: type[RunSettings] = Settings,
+) -> RunSettings:
     """Read training settings.
 
     Args:
         source: a path, the name of a shipped file, a dict, or what was read from one already.
         overrides: ``key=value`` or ``section.key=value``, values as in YAML; they win over the file.
+        kind: of settings: a task's own.
 
     Raises:
         SettingsError: it is not found, cannot be read, or holds problems: all of them, in file order.
@@ -41,14 +55,15 @@ def load_settings(
         values = _merged(values, path, value)
     option_problems: list[Problem] = []
     try:
-        made: Settings | None = Settings.model_validate(values)
+        made: RunSettings | None = kind.model_validate(values)
     except ValidationError as error:
         made = None
         given = {path for path, _ in from_options}
         for found in error.errors():
-            _note(document.findings, option_problems, found, given)
+            _note(document.findings, option_problems, found, given, kind)
     if made is not None and document.value is not UNREADABLE:
-        _check_together(document.findings, made)
+        for path, message, tip in made.contradictions():
+            document.findings.add(path, message, tip)
     problems = document.findings.problems() + option_problems
     if problems or made is None:
         raise SettingsError(problems)
@@ -115,41 +130,20 @@ def _merged(values: Mapping[str, Any], path: KeyPath, value: Any) -> dict[str, A
     return {**values, key: _merged(inner if isinstance(inner, Mapping) else {}, path[1:], value)}
 
 
-def _note(findings: Findings, option_problems: list[Problem], found: Any, given: set[KeyPath]) -> None:
+def _note(
+    findings: Findings,
+    option_problems: list[Problem],
+    found: Any,
+    given: set[KeyPath],
+    kind: type[RunSettings],
+) -> None:
     """Turn one of pydantic's errors into a problem at its place in the file, or of the option it came from."""
     if found["input"] is UNREADABLE:
         return
     path: KeyPath = tuple(found["loc"])
-    message, tip = explain(found, Settings, "the settings")
+    message, tip = explain(found, kind, "the settings")
     option = next((each for each in given if path[: len(each)] == each), None)
     if option is not None:
         option_problems.append(Problem(f"--set {'.'.join(map(str, option))}", message, tip))
     else:
         findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
-
-
-def _check_together(findings: Findings, made: Settings) -> None:
-    """Note what no single value shows."""
-    if made.batch_size % made.accumulate:
-        findings.add(("accumulate",), f"{made.accumulate} batches do not divide batch_size {made.batch_size}")
-    if made.schedule.warmup_epochs >= made.epochs and made.schedule.warmup_epochs:
-        message = (
-            f"{made.schedule.warmup_epochs:g} epochs of warm-up leave none of {made.epochs} for the rest"
-        )
-        findings.add(("schedule", "warmup_epochs"), message)
-    if made.finetune.freeze_base_epochs > made.epochs:
-        tip = "write only_new_blocks: true to leave the base as it is for good"
-        findings.add(("finetune", "freeze_base_epochs"), f"more than the {made.epochs} epochs there are", tip)
-    if made.augment.scale[0] > made.augment.scale[1] or made.augment.scale[1] > 1:
-        findings.add(("augment", "scale"), "'scale' must be two shares of the area, the smaller one first")
-    if made.augment.ratio[0] > made.augment.ratio[1]:
-        findings.add(("augment", "ratio"), "'ratio' must be two numbers, the smaller one first")
-    schedule = made.schedule
-    if (schedule.name == "multistep") != bool(schedule.milestones):
-        findings.add(("schedule", "milestones"), "'milestones' and 'name: multistep' need each other")
-    if any(epoch >= made.epochs for epoch in schedule.milestones):
-        findings.add(("schedule", "milestones"), f"not all come before the end, {made.epochs} epochs")
-    for name in ("mean", "std"):
-        value = getattr(made.augment, name)
-        if value is not None and len(value) == 2:
-            findings.add(("augment", name), f"'{name}' must be one or three numbers, found 2")

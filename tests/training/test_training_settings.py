@@ -80,7 +80,8 @@ def test_options_win_over_the_file_and_make_sections() -> None:
         ),
         (
             "epochs: 2\nbatch_size: 8\nschedule: {name: cosin}\n",
-            "3:18: 'name' must be 'cosine', 'poly', 'step', 'multistep' or 'constant', found 'cosin' (did you mean 'cosine'?)",
+            "3:18: 'name' must be 'cosine', 'poly', 'step', 'multistep' or 'constant', found 'cosin' "
+            "(did you mean 'cosine'?)",
         ),
         (
             "epochs: 2\nbatch_size: 8\nema: 3\n",

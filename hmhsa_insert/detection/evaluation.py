@@ -1,0 +1,181 @@
+"""Evaluation of a detector: what it finds in every image of a split, and COCO's average precision of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from hmhsa_insert.detection.coco_data import CocoData, CocoSplit
+from hmhsa_insert.detection.coco_tools import mask_tools
+from hmhsa_insert.detection.loader import DetectBatch
+from hmhsa_insert.detection.metric import Kind, Scores, average_precision
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.order import PADDING
+from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.progress import Row
+
+DETECTIONS = "predictions.json"
+_MASK_THRESHOLD = 0.5
+_Found = tuple[
+    int, bool, list[dict[str, Any]]
+]  # an image's number, whether it is damaged, what was found in it
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a detector found in every image of a split.
+
+    Attributes:
+        split: the images that could be read.
+        detections: in COCO's result format, by image: image_id, category_id, bbox, score, and segmentation.
+        damaged: numbers of images that could not be read.
+        seconds: wall time, reading included.
+    """
+
+    split: CocoSplit
+    detections: list[dict[str, Any]]
+    damaged: tuple[int, ...]
+    seconds: float
+
+    @cached_property
+    def box(self) -> Scores:
+        """Average precision of boxes."""
+        return average_precision(self.split, self.detections, "box")
+
+    @cached_property
+    def mask(self) -> Scores | None:
+        """Average precision of masks, None where there are none."""
+        return average_precision(self.split, self.detections, "mask") if self.split.masks else None
+
+    @property
+    def scores(self) -> dict[Kind, Scores]:
+        """Average precision by what is compared."""
+        return {"box": self.box} if self.mask is None else {"box": self.box, "mask": self.mask}
+
+    @property
+    def row(self) -> Row:
+        """Columns of ``metrics.csv``: ``box_AP`` and so on."""
+        return {f"{kind}_{name}": value for kind, each in self.scores.items() for name, value in each.items()}
+
+    @property
+    def said(self) -> str:
+        """The scores in a few words."""
+        return ", ".join(
+            f"{kind} {name} {'–' if each[name] is None else f'{each[name]:.3f}'}"
+            for kind, each in self.scores.items()
+            for name in ("AP", "AP50")
+        )
+
+    @property
+    def images_per_s(self) -> float:
+        """Images evaluated in a second, reading included."""
+        return len(self.split) / self.seconds
+
+    def write_predictions(self, folder: Path, split: Any) -> None:
+        """Write ``predictions.json``: COCO's result format."""
+        write_detections(self.detections, folder / DETECTIONS)
+
+
+def write_detections(detections: list[dict[str, Any]], path: Path) -> None:
+    """Write COCO's result format, one detection a line.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    lines = ",\n".join(map(json.dumps, detections))
+    write_whole(path, lambda writing: writing.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
+
+
+@torch.no_grad()
+def evaluate_detector(
+    model: nn.Module,
+    batches: Iterable[DetectBatch],
+    data: CocoData,
+    accelerator: Accelerator,
+    *,
+    on_batch: Callable[[int], None] | None = None,
+) -> Detection:
+    """Run a detector over the validation split, which the processes divide; every process returns the whole result.
+
+    Args:
+        model: in eval mode afterwards as before, whatever it was.
+        batches: this process's part.
+        data: tells the split and the categories' ids.
+        accelerator: tells device and processes.
+        on_batch: called with the images of every batch.
+
+    Raises:
+        TrainingError: the scores are not numbers; no image could be read.
+    """
+    training, start = model.training, time.perf_counter()
+    model.eval()
+    mine: list[_Found] = []
+    for batch in batches:
+        images = [image.to(accelerator.device, non_blocking=True) for image in batch.images]
+        with accelerator.autocast():
+            outputs = model(images)
+        for output, index, damaged in zip(
+            outputs, batch.indices.tolist(), batch.damaged.tolist(), strict=True
+        ):
+            if index != PADDING:
+                record = data.val.records[index]
+                found = [] if damaged else as_results(output, record.id, data.category_ids)
+                mine.append((index, damaged, found))
+        if on_batch is not None:
+            on_batch(len(images))
+    model.train(training)
+    everything: list[_Found] = gather_object(mine)
+    return _assembled(everything, data.val, time.perf_counter() - start)
+
+
+def as_results(
+    output: Mapping[str, torch.Tensor], image_id: int, category_ids: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Return what a detector gave for one image in COCO's result format.
+
+    Args:
+        output: boxes N×4 (x1, y1, x2, y2), labels N, scores N and, from a segmenting one, masks N×1×H×W (0 to 1).
+        image_id: in the annotation file.
+        category_ids: of the labels 1, 2, ….
+
+    Raises:
+        TrainingError: scores that are not numbers.
+    """
+    if not torch.isfinite(output["scores"]).all():
+        raise TrainingError(Problem("evaluation", f"the scores of image {image_id} are not numbers"))
+    boxes = output["boxes"].float().cpu()
+    sides = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
+    scores, labels = output["scores"].float().tolist(), output["labels"].tolist()
+    results = [
+        {"image_id": image_id, "category_id": category_ids[label - 1], "bbox": box, "score": score}
+        for box, score, label in zip(sides, scores, labels, strict=True)
+    ]
+    if "masks" in output:
+        masks = (output["masks"][:, 0] > _MASK_THRESHOLD).cpu().numpy().astype(np.uint8)
+        for result, mask in zip(results, masks, strict=True):
+            rle = mask_tools().encode(np.asfortranarray(mask))
+            counts = rle["counts"].decode("ascii")
+            result["segmentation"] = {"size": list(mask.shape), "counts": counts}
+    return results
+
+
+def _assembled(found: list[_Found], split: CocoSplit, seconds: float) -> Detection:
+    found = sorted(found, key=lambda each: each[0])
+    damaged = tuple(index for index, broken, _ in found if broken)
+    read = tuple(split.records[index] for index, broken, _ in found if not broken)
+    if not read:
+        raise TrainingError(Problem("evaluation", "no image of the split could be read"))
+    detections = [each for *_, results in found for each in results]
+    return Detection(replace(split, records=read), detections, damaged, seconds)
