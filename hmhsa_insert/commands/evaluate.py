@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmhsa_insert.commands.options import JsonOption
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,12 +41,26 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as input_size=256; repeatable."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write detections in COCO's result format, for one DIR."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
 
-    Example: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`
+    Detectors get COCO's average precision of boxes and masks: AP, AP50, AP75, and of small, medium, large objects.
+
+    Examples: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`,
+    `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
     """
+    if _detectors(models, output):
+        from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
+
+        evaluate_detectors(models, data, weights, settings or (), output, as_json)
+        return
     from hmhsa_insert.commands.console import out, wrote
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.training.curves import draw_confusion
@@ -90,6 +105,28 @@ def evaluate(
     if confusion is not None and found is not None:
         draw_confusion(found.confusion, found.classes, confusion)
         wrote(confusion, f"confusion of {rows[-1]['name']}")
+
+
+def _detectors(models: list[str], output: Path | None) -> bool:
+    """Say whether detectors are to be scored.
+
+    Raises:
+        HmhsaInsertError: some are and some are not; detections of several, or of none, in one file.
+    """
+    from hmhsa_insert.detection.score import is_detection
+
+    kinds = {model: is_detection(model) for model in models}
+    found = [model for model, detects in kinds.items() if detects]
+    problems = []
+    if found and len(found) < len(models):
+        other = next(model for model in models if model not in found)
+        message = f"{found[0]} is a detector and {other} is none"
+        problems.append(Problem("DIR…", message, "score them in two commands"))
+    if output is not None and len(found) != 1:
+        problems.append(Problem("--output", "takes the detections of one detector", "give one DIR"))
+    if problems:
+        raise HmhsaInsertError(problems)
+    return bool(found)
 
 
 def _scores(rows: list[dict[str, Any]], source: str) -> Table:

@@ -10,16 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
 from hmhsa_insert.detection.coco_data import CocoData, CocoSplit
-from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.loader import DetectBatch
 from hmhsa_insert.detection.metric import Kind, Scores, average_precision
+from hmhsa_insert.detection.results import coco_results
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.order import PADDING
@@ -27,7 +26,6 @@ from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.progress import Row
 
 DETECTIONS = "predictions.json"
-_MASK_THRESHOLD = 0.5
 _Found = tuple[
     int, bool, list[dict[str, Any]]
 ]  # an image's number, whether it is damaged, what was found in it
@@ -131,7 +129,7 @@ def evaluate_detector(
         ):
             if index != PADDING:
                 record = data.val.records[index]
-                found = [] if damaged else as_results(output, record.id, data.category_ids)
+                found = [] if damaged else _results(output, record.id, data)
                 mine.append((index, damaged, found))
         if on_batch is not None:
             on_batch(len(images))
@@ -140,35 +138,10 @@ def evaluate_detector(
     return _assembled(everything, data.val, time.perf_counter() - start)
 
 
-def as_results(
-    output: Mapping[str, torch.Tensor], image_id: int, category_ids: tuple[int, ...]
-) -> list[dict[str, Any]]:
-    """Return what a detector gave for one image in COCO's result format.
-
-    Args:
-        output: boxes N×4 (x1, y1, x2, y2), labels N, scores N and, from a segmenting one, masks N×1×H×W (0 to 1).
-        image_id: in the annotation file.
-        category_ids: of the labels 1, 2, ….
-
-    Raises:
-        TrainingError: scores that are not numbers.
-    """
+def _results(output: Mapping[str, torch.Tensor], image_id: int, data: CocoData) -> list[dict[str, Any]]:
     if not torch.isfinite(output["scores"]).all():
         raise TrainingError(Problem("evaluation", f"the scores of image {image_id} are not numbers"))
-    boxes = output["boxes"].float().cpu()
-    sides = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
-    scores, labels = output["scores"].float().tolist(), output["labels"].tolist()
-    results = [
-        {"image_id": image_id, "category_id": category_ids[label - 1], "bbox": box, "score": score}
-        for box, score, label in zip(sides, scores, labels, strict=True)
-    ]
-    if "masks" in output:
-        masks = (output["masks"][:, 0] > _MASK_THRESHOLD).cpu().numpy().astype(np.uint8)
-        for result, mask in zip(results, masks, strict=True):
-            rle = mask_tools().encode(np.asfortranarray(mask))
-            counts = rle["counts"].decode("ascii")
-            result["segmentation"] = {"size": list(mask.shape), "counts": counts}
-    return results
+    return coco_results(output, image_id, data.category_ids)
 
 
 def _assembled(found: list[_Found], split: CocoSplit, seconds: float) -> Detection:
