@@ -7,7 +7,7 @@ inserted there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torchvision.ops.feature_pyramid_network import (
     LastLevelP6P7,
 )
 
-from hmhsa_insert.detection.heads import PYRAMID_CHANNELS
+from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, norm_layer
 from hmhsa_insert.detection.taps import Tap, add_tap
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
@@ -47,12 +47,13 @@ class PyramidBackbone(nn.Module):
         stages: Sequence[Stage],
         channels: int,
         extra: ExtraFPNBlock,
+        norm: Callable[[int], nn.Module] | None,
     ) -> None:
         super().__init__()
         self.body = body
         self.strides = tuple(stage.stride for stage in stages)
         self.out_channels = channels
-        self.fpn = FeaturePyramidNetwork([stage.channels for stage in stages], channels, extra)
+        self.fpn = FeaturePyramidNetwork([stage.channels for stage in stages], channels, extra, norm)
         self.frozen_norms: tuple[str, ...] = ()
         self._taps = tuple(taps)  # they are children of the body; a copy's are the copy's own
 
@@ -83,6 +84,7 @@ def pyramid_backbone(
     trainable_stages: int | None = None,
     frozen_norm: bool = False,
     channels: int = PYRAMID_CHANNELS,
+    group_norm: bool = False,
 ) -> PyramidBackbone:
     """Return `model` as a backbone with a pyramid on the stages of the given strides; `model` itself is untouched.
 
@@ -95,6 +97,7 @@ def pyramid_backbone(
             all of the network does.
         frozen_norm: BatchNorms of the base network keep their statistics and do not train.
         channels: of every map of the pyramid.
+        group_norm: in the pyramid.
 
     Raises:
         ModelError: a stride is missing, the network takes images of one size only, or it cannot be traced.
@@ -110,7 +113,7 @@ def pyramid_backbone(
     extra: ExtraFPNBlock = LastLevelMaxPool()
     if min(strides) > 4:
         extra = LastLevelP6P7(stages[-1].channels, channels)
-    made = PyramidBackbone(body, taps, stages, channels, extra)
+    made = PyramidBackbone(body, taps, stages, channels, extra, norm_layer(group_norm))
     reference = next((p for p in body.parameters() if p.is_floating_point()), None)
     if reference is not None:
         made.fpn.to(reference.device, reference.dtype)

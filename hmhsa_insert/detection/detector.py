@@ -91,6 +91,7 @@ def detector(
     pretrained: bool = False,
     pyramid_channels: int = PYRAMID_CHANNELS,
     anchor_size: int = 32,
+    group_norm: bool = False,
     **options: Any,
 ) -> nn.Module:
     """Return one of torchvision's detectors with `backbone` and a feature pyramid on its stages.
@@ -113,6 +114,8 @@ def detector(
         pretrained: for a name: with the library's weights.
         pyramid_channels: of the pyramid; the heads behind a narrower one are narrower in proportion.
         anchor_size: side of the finest level's smallest anchors, doubled level by level.
+        group_norm: GroupNorm in the pyramid and in the heads of RetinaNet and of masks, as torchvision's second versions
+            have norms there: learns faster where nothing is pretrained.
         options: of torchvision's class, by name, such as ``score_thresh`` or ``box_detections_per_img``: numbers.
 
     Raises:
@@ -132,11 +135,12 @@ def detector(
         chosen.title,
         input_size=size,
         channels=pyramid_channels,
+        group_norm=group_norm,
         **freezing,  # type: ignore[arg-type]
     )
     given = {"min_size": min_size, "max_size": max_size, "image_mean": mean, "image_std": std, **options}
-    sized = {"pyramid_channels": pyramid_channels, "anchor_size": anchor_size}
-    parts = heads(chosen.name, pyramid_channels, classes) | anchors(chosen.name, anchor_size)
+    sized = {"pyramid_channels": pyramid_channels, "anchor_size": anchor_size, "group_norm": group_norm}
+    parts = heads(chosen.name, pyramid_channels, classes, group_norm) | anchors(chosen.name, anchor_size)
     made = chosen.build(body, **parts, **given)
     made.train(model.training)
     made.__dict__[RECORD] = DetectorRecord(

@@ -20,6 +20,7 @@ class DetectorSettings(Section):
         frozen_norm: BatchNorms of the backbone stand still, for pretrained weights and small batches.
         pyramid_channels: of the feature pyramid; narrower heads follow a narrower one.
         anchor_size: side of the finest level's smallest anchors, in pixels of the scaled image.
+        group_norm: GroupNorm in pyramid and heads: learns faster where nothing is pretrained.
         options: numbers that torchvision's class takes by name, such as ``score_thresh``.
     """
 
@@ -29,6 +30,7 @@ class DetectorSettings(Section):
     frozen_norm: bool = False
     pyramid_channels: Annotated[int, Field(ge=8, le=2048)] = 256
     anchor_size: PositiveInt = 32
+    group_norm: bool = False
     options: dict[str, float | int] = Field(default_factory=dict)
 
 
