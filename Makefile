@@ -9,7 +9,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo test test-long test-browser test-zoo lint format clean
+.PHONY: demo shapes test test-long test-browser test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -37,6 +37,10 @@ test-browser: $(DEV_STAMP)
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)
 	$(BIN)/hmhsa-insert zoo --report reports/zoo.md
+
+# Four detectors on the shapes set, two at a time, and their report (under an hour on 2 cores).
+shapes: $(DEV_STAMP)
+	$(BIN)/python benchmarks/shapes.py
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .

@@ -114,8 +114,8 @@ def detector(
         pretrained: for a name: with the library's weights.
         pyramid_channels: of the pyramid; the heads behind a narrower one are narrower in proportion.
         anchor_size: side of the finest level's smallest anchors, doubled level by level.
-        group_norm: GroupNorm in the pyramid and in the heads of RetinaNet and of masks, as torchvision's second versions
-            have norms there: learns faster where nothing is pretrained.
+        group_norm: GroupNorm in the pyramid and in the heads of RetinaNet and of masks, as torchvision's second ones
+            have norms there: it learns faster where nothing is pretrained.
         options: of torchvision's class, by name, such as ``score_thresh`` or ``box_detections_per_img``: numbers.
 
     Raises:
