@@ -85,6 +85,8 @@ def read_result_as(kind: type[R], folder: str | Path) -> R | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if "task" in values and "task" not in kind.__dataclass_fields__:
+            raise RunError(Problem(str(path), f"is the result of a run of the task '{values['task']}'"))
         return kind(folder=Path(folder), **(values | {"damaged": tuple(values["damaged"])}))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {error}")) from error

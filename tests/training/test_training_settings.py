@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 
+from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_folder import identity
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
+
+CLASSIFICATION = ("digits", "finetune", "imagenet_100e", "imagenet_300e")
+DETECTION = ("coco_1x", "shapes")
 
 LEAST: dict[str, Any] = {"epochs": 3, "batch_size": 12}
 
@@ -40,16 +45,21 @@ def test_the_authors_settings() -> None:
 
 
 def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> None:
-    assert set(shipped_settings()) == {"digits", "finetune", "imagenet_100e", "imagenet_300e"}
+    assert set(shipped_settings()) == {*CLASSIFICATION, *DETECTION}
     for path in shipped_settings().values():
         assert path.read_text().startswith("# ")
-        assert load_settings(path) == load_settings(path.stem) == load_settings(f"{path.stem}.yaml")
+        kind = DetectSettings if path.stem in DETECTION else Settings
+        whole, bare, named = (
+            load_settings(each, kind=kind) for each in (path, path.stem, f"{path.stem}.yaml")
+        )
+        assert whole == bare == named
 
 
 def test_settings_read_back_from_what_they_write() -> None:
     for name in shipped_settings():
-        made = load_settings(name)
-        assert load_settings(made.model_dump(mode="json")) == made
+        kind = DetectSettings if name in DETECTION else Settings
+        made = load_settings(name, kind=kind)
+        assert load_settings(made.model_dump(mode="json"), kind=kind) == made
 
 
 def test_the_learning_rate_follows_the_batch() -> None:
