@@ -87,7 +87,7 @@ def test_the_folder_says_everything(run: tuple[str, Path], data: Path) -> None:
 
 
 def test_scored_again_it_is_the_same(run: tuple[str, Path]) -> None:
-    task, folder = run
+    _, folder = run
     result = read_detect_result(folder)
     assert result is not None
     found = score_detector(detection_candidate(folder, weights="ema"))
