@@ -20,7 +20,7 @@ from hmhsa_insert.training.network import Network, build_base
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
-_BODY = "backbone.body."
+_BODY = "backbone.body"
 _CELL = 32  # images are padded to whole multiples of it
 
 
@@ -76,6 +76,6 @@ def build_detector(
 
 def _fresh(model: nn.Module) -> set[str]:
     """Return the names of all parameters but the backbone's base network's."""
-    inserted = tuple(f"{key}." for key, _ in inserted_modules(model))
+    inserted = tuple(f"{_BODY}.{key}." for key, _ in inserted_modules(model.get_submodule(_BODY)))
     names = [name for name, _ in model.named_parameters()]
-    return {name for name in names if not name.startswith(_BODY) or name.startswith(inserted)}
+    return {name for name in names if not name.startswith(f"{_BODY}.") or name.startswith(inserted)}

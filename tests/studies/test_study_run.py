@@ -81,11 +81,11 @@ def test_variants_of_a_seed_begin_alike_and_see_the_same(
     real = Loop._on_device
 
     def look(self: Loop, batch: Any) -> Any:
-        images, targets = real(self, batch)
+        moved = real(self, batch)
         if now[0] not in weights:
             weights[now[0]] = {key: value.clone() for key, value in self.bare.state_dict().items()}
-        seen.setdefault(now[0], []).append(torch.cat([images.flatten(), targets.float()]))
-        return images, targets
+        seen.setdefault(now[0], []).append(torch.cat([moved.images.flatten(), moved.targets.float()]))
+        return moved
 
     class Watch(Unwatched):
         def started(self, trial: Any) -> None:
@@ -93,7 +93,8 @@ def test_variants_of_a_seed_begin_alike_and_see_the_same(
 
     monkeypatch.setattr(Loop, "_on_device", look)
     other = {"edits": [{"op": "insert", "id": "se", "at": {"stage": [1, 2]}, "block": {"type": "timm/se"}}]}
-    ablate(study(variants=STUDY["variants"] | {"se": other}), tmp_path / "s", watcher=Watch())
+    run = ablate(study(variants=STUDY["variants"] | {"se": other}), tmp_path / "s", watcher=Watch())
+    assert run.count("done") == 6, run.outcomes
     for seed in (0, 1):
         plain, plain_weights = seen[("plain", seed)], weights[("plain", seed)]
         assert len(plain) == 10

@@ -59,7 +59,7 @@ def test_the_bar_holds_everything_in_80_columns(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("hmhsa_insert.commands.console.out", screen)
     bar = module._Bar()
     with bar:
-        bar.step(Step(123, 300, 1234, 5004, 1.2345, 45.67, 12345.6))
+        bar.step(Step(123, 300, 1234, 5004, 1.2345, {"top1": 45.67}, 12345.6))
         bar._progress.refresh()
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "epoch 123/300" in shown
