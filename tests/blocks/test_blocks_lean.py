@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from specs import SAME
-from torch import nn
+from torch import distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.blocks.lean import set_lean
@@ -129,3 +130,34 @@ def test_a_whole_network_can_be_switched():
     before = saved_bytes(network, x)
     assert saved_bytes(set_lean(network), x) * 1.4 < before
     assert saved_bytes(set_lean(network, False), x) == before
+
+
+@pytest.mark.parametrize("memory", ["fast", "lean"])
+def test_a_second_derivative_is_refused_by_name(memory):
+    block = build_block({**SAME["pooled"], "memory": memory}, CHANNELS)
+    x = torch.randn(2, CHANNELS, 13, 17, requires_grad=True)
+    gradient = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match=r"attention.*is not implemented"):
+        gradient.square().sum().backward()
+
+
+def average_over_processes(rank, file, world, outcome):
+    """Run one step of a lean block on this process's share of a batch, and write the gradients."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    _, lean = pair("pooled")
+    x = torch.randn(4, CHANNELS, 13, 17, generator=torch.Generator().manual_seed(2)).double()
+    DistributedDataParallel(lean.double())(x.chunk(world)[rank]).square().sum().backward()
+    if rank == 0:
+        torch.save([parameter.grad for parameter in lean.parameters()], outcome)
+    distributed.destroy_process_group()
+
+
+def test_ddp_averages_the_gradients_of_two_processes(tmp_path):
+    outcome = tmp_path / "gradients.pt"
+    multiprocessing.spawn(average_over_processes, (str(tmp_path / "store"), 2, str(outcome)), nprocs=2)
+    fast, _ = pair("pooled")
+    x = torch.randn(4, CHANNELS, 13, 17, generator=torch.Generator().manual_seed(2)).double()
+    (fast.double()(x).square().sum() / 2).backward()
+    for found, parameter in zip(torch.load(outcome), fast.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.grad)
