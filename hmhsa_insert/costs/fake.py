@@ -8,14 +8,13 @@ touches it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils.hooks import RemovableHandle
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery import fake as surgery_fake
@@ -91,16 +90,22 @@ def cannot_run(model: nn.Module, input_size: tuple[int, int, int], error: Except
 class ModuleStack:
     """Knows, while a model runs, the qualified name of the innermost module at work.
 
-    For copies only: it hooks every module. A module called several times, or owned by several parents, goes
-    by its first name. What runs in a forward hook of a module, such as a spliced block, is inside that block.
+    Calls of modules are watched from outside, as torch.fx does, not by hooks: a block may look at its hooks and take
+    another way. A module called several times, or owned by several parents, goes by its first name. What runs in a
+    forward hook of a module, such as a spliced block, is inside that block.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.modules: dict[str, nn.Module] = dict(model.named_modules())
         self.calls: dict[str, int] = dict.fromkeys(self.modules, 0)
-        self._names = {id(module): name for name, module in self.modules.items()}
+        # What a scripted module does is its owner's: its parts are not called from Python.
+        self._names = {
+            id(module): name
+            for name, module in self.modules.items()
+            if not isinstance(module, torch.jit.ScriptModule)
+        }
         self._stack: list[str] = []
-        self._handles: list[RemovableHandle] = []
+        self._call: Callable[..., Any] = nn.Module.__call__
 
     @property
     def innermost(self) -> str:
@@ -108,27 +113,26 @@ class ModuleStack:
         return self._stack[-1] if self._stack else ""
 
     def __enter__(self) -> Self:
-        for module in self.modules.values():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # it takes no hooks: what it does is its owner's
-            # First in, last out: the module's own hooks run while its name is on the stack.
-            self._handles.append(module.register_forward_pre_hook(self._push, prepend=True))
-            self._handles.append(module.register_forward_hook(self._pop))
+        original = self._call = nn.Module.__call__
+
+        def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            name = self._names.get(id(module))
+            if name is None:
+                return original(module, *args, **kwargs)
+            self.calls[name] += 1
+            self._stack.append(name)
+            try:
+                return original(module, *args, **kwargs)
+            finally:
+                self._stack.pop()
+
+        nn.Module.__call__ = watched  # type: ignore[method-assign]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _push(self, module: nn.Module, args: Any) -> None:
-        name = self._names[id(module)]
-        self.calls[name] += 1
-        self._stack.append(name)
-
-    def _pop(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._stack.pop()
+        nn.Module.__call__ = self._call  # type: ignore[method-assign]
 
 
 def _device(tensor: Tensor) -> torch.device:

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.blocks.lean import set_lean
+from hmhsa_insert.costs.memory import training_memory
 
 CHANNELS = 16
 # The controls have no such option.
@@ -147,7 +148,9 @@ def average_over_processes(rank, file, world, outcome):
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
     _, lean = pair("pooled")
     x = torch.randn(4, CHANNELS, 13, 17, generator=torch.Generator().manual_seed(2)).double()
-    DistributedDataParallel(lean.double())(x.chunk(world)[rank]).square().sum().backward()
+    # Held by a name: gradients are averaged only while the wrapper lives.
+    network = DistributedDataParallel(lean.double())
+    network(x.chunk(world)[rank]).square().sum().backward()
     if rank == 0:
         torch.save([parameter.grad for parameter in lean.parameters()], outcome)
     distributed.destroy_process_group()
@@ -161,3 +164,12 @@ def test_ddp_averages_the_gradients_of_two_processes(tmp_path):
     (fast.double()(x).square().sum() / 2).backward()
     for found, parameter in zip(torch.load(outcome), fast.parameters(), strict=True):
         torch.testing.assert_close(found, parameter.grad)
+
+
+def test_counting_what_is_saved_does_not_switch_lean_off():
+    fast, lean = pair("irb-group")
+    counted = [training_memory(block, (CHANNELS, 28, 28)).saved_bytes for block in (fast, lean)]
+    x = torch.randn(2, CHANNELS, 28, 28)
+    # The image itself is counted too; in float32 both ways see the same tensors.
+    assert counted == [saved_bytes(block, x) for block in (fast, lean)]
+    assert counted[0] > 1.8 * counted[1]
