@@ -90,10 +90,10 @@ class Net(nn.Module):
 
 
 def test_what_needs_attention_is_printed_whatever_the_format(here):
-    Path("unseen.py").write_text(UNSEEN)
-    text = output("profile unseen:Net --size 8 --per module")
+    Path("triplenet.py").write_text(UNSEEN)
+    text = output("profile triplenet:Net --size 8 --per module")
     assert "unseen.triple" in text
-    result = run("profile unseen:Net --size 8 --format csv")
+    result = run("profile triplenet:Net --size 8 --format csv")
     assert "unseen.triple" in result.stderr
     assert "unseen.triple" not in result.stdout
 
