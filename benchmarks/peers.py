@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled
+from hmhsa_insert.blocks.irb import Irb
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "blocks"))
 from plain import PlainPooled  # the definition that the tests hold the fast block against
@@ -125,12 +127,17 @@ def candidates(stage: Stage) -> dict[str, nn.Module]:
 def plain_copy(model: nn.Module) -> nn.Module:
     """Put the plain definition, with the same weights, in place of every fast block of `model`, and return it."""
     for name, module in list(model.named_modules()):
+        plain: nn.Module
         if isinstance(module, HmhsaPooled):
             channels = module.proj.weight.shape[0]
             plain = PlainPooled(channels, HEAD_DIM, module.grid_size, module.pool)
             plain.load_state_dict(module.state_dict())
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, plain)
+        elif isinstance(module, Irb):
+            plain = nn.Sequential(OrderedDict(module.named_children()))
+        else:
+            continue
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, plain)
     return model
 
 

@@ -35,7 +35,8 @@ PROPOSALS = {
     "box_batch_size_per_image": 64,
 }
 DETECTORS: dict[str, Sequence[str]] = {
-    "retinanet": ("--task", "detect", "--detector", "retinanet"),
+    # A detector of one stage learns what an object is from all anchors at once, and takes longer to.
+    "retinanet": ("--task", "detect", "--detector", "retinanet", "--epochs", "60"),
     "maskrcnn": (
         *("--task", "segment", "--detector", "maskrcnn"),
         *(

@@ -98,8 +98,9 @@ class Hmhsa(Lean, ResidualBlock):
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Return the projected sum of the steps, N×C×H×W in channels_last."""
-        together = self.training or torch.is_grad_enabled()
-        return self.recomputed(self._attention, x) if together else in_pieces(self._attention, x)
+        if torch.is_grad_enabled():
+            return self.recomputed(self._attention, x)
+        return in_pieces(self, self._attention, x)
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
         steps = self._steps(to_tokens(self.norm(x)))

@@ -84,9 +84,10 @@ class HmhsaPooled(Lean):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
-        together = self.training or torch.is_grad_enabled()
-        mixed = self.recomputed(self._attention, x) if together else in_pieces(self._attention, x)
-        dropped: torch.Tensor = self.drop(mixed)
+        if torch.is_grad_enabled():
+            dropped: torch.Tensor = self.drop(self.recomputed(self._attention, x))
+        else:
+            dropped = self.drop(in_pieces(self, self._attention, x))
         return dropped
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:

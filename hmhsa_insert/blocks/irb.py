@@ -18,6 +18,7 @@ from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
 from hmhsa_insert.blocks.fields import Activation, Expansion, KernelSize, Memory
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
+from hmhsa_insert.blocks.tokens import in_pieces
 
 
 class IrbOptions(Options):
@@ -65,8 +66,12 @@ class Irb(Lean):
         """Return the output, N×C×H×W."""
         groups = (self.conv1, self.conv2, self.conv3)
         # An edit may hang on a group, which the lean order does not call as a whole.
-        if self.lean and not any(group._forward_hooks or group._forward_pre_hooks for group in groups):
+        hooked = any(group._forward_hooks or group._forward_pre_hooks for group in groups)
+        if self.lean and torch.is_grad_enabled() and not hooked:
             return self._with_convolutions_kept(x)
+        return in_pieces(self, self._whole, x)
+
+    def _whole(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.conv3(self.conv2(self.conv1(x)))
         return out
 

@@ -67,19 +67,34 @@ def laid_out_like(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return y.contiguous(memory_format=torch.channels_last)
 
 
-def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Return ``function(x)`` for a function of every image by itself; on a CPU, a few images at a time.
+def in_pieces(
+    module: nn.Module, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
+) -> torch.Tensor:
+    """Return ``function(x)`` for a function of every image by itself; in inference on a CPU, a few images at a time.
+
+    What is between in and out then stays in the cache, and no fresh memory is asked for at every step.
 
     Args:
+        module: whose forward this is part of. While it is watched by hooks, or some of it is in training mode
+            (statistics of a batch), all images go together.
         function: maps N×C×H×W to the same, no image depending on another.
         x: N×C×H×W.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return function(x)
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # a trace would keep this batch's cuts
         return function(x)
     images = max(1, _PIECE_BYTES // max(1, x[:1].nbytes))
-    if images >= len(x):
+    if x.device.type != "cpu" or images >= len(x) or not _is_quiet(module):
         return function(x)
     return torch.cat([function(piece) for piece in torch.split(x, images)])
+
+
+def _is_quiet(module: nn.Module) -> bool:
+    return not any(
+        part.training or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
+        for part in module.modules()
+    )
 
 
 def self_attention(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:

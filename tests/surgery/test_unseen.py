@@ -5,6 +5,9 @@ import warnings
 
 import pytest
 import torch
+import unseen_data
+import unseen_forwards
+import unseen_layers  # these three fill NETS
 from torch import nn
 from unseen import NETS, Base, R
 
@@ -38,7 +41,10 @@ def test_identity_after_every_block(name: str) -> None:
 
 
 def test_there_are_many() -> None:
-    assert len(NETS) >= 40
+    assert len(NETS) >= 45
+    assert {network.__module__ for network, *_ in NETS.values()} == {
+        module.__name__ for module in (unseen_data, unseen_forwards, unseen_layers)
+    }
 
 
 def test_the_head_of_a_pyramid_level_and_a_dense_prediction_are_no_blocks() -> None:
