@@ -25,9 +25,20 @@ class ChannelLayerNorm(nn.LayerNorm):
         return tokens.permute(0, 3, 1, 2)
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's, which in torch 2.11 ends the process in backward on a channels_last CPU map without a gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the normalised map, N×C×H×W."""
+        frozen = torch.is_grad_enabled() and self.weight.requires_grad and not x.requires_grad
+        if frozen and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            x = x.detach().requires_grad_()  # its gradient goes nowhere
+        return super().forward(x)
+
+
 def _group(channels: int) -> nn.Module:
     # One group and eps 1e-6 are HAT-Net's, so that its weights give its outputs.
-    return nn.GroupNorm(1, channels, eps=1e-6)
+    return GroupNorm(1, channels, eps=1e-6)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

@@ -132,7 +132,9 @@ def _table(found: Suggestions, where: str) -> Table:
     from hmhsa_insert.commands.tables import big
 
     title = f"{where}: {len(found.found)} of {found.tried} recipes"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     table.add_column("recipe", overflow="fold")
     headers = ["blocks", "channels", "MACs", "Δ MACs", "Δ params"]
     base = found.base

@@ -65,6 +65,6 @@ def test_training_with_less_memory_is_one_graph():
     counter = CompileCounter()
     blocks = [build_block({**SAME["pooled"], "memory": "lean"}, 16, SIZE) for _ in range(2)]
     network = nn.Sequential(*blocks).train()
-    x = torch.randn(2, 16, *SIZE)
+    x = torch.randn(2, 16, *SIZE, requires_grad=True)
     torch.compile(network, backend=counter, fullgraph=True)(x).square().sum().backward()
     assert counter.frame_count == 1
