@@ -16,7 +16,7 @@ from torch.fx import Node
 
 from hmhsa_insert.surgery.inputs import InputSize, Path
 from hmhsa_insert.surgery.maps import FeatureMap, Layout, feature_maps, trace_other_size
-from hmhsa_insert.surgery.recorder import NO_HOSTS, ModuleCall
+from hmhsa_insert.surgery.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.trace import Trace, trace
 from hmhsa_insert.surgery.trunk import trunk
 from hmhsa_insert.surgery.units import Unit, find_units, weighs
@@ -152,7 +152,7 @@ def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, Path]]:
         call_index = traced.calls[call_index].parent
     position = node.meta["position"]
     for call in reversed(chain):
-        if call.parent is None or issubclass(call.kind, NO_HOSTS):
+        if call.parent is None or not can_host(call.kind):
             continue
         if len(traced.calls_of(call.qualname)) != 1:
             continue

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 import torch
@@ -172,8 +174,24 @@ class Scripted(nn.Module):
         return self.__dict__["inner"](*args, **kwargs)
 
 
-# Kinds of module that no child can be hooked to: containers that run whatever they hold, and scripted code.
-NO_HOSTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, Scripted)
+# Containers that run whatever they hold, and scripted code.
+_NO_HOSTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, Scripted)
+_CHILDREN = {"children", "named_children", "_modules"}
+
+
+def can_host(kind: type[nn.Module]) -> bool:
+    """Tell whether a module of this kind leaves a new child alone: going over its children, it would run it."""
+    if issubclass(kind, _NO_HOSTS):
+        return False
+    forwards = (vars(cls).get("forward") for cls in kind.__mro__ if cls is not nn.Module)
+    codes = (getattr(inspect.unwrap(forward), "__code__", None) for forward in forwards if callable(forward))
+    return not any(_CHILDREN & _names(code) for code in codes if code)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that code uses, those of comprehensions and inner functions too."""
+    inner = (const for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _wrap_scripted(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.surgery.locate import CutPoint, Located, Stage
-from hmhsa_insert.surgery.recorder import NO_HOSTS, ModuleCall
+from hmhsa_insert.surgery.recorder import ModuleCall, can_host
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
@@ -39,7 +39,7 @@ def find_region(located: Located, stage: Stage) -> Region | None:
     end = stage.entry or stage.cut_points[0]
     nodes = {node.name: node for node in located.trace.nodes}
     first, last = nodes[start.node], nodes[end.node]
-    return Region(start, end, _reader(located, first), tuple(_chain(located, first, last)))
+    return Region(start, end, reader(located, first), tuple(_chain(located, first, last)))
 
 
 def strided_modules(located: Located, region: Region) -> tuple[list[str], list[str]]:
@@ -87,12 +87,12 @@ def _strides(located: Located, node: Node) -> bool:
     )
 
 
-def _reader(located: Located, start: Node) -> ModuleCall | None:
-    """Return the outermost module that alone reads `start`, as its only input."""
+def reader(located: Located, start: Node) -> ModuleCall | None:
+    """Return the outermost module that alone reads `start`, as its only input, and can carry a child."""
     for call in located.trace.calls:
         if call.parent is None or call.inputs != (start,) or call.arguments != ((0,),):
             continue
-        if issubclass(call.kind, NO_HOSTS):
+        if not can_host(call.kind):
             continue
         if len(located.trace.calls_of(call.qualname)) != 1:
             continue

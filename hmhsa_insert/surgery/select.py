@@ -13,7 +13,8 @@ from hmhsa_insert.recipe.marks import KeyPath
 from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.locate import CutPoint, Located, Stage, cut_point, hosts_of
 from hmhsa_insert.surgery.maps import FeatureMap
-from hmhsa_insert.surgery.recorder import NO_HOSTS, ModuleCall
+from hmhsa_insert.surgery.recorder import ModuleCall, can_host
+from hmhsa_insert.surgery.region import reader
 from hmhsa_insert.surgery.trace import BATCH
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
@@ -167,9 +168,8 @@ def input_place(located: Located, call: ModuleCall) -> Place | None:
         return None
     if any(not call.first <= user.meta["position"] < call.last for user in source.users):
         return None
-    if not issubclass(call.kind, NO_HOSTS):
-        return Place(cut_point(located.trace, located.maps, source), call, 0)
-    return None
+    host = call if can_host(call.kind) else reader(located, source)
+    return Place(cut_point(located.trace, located.maps, source), host, 0) if host else None
 
 
 def _node_places(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Place]:

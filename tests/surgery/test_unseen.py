@@ -109,3 +109,24 @@ def test_a_scripted_child_is_no_host_and_keeps_its_weights() -> None:
     cls, size, _ = NETS["Scripted"]
     last = hi.locate_stages(cls(), size)[-1].cut_points[-1]
     assert (last.qualname, last.host) == ("sc", None)
+
+
+@pytest.mark.parametrize("position", ["after", "before"])
+def test_a_module_that_runs_all_its_children_is_given_none(position: str) -> None:
+    cls, size, _ = NETS["ChildrenLoop"]
+    edited = hi.apply(cls(), recipe({"module": "l3"}, position=position), size).eval()
+    (name,) = [name for name, module in edited.named_modules() if name.endswith(".new")]
+    assert name.rpartition(".")[0] not in ("l2", "l3")
+    calls = []
+    edited.get_submodule(name).register_forward_hook(lambda *_: calls.append(1))
+    edited(torch.rand(1, *size))
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("keep", ["blocks", "none"])
+def test_a_downsampler_before_a_module_that_runs_all_its_children(keep: str) -> None:
+    cls, size, _ = NETS["ChildrenLoop"]
+    edit = {"op": "replace", "id": "tdb", "at": {"downsample": 3}, "block": {"type": "tdb"}, "keep": keep}
+    edited = hi.apply(cls(), {"version": 1, "edits": [edit]}, size)
+    assert [stage.stride for stage in hi.locate_stages(edited, size)] == R
+    assert all(check.passed for check in hi.verify(cls(), edited, size) if check.name == "gradients")

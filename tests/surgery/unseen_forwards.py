@@ -182,3 +182,25 @@ class ChunkNet(Base):
         a, b = y.chunk(2, 1)
         y = torch.cat([self.c(a) + b, b], 1)
         return self.fc(y.mean((2, 3)))
+
+
+class Rows(nn.Module):
+    """Runs whatever children it has, as the stages of RegNet do."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        for number, block in enumerate(blocks):
+            self.add_module(f"b{number}", block)
+
+    def forward(self, x):
+        for block in self.children():
+            x = block(x)
+        return x
+
+
+@net(want=R)
+class ChildrenLoop(Base):
+    def __init__(self):
+        super().__init__()
+        self.l2 = Rows(Res(8, 16, 2), Res(16, 16))
+        self.l3 = Rows(Res(16, 16, 2), Res(16, 16))
