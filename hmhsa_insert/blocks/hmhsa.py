@@ -98,9 +98,8 @@ class Hmhsa(Lean, ResidualBlock):
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Return the projected sum of the steps, N×C×H×W in channels_last."""
-        if torch.is_grad_enabled():
-            return self.recomputed(self._attention, x)
-        return in_pieces(self, self._attention, x)
+        graded = torch.is_grad_enabled()
+        return self.recomputed(self._attention, x) if graded else in_pieces(self, self._attention, x)
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
         steps = self._steps(to_tokens(self.norm(x)))

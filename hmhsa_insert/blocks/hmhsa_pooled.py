@@ -84,10 +84,9 @@ class HmhsaPooled(Lean):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
-        if torch.is_grad_enabled():
-            dropped: torch.Tensor = self.drop(self.recomputed(self._attention, x))
-        else:
-            dropped = self.drop(in_pieces(self, self._attention, x))
+        graded = torch.is_grad_enabled()
+        mixed = self.recomputed(self._attention, x) if graded else in_pieces(self, self._attention, x)
+        dropped: torch.Tensor = self.drop(mixed)
         return dropped
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ the base network's at every size that one takes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from hmhsa_insert.surgery.splice import ledgers, splice
 from hmhsa_insert.surgery.stand_in import with_stand_ins
 from hmhsa_insert.surgery.trace import output_shapes
 
+_HOOKED = ("hook_output", "hook_input")
 _ORDER = {"unstride": 0, "drop": 0, "swap": 0, "rewrite": 1, "hook_output": 2, "hook_input": 2}
 
 
@@ -120,20 +122,43 @@ def _refuse_inserted(sites: list[Site], model: nn.Module, recipe: Recipe, refusa
 
 
 def _rehearse(model: nn.Module, made: Plan, located: Located) -> None:
-    """Apply the plan to a fake copy and run it; raise PlanError where it fails or changes the outputs' shapes."""
+    """Apply the plan to a fake copy and run it.
+
+    Raises:
+        PlanError: it fails, changes the outputs' shapes, or runs an inserted block more often than its host.
+    """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with torch.no_grad(), mode:
         copy = fake_copy(model, mode)
         splice(copy, made)
         copy.eval()
+        calls = _count_calls(copy, made)
         for size, wanted in ((t.input_size, output_shapes(t)) for t in (located.trace, located.other) if t):
-            got = with_stand_ins(mode, partial(_run, copy, size, made))
+            got = with_stand_ins(mode, partial(_run, copy, size, made, calls))
             if got != wanted:
                 message = f"the edited network returns {got} on {size_text(size)}; the base network {wanted}"
                 raise PlanError(Problem(made.model, message))
+            _refuse_run_again(made, calls)
 
 
-def _run(copy: nn.Module, size: InputSize, made: Plan) -> list[tuple[int, ...]]:
+def _count_calls(copy: nn.Module, made: Plan) -> Counter[str]:
+    """Return the calls of every host and of every block hooked to one, which are counted from now on."""
+    calls: Counter[str] = Counter()
+    for name in {name for site in made.sites if site.action in _HOOKED for name in (site.qualname, site.key)}:
+        copy.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
+    return calls
+
+
+def _refuse_run_again(made: Plan, calls: Counter[str]) -> None:
+    """Raise PlanError where a host's forward ran the child it was given besides the hook: identity would hide it."""
+    for site in made.sites:
+        if site.action in _HOOKED and calls[site.key] > calls[site.qualname]:
+            message = f"its forward runs every child it has, and would run '{site.key}' once more"
+            raise PlanError(Problem(site.qualname, message, f"choose a module inside of '{site.qualname}'"))
+
+
+def _run(copy: nn.Module, size: InputSize, made: Plan, calls: Counter[str]) -> list[tuple[int, ...]]:
+    calls.clear()
     device = next((p.device for p in copy.parameters()), torch.device("cpu"))
     dtype = input_dtype(copy)
     args, kwargs = make_inputs(size, 2, lambda shape: torch.empty(shape, dtype=dtype, device=device))

@@ -12,6 +12,8 @@ from torch import nn
 from unseen import NETS, Base, R
 
 import hmhsa_insert as hi
+from hmhsa_insert.blocks.tdb import Tdb
+from hmhsa_insert.errors import PlanError
 from hmhsa_insert.surgery.inserted import InsertedResidual
 
 IRB = {"type": "irb", "expansion": 1}
@@ -129,4 +131,18 @@ def test_a_downsampler_before_a_module_that_runs_all_its_children(keep: str) -> 
     edit = {"op": "replace", "id": "tdb", "at": {"downsample": 3}, "block": {"type": "tdb"}, "keep": keep}
     edited = hi.apply(cls(), {"version": 1, "edits": [edit]}, size)
     assert [stage.stride for stage in hi.locate_stages(edited, size)] == R
-    assert all(check.passed for check in hi.verify(cls(), edited, size) if check.name == "gradients")
+    (gradients,) = [check for check in hi.verify(cls(), edited, size) if check.name == "gradients"]
+    assert gradients.passed
+    calls = []
+    (tdb,) = [module for module in edited.modules() if isinstance(module, Tdb)]
+    tdb.register_forward_hook(lambda *_: calls.append(1))
+    edited.eval()(torch.rand(1, *size))
+    assert calls == [1]
+
+
+def test_a_child_that_its_host_would_run_again_is_refused() -> None:
+    cls, size, _ = NETS["HiddenLoop"]
+    with pytest.raises(
+        PlanError, match=r"l3: its forward runs every child it has, and would run 'l3\.new' once more"
+    ):
+        hi.apply(cls(), recipe({"module": "l3"}), size)

@@ -198,6 +198,29 @@ class Rows(nn.Module):
         return x
 
 
+class HiddenRows(nn.Module):
+    """The same, where its forward does not show it."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        self.first, self.second = blocks
+
+    def forward(self, x):
+        return self.run(x)
+
+    def run(self, x):
+        for block in self.children():
+            x = block(x)
+        return x
+
+
+@net(want=R)
+class HiddenLoop(Base):
+    def __init__(self):
+        super().__init__()
+        self.l3 = HiddenRows(Res(16, 16, 2), Res(16, 16))
+
+
 @net(want=R)
 class ChildrenLoop(Base):
     def __init__(self):
