@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled
 from hmhsa_insert.blocks.irb import Irb
+from hmhsa_insert.models.network import Network
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "blocks"))
 from plain import PlainPooled  # the definition that the tests hold the fast block against
@@ -124,8 +125,28 @@ def candidates(stage: Stage) -> dict[str, nn.Module]:
     return {name: make() for name, make in makers.items()}
 
 
-def plain_copy(model: nn.Module) -> nn.Module:
-    """Put the plain definition, with the same weights, in place of every fast block of `model`, and return it."""
+class PlainNetwork(nn.Module):
+    """A HAT-Net as it was released: the plain definition in place of every fast block, all maps in NCHW.
+
+    Args:
+        model: ours; its weights are taken.
+    """
+
+    def __init__(self, model: Network) -> None:
+        super().__init__()
+        _put_plain_blocks(model)
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, N×num_classes."""
+        model = self.model
+        x = model.patch_embed(x)
+        for stage, downsample in zip(model.blocks, (None, model.ds2, model.ds3, model.ds4), strict=True):
+            x = stage(x if downsample is None else downsample(x))
+        return model.forward_head(x)
+
+
+def _put_plain_blocks(model: nn.Module) -> None:
     for name, module in list(model.named_modules()):
         plain: nn.Module
         if isinstance(module, HmhsaPooled):
@@ -138,7 +159,6 @@ def plain_copy(model: nn.Module) -> nn.Module:
             continue
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, plain)
-    return model
 
 
 def large_matmul(size: int = 1024) -> tuple[Callable[[], Tensor], float]:

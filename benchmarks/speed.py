@@ -1,9 +1,11 @@
 """How fast the blocks are: ``python benchmarks/speed.py`` writes ``reports/speed.{md,csv}`` and two pictures.
 
 Every figure is a ratio of candidates that ran in turns in one process, the median over rounds with its p10 and p90.
-On a CPU the clock is the process's own CPU time at one thread, which other work on the machine disturbs least.
-``--device cuda`` takes wall time, in float32 and bfloat16, eager and compiled, all in one call, and writes
-``reports/speed_cuda.{md,csv}``. ``--only stages,network,…`` measures some sections anew and keeps the others' rows.
+On a CPU the clock is the process's own CPU time at one thread, which other work on the machine disturbs least, and
+every section runs in several processes, of which the median counts: whether the C library gives a freed map back to
+the system differs from process to process, and can be half the time of a large map. ``--device cuda`` takes wall
+time, in float32 and bfloat16, eager and compiled, all in one call, and writes ``reports/speed_cuda.{md,csv}``.
+``--only stages,network,…`` measures some sections anew and keeps the others' rows.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 
 import timm
 import torch
-from peers import HEAD_DIM, STAGES, candidates, large_matmul, plain_copy, pooled
+from peers import HEAD_DIM, STAGES, PlainNetwork, candidates, large_matmul, pooled
 from rich.console import Console
-from speed_report import REPORTS, Row, read, write
+from speed_report import REPORTS, Row, join_runs, read, write
 from torch import nn
 
 import hmhsa_insert as hi
@@ -124,7 +129,7 @@ def network(bench: Bench) -> Iterator[Row]:
     ours = timm.create_model("hat_net_small")
     lean = set_lean(timm.create_model("hat_net_small"))
     models = {
-        "plain definition": plain_copy(timm.create_model("hat_net_small")),
+        "plain definition": PlainNetwork(timm.create_model("hat_net_small")),
         "ours": ours,
         "ours lean": lean,
     }
@@ -138,7 +143,7 @@ def network(bench: Bench) -> Iterator[Row]:
 
 def compiled(bench: Bench) -> Iterator[Row]:
     """HAT-Net-Small compiled with frozen weights, against the plain definition in eager mode."""
-    plain, ours = plain_copy(timm.create_model("hat_net_small")), timm.create_model("hat_net_small")
+    plain, ours = PlainNetwork(timm.create_model("hat_net_small")), timm.create_model("hat_net_small")
     models = {"plain definition": plain.eval(), "plain compiled": torch.compile(plain), "ours": ours.eval()}
     models["ours compiled"] = torch.compile(ours)
     with torch._inductor.config.patch(freezing=True):
@@ -206,10 +211,24 @@ SECTIONS: dict[str, tuple[Callable[[Bench], Iterator[Row]], tuple[str, ...]]] = 
 }
 
 
-def heading(bench: Bench) -> list[str]:
+def measure(name: str, device: str, rounds: int) -> list[Row]:
+    """Measure one section in this process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return list(SECTIONS[name][0](Bench(device, rounds)))
+
+
+def measure_in_processes(name: str, device: str, rounds: int, processes: int) -> list[Row]:
+    """Measure one section in fresh processes, one after another, and return the medians."""
+    # Each task gets a process of its own: the memory of the one before would decide its page faults.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        return join_runs(list(pool.map(partial(measure, name, device), [rounds] * processes)))
+
+
+def heading(device: str, processes: int) -> list[str]:
     """Return what was run, where, and what the columns mean."""
-    here = environment(bench.settings["float32"])
-    cpu = bench.device == "cpu"
+    here = environment(Setting(device, torch.float32))
+    cpu = device == "cpu"
     versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
     command = shlex.join(["python", "benchmarks/speed.py", *sys.argv[1:]])
     clock = "CPU time of the process, at one thread," if cpu else "wall time"
@@ -218,8 +237,9 @@ def heading(bench: Bench) -> list[str]:
         "Sections can be measured apart, by `--only`. What falls short, and what was tried, is in",
         "[speed_tried.md](speed_tried.md).",
         "",
-        f"- speed: times as fast as the first candidate of its section, by {clock} median of rounds in turns",
-        "  (p10 to p90; the CSV has their number); the plain definition is the released formulation, eager, NCHW;",
+        f"- speed: times as fast as the first candidate of its section, by {clock} median of rounds in turns;",
+        f"  {processes} fresh processes a section, of which the median is given (lowest p10 to highest p90; the CSV",
+        "  has the rounds of all); the plain definition is the released formulation, eager, NCHW;",
         "- saved: kept for backward, per image, in maps of the block's input (C) or in MiB;",
         "- matmul: share of the rate of a 1024³ matrix product on the same thread.",
     ]
@@ -229,22 +249,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each candidate in one process")
+    parser.add_argument("--processes", type=int, help="of each section; 3 on a CPU, 1 elsewhere")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    bench = Bench(options.device, options.rounds)
+    processes = options.processes or (3 if options.device == "cpu" else 1)
     target = REPORTS / ("speed.csv" if options.device == "cpu" else f"speed_{options.device}.csv")
+    order = [section for _, sections in SECTIONS.values() for section in sections]
     for name in options.only.split(","):
-        measure, replaced = SECTIONS[name]
-        rows = list(measure(bench))
+        rows = measure_in_processes(name, options.device, options.rounds, processes)
         # Written after every section, so that a run that is stopped loses little.
-        rows = [row for row in read(target) if row["section"] not in replaced] + rows
-        order = [section for _, sections in SECTIONS.values() for section in sections]
+        rows += [row for row in read(target) if row["section"] not in SECTIONS[name][1]]
         rows.sort(key=lambda row: order.index(row["section"]))
-        write(rows, target, heading(bench))
+        write(rows, target, heading(options.device, processes))
     console.print(f"wrote {target}, .md and pictures")
 
 

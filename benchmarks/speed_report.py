@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import matplotlib.pyplot as plt
 
@@ -132,6 +133,21 @@ def _token(section: str, mode: str) -> Callable[[Find], float]:
 
 def _growth(block: str, field: str) -> Callable[[Find], float]:
     return lambda find: find.growth(f"growth of {block}", field)
+
+
+def join_runs(runs: list[list[Row]]) -> list[Row]:
+    """Join the rows of several processes that measured the same: medians, and the widest spread."""
+    joined = []
+    for rows in zip(*runs, strict=True):
+        row = dict(rows[0])
+        for field in ("speed", "ms", "matmul_share"):
+            if row.get(field):
+                row[field] = f"{median(float(one[field]) for one in rows):.3f}"
+        row["speed_p10"] = min((one["speed_p10"] for one in rows), key=float)
+        row["speed_p90"] = max((one["speed_p90"] for one in rows), key=float)
+        row["rounds"] = str(sum(int(one["rounds"]) for one in rows))
+        joined.append(row)
+    return joined
 
 
 def read(target: Path) -> list[Row]:

@@ -12,6 +12,7 @@ The equations have no norm; ours is in front, on by default, and keeps half prec
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -97,9 +98,8 @@ class Hmhsa(Lean, ResidualBlock):
         self.proj = Pointwise(channels, channels)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the projected sum of the steps, N×C×H×W in channels_last."""
-        graded = torch.is_grad_enabled()
-        return self.recomputed(self._attention, x) if graded else in_pieces(self, self._attention, x)
+        """Return the projected sum of the steps, N×C×H×W, contiguous or channels_last."""
+        return in_pieces(self, partial(self.recomputed, self._attention), x)
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
         steps = self._steps(to_tokens(self.norm(x)))

@@ -12,6 +12,7 @@ With g = 1 it is plain global attention: Attention(norm(X)) W^p.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -84,9 +85,8 @@ class HmhsaPooled(Lean):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
-        graded = torch.is_grad_enabled()
-        mixed = self.recomputed(self._attention, x) if graded else in_pieces(self, self._attention, x)
-        dropped: torch.Tensor = self.drop(mixed)
+        mixed = in_pieces(self, partial(self.recomputed, self._attention), x)
+        dropped: torch.Tensor = self.drop(laid_out_like(mixed, x))
         return dropped
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
@@ -96,8 +96,7 @@ class HmhsaPooled(Lean):
             mixed = self_attention(self.qkv(normed.flatten(1, 2)), self.num_heads)
         else:
             mixed = self._local_and_global(tokens, normed)
-        out = to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3]))
-        return laid_out_like(out, x)
+        return to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3]))
 
     def _local_and_global(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
         """Return A + G, N×(H·W)×C, from X and norm(X), both N×H×W×C."""

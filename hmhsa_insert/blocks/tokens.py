@@ -72,7 +72,8 @@ def in_pieces(
 ) -> torch.Tensor:
     """Return ``function(x)`` for a function of every image by itself; in inference on a CPU, a few images at a time.
 
-    What is between in and out then stays in the cache, and no fresh memory is asked for at every step.
+    What is between in and out then stays in the cache, and no fresh memory is asked for at every step. Pieces are
+    written where they belong in a map of the memory format of `x`.
 
     Args:
         module: whose forward this is part of. While it is watched by hooks, or some of it is in training mode
@@ -80,14 +81,28 @@ def in_pieces(
         function: maps N×C×H×W to the same, no image depending on another.
         x: N×C×H×W.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return function(x)
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # a trace would keep this batch's cuts
+    if not _can_cut(module, x):
         return function(x)
     images = max(1, _PIECE_BYTES // max(1, x[:1].nbytes))
-    if x.device.type != "cpu" or images >= len(x) or not _is_quiet(module):
+    if images >= len(x):
         return function(x)
-    return torch.cat([function(piece) for piece in torch.split(x, images)])
+    first, *rest = torch.split(x, images)
+    made = function(first)
+    layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+    out = torch.empty_like(x, dtype=made.dtype, memory_format=layout)
+    places = torch.split(out, images)
+    places[0].copy_(made)
+    for piece, place in zip(rest, places[1:], strict=True):
+        place.copy_(function(piece))
+    return out
+
+
+def _can_cut(module: nn.Module, x: torch.Tensor) -> bool:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+        return False
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # a trace would keep this batch's cuts
+        return False
+    return _is_quiet(module)
 
 
 def _is_quiet(module: nn.Module) -> bool:

@@ -1,7 +1,8 @@
 """How long models take, compared fairly on a machine that is not quiet.
 
-All candidates run once per round, each round in another order, so that a slow moment of the machine meets all
-of them; each is compared with the base of the same round. Medians and p10/p90 are over rounds.
+All candidates run once per round, each round in an order of its own, so that a slow moment of the machine meets all
+of them; each is compared with the base of the same round. A step that is not timed goes before every timing: caches,
+and what the C library holds of freed memory, are then the candidate's own. Medians and p10/p90 are over rounds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from statistics import median
 from typing import Literal
 
@@ -122,8 +124,7 @@ def time_rounds(
 ) -> dict[str, list[float]]:
     """Run all `steps` once per round and return seconds per step, by name and round.
 
-    Each round starts one candidate later than the one before, so none always runs after the same neighbour's
-    cold caches.
+    Each round has a drawn order, the same in every call, so none always runs after the same neighbour.
 
     Args:
         steps: what to time.
@@ -135,9 +136,10 @@ def time_rounds(
     clock = CLOCKS[timing.clock]
     names = list(steps)
     times: dict[str, list[float]] = {name: [] for name in names}
+    draw = Random(0)
     for turn in range(timing.rounds):
-        first = turn % len(names)
-        for place, name in enumerate(names[first:] + names[:first], start=1):
+        for place, name in enumerate(draw.sample(names, len(names)), start=1):
+            steps[name]()
             finish()
             start = clock()
             for _ in range(repeats[name]):
