@@ -117,8 +117,7 @@ class Hmhsa(Lean, ResidualBlock):
             height, width = tokens.shape[1:3]
             cells = Cells(height, width, _side(self.grids, index, height, width, self.last))
             parts = cells.cut(tokens)
-            attended = attend_cells(parts, qkv, self.num_heads)
-            steps.append((cells, [a + part for a, part in zip(attended, parts, strict=True)]))
+            steps.append((cells, attend_cells(self, parts, qkv, self.num_heads, residual=True)))
         return steps
 
     def extra_repr(self) -> str:

@@ -101,7 +101,7 @@ class HmhsaPooled(Lean):
     def _local_and_global(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
         """Return A + G, N×(H·W)×C, from X and norm(X), both N×H×W×C."""
         cells = Cells(tokens.shape[1], tokens.shape[2], self.grid_size)
-        local = cells.join(attend_cells(cells.cut(normed), self.qkv, self.num_heads))
+        local = cells.join(attend_cells(self, cells.cut(normed), self.qkv, self.num_heads))
         gathered = self.grid_norm(to_map(tokens + local))
         pooled = F.avg_pool2d(gathered, self.pool, ceil_mode=True, count_include_pad=False)
         kv = self.kv(to_tokens(self.ds_norm(pooled)).flatten(1, 2))

@@ -42,6 +42,7 @@ class Cells:
         grid: side of one cell, in tokens.
 
     Attributes:
+        height, width: H and W.
         rows: ⌈H/grid⌉.
         cols: ⌈W/grid⌉.
         regions: one to four, row by row.
@@ -49,6 +50,8 @@ class Cells:
 
     def __init__(self, height: int, width: int, grid: int) -> None:
         down, across = _spans(height, grid), _spans(width, grid)
+        self.height = height
+        self.width = width
         self.grid = grid
         self.rows = sum(count for _, count, _ in down)
         self.cols = sum(count for _, count, _ in across)
@@ -63,18 +66,30 @@ class Cells:
         return [self._cut(tokens, region) for region in self.regions]
 
     def _cut(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
+        return self._view(tokens, region).transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+    def _view(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
+        """View one region of N×H×W×C tokens as N × rows × tokens down × cols × tokens across × C."""
         top, left = region.row * self.grid, region.col * self.grid
         height, width = region.rows * region.height, region.cols * region.width
         part = tokens[:, top : top + height, left : left + width]
         part = torch.unflatten(part, 2, (region.cols, region.width))
-        part = torch.unflatten(part, 1, (region.rows, region.height))
-        return part.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+        return torch.unflatten(part, 1, (region.rows, region.height))
 
     def join(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Undo :meth:`cut`: N×H×W×C tokens."""
-        return self._assemble(
-            [_uncut(part, region) for part, region in zip(parts, self.regions, strict=True)]
-        )
+        pairs = list(zip(parts, self.regions, strict=True))
+        if len(pairs) == 1 or torch.is_grad_enabled():
+            return self._assemble(
+                [_uncut(part, region).flatten(3, 4).flatten(1, 2) for part, region in pairs]
+            )
+        # One copy instead of three; backward through such writes would copy the whole map for every region.
+        first = self.regions[0]
+        images = parts[0].shape[0] // (first.rows * first.cols)
+        joined = parts[0].new_empty(images, self.height, self.width, parts[0].shape[-1])
+        for part, region in pairs:
+            self._view(joined, region).copy_(_uncut(part, region))
+        return joined
 
     def gather(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Make the map that has one token a cell: from (N·cells)×C for each region to N×rows×cols×C."""
@@ -128,7 +143,7 @@ def _spans(length: int, grid: int) -> list[tuple[int, int, int]]:
 
 
 def _uncut(part: torch.Tensor, region: Region) -> torch.Tensor:
-    """Lay one region's cells out as its N×h×w×C map."""
+    """View one region's cells as N × rows × tokens down × cols × tokens across × C."""
     cells = torch.unflatten(part, 1, (region.height, region.width))
     cells = torch.unflatten(cells, 0, (-1, region.rows, region.cols))
-    return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return cells.transpose(2, 3)

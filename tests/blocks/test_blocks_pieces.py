@@ -1,4 +1,4 @@
-"""In inference a block computes a few images at a time; nothing but time and memory may tell."""
+"""In inference a block computes a few images or cells at a time; nothing but time and memory may tell."""
 
 from __future__ import annotations
 
@@ -67,3 +67,36 @@ def test_statistics_of_a_batch_are_of_the_whole_batch() -> None:
         block(torch.randn(5, 64, 48, 48))
     assert seen == [5]
     assert block.conv1[1].num_batches_tracked == 1
+
+
+CELLS = {"hmhsa": "qkv.0", "hmhsa_pooled": "qkv"}
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [96, 89], ids=["divisible", "ragged"])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_cells_of_a_large_map_are_cut_too(
+    name: str, side: int, memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    block = build_block(SPECS[name], 64, side).eval()
+    x = torch.randn(1, 64, side, side).contiguous(memory_format=memory_format)
+    whole = block(x)
+    seen = calls(block.get_submodule(CELLS[name]))
+    with torch.no_grad():
+        pieces = block(x)
+    assert len(seen) > 2
+    assert pieces.is_contiguous(memory_format=memory_format)
+    assert torch.allclose(pieces, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [96, 89], ids=["divisible", "ragged"])
+@pytest.mark.parametrize("name", CELLS)
+def test_whoever_watches_the_projection_sees_all_cells(name: str, side: int) -> None:
+    block = build_block(SPECS[name], 64, side).eval()
+    qkv = block.get_submodule(CELLS[name])
+    tokens: list[int] = []
+    qkv.register_forward_hook(lambda _, __, out: tokens.append(out.numel() // 192))
+    with torch.no_grad():
+        block(torch.randn(2, 64, side, side))
+    assert tokens == [2 * side * side]
