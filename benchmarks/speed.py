@@ -211,8 +211,9 @@ SECTIONS: dict[str, tuple[Callable[[Bench], Iterator[Row]], tuple[str, ...]]] = 
 }
 
 
-def measure(name: str, device: str, rounds: int) -> list[Row]:
-    """Measure one section in this process."""
+def measure(name: str, device: str, rounds: int, turn: str) -> list[Row]:
+    """Measure one section in this process; `turn` tells which of how many it is."""
+    console.rule(f"{name}, process {turn}")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     return list(SECTIONS[name][0](Bench(device, rounds)))
@@ -222,7 +223,8 @@ def measure_in_processes(name: str, device: str, rounds: int, processes: int) ->
     """Measure one section in fresh processes, one after another, and return the medians."""
     # Each task gets a process of its own: the memory of the one before would decide its page faults.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        return join_runs(list(pool.map(partial(measure, name, device), [rounds] * processes)))
+        turns = [f"{turn} of {processes}" for turn in range(1, processes + 1)]
+        return join_runs(list(pool.map(partial(measure, name, device, rounds), turns)))
 
 
 def heading(device: str, processes: int) -> list[str]:

@@ -138,7 +138,7 @@ def attention_pairs(height: int, width: int, grid: int) -> int:
 
 def _spans(length: int, grid: int) -> list[tuple[int, int, int]]:
     """Cut a line into (index of the first cell, cells, tokens a cell): the full cells, then the rest."""
-    full, rest = divmod(length, grid)
+    full, rest = length // grid, length % grid  # divmod refuses the symbolic sizes of a compiler
     return [span for span in ((0, full, grid), (full, 1, rest)) if span[1] and span[2]]
 
 

@@ -142,12 +142,12 @@ def attend_cells(
         For each region, cells × tokens × C.
     """
 
-    def attend(cells: torch.Tensor, projected: torch.Tensor | None = None) -> torch.Tensor:
-        attended = self_attention(qkv(cells) if projected is None else projected, num_heads)
+    def attend(cells: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
+        attended = self_attention(projected, num_heads)
         return attended + cells if residual else attended
 
     if len(parts) == 1 or (_can_cut(parts[0]) and _is_quiet(block)):
-        return [in_pieces(block, attend, part) for part in parts]
+        return [in_pieces(block, lambda cells: attend(cells, qkv(cells)), part) for part in parts]
     projected = split_cells(qkv(flatten_cells(parts)), parts)
     return [attend(part, its) for part, its in zip(parts, projected, strict=True)]
 

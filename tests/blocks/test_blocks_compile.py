@@ -68,3 +68,14 @@ def test_training_with_less_memory_is_one_graph():
     x = torch.randn(2, 16, *SIZE, requires_grad=True)
     torch.compile(network, backend=counter, fullgraph=True)(x).square().sum().backward()
     assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("spec", [{"type": "hmhsa", "grids": [8, 8]}, {"type": "hmhsa_pooled"}])
+def test_a_second_size_keeps_one_graph(spec: dict[str, object]) -> None:
+    """After two sizes the compiler keeps them symbolic."""
+    torch.manual_seed(0)
+    block = build_block({**spec, "head_dim": 8}, 16, 32).eval()
+    compiled = torch.compile(block, backend="eager", fullgraph=True)
+    for side in (16, 13, 20):
+        x = torch.randn(2, 16, side, side)
+        assert torch.allclose(compiled(x), block(x), atol=1e-6)
