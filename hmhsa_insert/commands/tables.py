@@ -22,11 +22,12 @@ _MOST_KEYS = 4
 
 def headline(loaded: LoadedModel, size: InputSize) -> Text:
     """Return which network was found and where, its class, and the size of its input."""
+    from hmhsa_insert.surgery.fake import notes
     from hmhsa_insert.surgery.inputs import size_text
     from hmhsa_insert.surgery.load import SOURCE
 
     name = loaded.source.spec
-    origin = loaded.model.__dict__.get(SOURCE)
+    origin = notes(loaded.model).get(SOURCE)
     made_from = f" (an artefact, from {origin.spec})" if origin and origin.spec != name else ""
     rest = f"{made_from}  {type(loaded.model).__name__}  input {size_text(size)}"
     return Text.assemble((name, "bold"), rest)
@@ -66,6 +67,8 @@ def _site_row(site: Site) -> tuple[str, ...]:
     verb = {
         "hook_output": f"{block} after",
         "hook_input": f"{block} before",
+        "expression": f"{block} inside",
+        "graph": f"{block} inside",
         "rewrite": f"{block} inside",
         "swap": f"{block} instead",
         "drop": "removed",

@@ -1,7 +1,7 @@
 """Taps: read a feature map where it is made, without changing the network around it.
 
-A tap is put where an edit would be: a child of the module whose output the map is, acting through a hook that is bound
-to it, or inside a forward that ``torch.fx`` rewrites. It has no parameters and passes the map on as it is.
+A tap is put where an edit would be: a child of the module whose output the map is, or of the one in whose forward the
+expression stands that makes it. It has no parameters and passes the map on as it is.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import PlanError, Problem
-from hmhsa_insert.surgery.inserted import InsertedBlock
+from hmhsa_insert.surgery.inserted import InsertedBlock, RunsChild
 from hmhsa_insert.surgery.locate import CutPoint, Located
-from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation, rewrite_forward
+from hmhsa_insert.surgery.probe import Expressions
+from hmhsa_insert.surgery.wrapping import wrap
 
 
 class Tap(nn.Module):
@@ -48,26 +49,21 @@ def add_tap(model: nn.Module, located: Located, point: CutPoint) -> Tap:
         point: the map.
 
     Raises:
-        PlanError: the map is computed inside a forward that cannot be rewritten.
+        PlanError: the map is computed inside a forward that cannot be edited.
     """
     tap = Tap()
     child = InsertedBlock(tap)
+    child.layout = point.layout
     child.train(model.training)
     name = f"tap_{point.stride}"
     if point.host is not None:
         host = model.get_submodule(point.host.qualname)
-        child.place(point.layout, point.host.path)
         host.add_module(name, child)
-        host.register_forward_hook(child.on_output)
+        host.register_forward_hook(RunsChild(name, point.host.path).on_output)
         return tap
-    child.place(point.layout, ())
     node = next(node for node in located.trace.nodes if node.name == point.node)
-    found = own_operation(located.trace, node)
-    if found is None:
-        message = f"the map is computed in '{point.qualname}', which runs more than once in one forward"
-        raise PlanError(Problem(point.qualname, message))
-    where, operation = found
-    host = model.get_submodule(where)
-    lengths = argument_lengths(host, located.trace.calls_of(where)[0])
-    rewrite_forward(host, name, child, operation, where or type(model).__name__, lengths)
-    return tap
+    for qualname, expression in Expressions(located.trace, model).of(node):
+        wrap(model.get_submodule(qualname), name, child, expression, qualname or type(model).__name__)
+        return tap
+    message = "the map is computed by code that cannot be edited, or that runs more than once in one forward"
+    raise PlanError(Problem(point.qualname, message))

@@ -13,6 +13,7 @@ from torch import nn
 import hmhsa_insert
 from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.surgery.artifact import is_artifact
+from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.load import SOURCE, Source
 from hmhsa_insert.surgery.site import Site
 from hmhsa_insert.training.plan_run import PlannedRun
@@ -24,7 +25,9 @@ _DECIDING = ("torch", "timm", "torchvision")
 
 def resolved_site(site: Site) -> dict[str, Any]:
     """Return what one site comes to, a block's defaults written out: two spellings of it are the same."""
-    values = {key: value for key, value in vars(site).items() if key != "inp"}
+    values = {key: value for key, value in vars(site).items() if key not in ("inp", "node")}
+    if site.expression is None:
+        del values["expression"]  # trials of hooked sites keep the identity they had without that field
     if site.block is not None:
         options = parse_options(site.block)[0]
         values["block"] = options.model_dump(mode="json") if options is not None else dict(site.block)
@@ -40,7 +43,7 @@ def source_of(run: PlannedRun, base: nn.Module) -> str:
             if path.suffix in (".json", ".safetensors"):
                 digest.update(path.name.encode() + path.read_bytes())
         return f"artefact {digest.hexdigest()}"
-    source = base.__dict__.get(SOURCE)
+    source = notes(base).get(SOURCE)
     return source.spec if isinstance(source, Source) else spec
 
 

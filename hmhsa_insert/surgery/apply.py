@@ -13,7 +13,7 @@ from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.plan import plan
 from hmhsa_insert.surgery.site import Plan
-from hmhsa_insert.surgery.splice import ledgers, splice
+from hmhsa_insert.surgery.splice import splice
 
 Backend = Literal["tree", "graph"]
 M = TypeVar("M", bound=nn.Module)
@@ -47,5 +47,4 @@ def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -
     splice(edited, made, seed)
     if backend == "tree":
         return edited
-    ledgers(edited)[-1].backend = "graph"
     return as_graph_module(edited, made)  # type: ignore[return-value]

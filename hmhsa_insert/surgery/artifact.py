@@ -31,6 +31,7 @@ from hmhsa_insert.surgery.record import (
     build_base,
     is_rebuildable,
     read_record,
+    set_modes,
     write_record,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
@@ -100,7 +101,7 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
     fill(model, ledgers(model), target, record["aliases"])
     if record.get("channels_last"):
         model = model.to(memory_format=torch.channels_last)
-    return model.train(bool(record.get("training", False)))
+    return set_modes(model, record)
 
 
 def is_artifact(folder: str | Path) -> bool:
@@ -169,7 +170,6 @@ def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
     try:
         splice(model, written.plan, written.seed)
         if written.backend == "graph":
-            ledgers(model)[-1].backend = "graph"
             return as_graph_module(model, written.plan)
     except HmhsaInsertError as error:
         problems = [Problem(f"{path}: {p.where}".rstrip(": "), p.message, p.tip) for p in error.problems]

@@ -91,7 +91,8 @@ def _keep_blocks(
         refusals.add(edit, ("at", "downsample"), message, "use keep: none")
         return
     key = f"{name}.{edit.id}"
-    yield Site(edit.id, action, name, key, inp, inp.channels, edit.block, path=path)  # type: ignore[arg-type]
+    node = region.start.node
+    yield Site(edit.id, action, name, key, inp, inp.channels, edit.block, path=path, node=node)  # type: ignore[arg-type]
 
 
 def _between(region: Region) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.closures import Rebinding, drop_users_hooks
 from hmhsa_insert.surgery.inputs import tensors_in
 
 M = TypeVar("M", bound=nn.Module)
@@ -19,11 +20,18 @@ M = TypeVar("M", bound=nn.Module)
 LEDGER = "_hmhsa_insert_ledger"
 
 
+def notes(model: nn.Module) -> dict[str, Any]:
+    """Return where a model keeps what is said of it; of a GraphModule, copies and pickles keep only its ``meta``."""
+    kept: dict[str, Any] = vars(model)
+    return kept.setdefault("meta", {}) if isinstance(model, fx.GraphModule) else kept
+
+
 def fake_copy(
     model: nn.Module,
     mode: FakeTensorMode,
     meta_as: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    users_hooks: bool = True,
 ) -> nn.Module:
     """Return a deep copy of `model` in eval mode, with every parameter and buffer replaced by a fake tensor of `mode`.
 
@@ -34,6 +42,7 @@ def fake_copy(
         mode: to run the copy under.
         meta_as: device of the fakes that stand for weights on the meta device, so that they meet real inputs.
         dtype: the floating dtype of the copy; by default each tensor keeps its own.
+        users_hooks: whether to keep hooks that only watch; they would see fake tensors.
 
     Raises:
         ModelError: the model cannot be deep-copied.
@@ -52,7 +61,10 @@ def fake_copy(
                 fake._is_param = True
         return fake
 
-    return swapped_copy(model, swap).eval()
+    twin = swapped_copy(model, swap)
+    if not users_hooks:
+        drop_users_hooks(twin, model)
+    return twin.eval()
 
 
 def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -68,8 +80,8 @@ def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Modul
     for tensor in (*model.parameters(), *model.buffers()):
         if id(tensor) not in memo:
             memo[id(tensor)] = swap(tensor)
-    if LEDGER in model.__dict__:
-        memo[id(model.__dict__[LEDGER])] = []
+    if LEDGER in notes(model):
+        memo[id(notes(model)[LEDGER])] = []
     return deep_copy(model, memo)
 
 
@@ -77,6 +89,7 @@ def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
     """Return a deep copy of `model`, of one too that keeps computed tensors, which ``copy.deepcopy`` refuses.
 
     A weight made anew in each forward (``torch.nn.utils.weight_norm``) or a map kept for later is such a tensor.
+    Functions that hold on to the model, as a ``forward`` set on a module may, hold on to the copy in the copy.
 
     Args:
         model: any module.
@@ -93,7 +106,11 @@ def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
         with unset_fake_temporarily():  # a tensor that is an ordinary attribute is copied as it is
-            return copy.deepcopy(model, memo)
+            rebinding = Rebinding(model)
+            rebinding.start(memo)
+            twin = copy.deepcopy(model, memo)
+            rebinding.finish(memo)
+            return twin
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(Problem(type(model).__name__, f"cannot be copied: {reason}")) from error

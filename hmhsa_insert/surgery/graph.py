@@ -6,18 +6,17 @@ whatever else differs in training keep their behaviour and their keys.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 from torch import fx, nn
 
 from hmhsa_insert.errors import PlanError, Problem
-from hmhsa_insert.surgery.fake import LEDGER
+from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.identify import identify
 from hmhsa_insert.surgery.load import SOURCE
 from hmhsa_insert.surgery.site import Plan
-from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.surgery.splice import ledgers, set_ledgers
 
 _TIP = "use backend tree, which leaves every forward as it is written"
 
@@ -40,7 +39,7 @@ def as_graph_module(model: nn.Module, made: Plan) -> fx.GraphModule:
         PlanError: a forward on the way to an edit cannot be traced, or does different things in train and eval mode.
     """
     edited = {"", *(part for site in made.sites for part in _ancestors(site.qualname))}
-    mode = model.training
+    modes = {module: module.training for module in model.modules()}
     graphs = []
     try:
         for training in (True, False):
@@ -48,28 +47,23 @@ def as_graph_module(model: nn.Module, made: Plan) -> fx.GraphModule:
                 model.get_submodule(name).training = training
             graphs.append(_trace(model, edited))
     finally:
-        model.train(mode)
+        for part, training in modes.items():  # not train(): parts may be frozen in another mode
+            part.training = training
     in_training, in_eval = graphs
     if _follow_mode(in_training, in_eval, type(model).__name__):
         model.add_module(_MODE, _Mode())
-    module = _EditedGraph(model, in_eval, class_name=type(model).__name__)
+    module = fx.GraphModule(model, in_eval, class_name=type(model).__name__)
     _keep_all(model, module)
-    module.__dict__[LEDGER] = ledgers(model)
     source = identify(model)  # nothing could tell it from a GraphModule afterwards
     if source is not None:
-        module.__dict__[SOURCE] = source
-    return module.train(mode)
-
-
-class _EditedGraph(fx.GraphModule):
-    """Keeps what was done to it when it is copied: a GraphModule's copy has only what torch.fx knows of."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
-        twin: fx.GraphModule = super().__deepcopy__(memo)
-        for name in (LEDGER, SOURCE):
-            if name in self.__dict__:
-                twin.__dict__[name] = copy.deepcopy(self.__dict__[name], memo)
-        return twin
+        notes(module)[SOURCE] = source
+    set_ledgers(module, ledgers(model))
+    ledgers(module)[-1].backend = "graph"
+    module.training = model.training
+    for name, part in module.named_modules():
+        if name == _MODE:
+            part.training = model.training
+    return module
 
 
 class _Mode(nn.Module):

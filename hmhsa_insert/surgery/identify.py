@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.load import SOURCE, Source, build_bare
 from hmhsa_insert.surgery.record import is_rebuildable
 from hmhsa_insert.surgery.splice import ledgers
@@ -25,7 +26,7 @@ def identify(model: nn.Module) -> Source | None:
     Args:
         model: a network, edited or not.
     """
-    known: Source | None = model.__dict__.get(SOURCE)
+    known: Source | None = notes(model).get(SOURCE)
     if known and not known.is_library:
         return known
     state = base_state_dict(model) if ledgers(model) else model.state_dict()

@@ -1,12 +1,13 @@
-"""What a splice puts into the module tree: a child that carries a block and acts through its host's hooks.
+"""What a splice puts into the module tree: a child that carries a block, and the hook of its host that runs it.
 
-The hooks are bound methods of the child, so that ``copy.deepcopy`` of a host gives hooks bound to the copy's own
-child. A hook that closed over the block would make every copy run the original's.
+The hook holds a name. It runs the child that its host has under that name now: in a replica or a deep copy that one's
+own, and whatever a user put in the child's place (a compiled, quantized, checkpointed or adapted block).
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,25 +18,56 @@ from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.maps import Layout
 
 
+class RunsChild:
+    """A forward hook, or forward pre-hook, that runs a child of its host on one tensor that comes out, or goes in.
+
+    Args:
+        name: of the child.
+        path: where the tensor is in the output, or in the inputs with its position or name first.
+    """
+
+    def __init__(self, name: str, path: Path = ()) -> None:
+        self.name, self.path = name, path
+
+    def hook(self, host: nn.Module, on_input: bool) -> None:
+        """Register with `host`, before the hooks of its user: they see the map with the block."""
+        if on_input:
+            host.register_forward_pre_hook(self.on_input, with_kwargs=True)
+        else:
+            host.register_forward_hook(self.on_output)
+        for hooks in (host._forward_pre_hooks, host._forward_hooks):
+            for number in [n for n, hook in hooks.items() if self.of_hook(hook) is None]:
+                hooks.move_to_end(number)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def of_hook(hook: Any) -> RunsChild | None:
+        """Return the object whose method `hook` is, None for a hook that is not of this kind."""
+        owner = getattr(hook, "__self__", None)
+        return owner if isinstance(owner, RunsChild) else None
+
+    def on_output(self, host: nn.Module, _args: Any, output: Any) -> Any:
+        """Return `output` with the child run on its tensor, wherever in `output` that tensor stands."""
+        child = host._modules[self.name]
+        assert child is not None
+        if not self.path:
+            return child(output)
+        old = _at(output, self.path)
+        return _substituted(output, old, child(old))
+
+    def on_input(self, host: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return the inputs with the child run on theirs."""
+        child = host._modules[self.name]
+        assert child is not None
+        inputs = kwargs if isinstance(self.path[0], str) else args
+        old = _at(inputs, self.path)
+        new = child(old)
+        return _substituted(args, old, new), _substituted(kwargs, old, new)
+
+
 class _Spliced(nn.Module):
-    """Runs ``self.on_map`` on one tensor of its host's output or input, in the host's layout."""
+    """Runs ``self.on_map`` on one map in its host's layout."""
 
     layout: Layout
-    path: Path
-
-    def place(self, layout: Layout, path: Path) -> None:
-        """Say in which layout the host's map is, and where in its output or input."""
-        self.layout, self.path = layout, path
-
-    def on_output(self, _host: nn.Module, _args: Any, output: Any) -> Any:
-        """Forward hook: return `output` with the block run on the map at ``self.path``."""
-        return _replaced(output, self.path, self)
-
-    def on_input(self, _host: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Forward pre-hook: return the inputs with the block run on the one at ``self.path``."""
-        if isinstance(self.path[0], str):
-            return args, _replaced(kwargs, self.path, self)
-        return _replaced(args, self.path, self), kwargs
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output in the layout of `x`, N×C×H×W or N×H×W×C."""
@@ -74,19 +106,31 @@ class InsertedBlock(_Spliced):
         return out
 
 
-def _replaced(value: Any, path: Path, change: Any) -> Any:
-    """Return `value` with `change` applied at `path`, containers rebuilt and not written into."""
-    if not path:
-        return change(value)
-    step, rest = path[0], path[1:]
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = value[step] if isinstance(value, Mapping | list | tuple) else getattr(value, str(step))
+    return value
+
+
+def _substituted(value: Any, old: Any, new: Any) -> Any:
+    """Return `value` with `new` wherever `old` stood; containers that held it are rebuilt and not written into."""
+    if value is old:
+        return new
     if isinstance(value, Mapping):
-        items = {key: _replaced(item, rest, change) if key == step else item for key, item in value.items()}
-        return type(value)(items) if type(value) is not dict else items  # type: ignore[call-arg]
-    if not isinstance(value, list | tuple):  # a dataclass
+        items = {key: _substituted(item, old, new) for key, item in value.items()}
+        if all(items[key] is item for key, item in value.items()):
+            return value
+        return items if type(value) is dict else type(value)(items)  # type: ignore[call-arg]
+    if isinstance(value, list | tuple):
+        sequence = [_substituted(item, old, new) for item in value]
+        if all(a is b for a, b in zip(sequence, value, strict=True)):
+            return value
+        # a named tuple takes its items one by one
+        return type(value)(*sequence) if hasattr(value, "_fields") else type(value)(sequence)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _substituted(getattr(value, f.name), old, new) for f in dataclasses.fields(value)}
         twin = copy.copy(value)
-        object.__setattr__(twin, str(step), _replaced(getattr(value, str(step)), rest, change))
+        for name, item in fields.items():
+            object.__setattr__(twin, name, item)
         return twin
-    items_list = [_replaced(item, rest, change) if i == step else item for i, item in enumerate(value)]
-    if hasattr(value, "_fields"):  # a named tuple takes its items one by one
-        return type(value)(*items_list)
-    return type(value)(items_list)
+    return value

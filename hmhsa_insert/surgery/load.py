@@ -20,6 +20,7 @@ from torch import nn
 
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
 from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.inputs import Size
 
 SOURCE = "_hmhsa_insert_source"
@@ -141,7 +142,7 @@ def _loaded(model: Any, source: Source) -> LoadedModel:
     if not isinstance(model, nn.Module):
         message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
         raise ModelError(Problem(source.spec, message))
-    model.__dict__[SOURCE] = source
+    notes(model)[SOURCE] = source
     return LoadedModel(model, source, _input_size(model, source))
 
 

@@ -61,7 +61,31 @@ def write_record(
     done = ledgers(model)
     write_json(target / PLAN, {"format": FORMAT, "plans": plans_as_data(done)})
     base = base_as_data(source, done[0].plan.model, aliases)
-    write_json(target / BASE, {**base, "training": model.training, "channels_last": channels_last})
+    state = {"training": model.training, "channels_last": channels_last, **modes_as_data(model)}
+    write_json(target / BASE, {**base, **state})
+
+
+def modes_as_data(model: nn.Module) -> dict[str, list[str]]:
+    """Return which modules are in another mode than the whole, and which parameters are frozen."""
+    return {
+        "other_mode": [name for name, part in model.named_modules() if part.training != model.training],
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+    }
+
+
+def set_modes(model: nn.Module, record: Mapping[str, Any]) -> nn.Module:
+    """Give a rebuilt model the modes and frozen parameters of its record; older records have none."""
+    training, other = bool(record.get("training", False)), set(record.get("other_mode", ()))
+    model.train(training)
+    for name, part in model.named_modules():
+        if name in other:
+            part.training = not training
+    if "frozen" in record:
+        frozen = set(record["frozen"])
+        for name, parameter in model.named_parameters():
+            if parameter.is_floating_point() or parameter.is_complex():
+                parameter.requires_grad_(name not in frozen)
+    return model
 
 
 def plans_as_data(done: Sequence[Ledger]) -> list[dict[str, Any]]:
@@ -122,6 +146,10 @@ def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     for key in ("kwargs", "aliases", "versions"):
         if not isinstance(record.setdefault(key, {}), dict):
             raise ArtifactError(Problem(str(path), f"its '{key}' is no mapping"))
+    for key in ("other_mode", "frozen"):
+        names = record.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArtifactError(Problem(str(path), f"its '{key}' is no list of names"))
     return record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node
 from torch.overrides import TorchFunctionMode
 
+from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.inputs import Path, tensors_in
 
 # Functions that read the shape of their argument and not its values: no path runs through them.
@@ -54,9 +56,10 @@ class Recorder(TorchFunctionMode):
 
     Args:
         model: a copy to run: hooks are left in it, and wrappers around what takes none.
+        original: what it is a copy of, whose weights it must not use.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, original: nn.Module) -> None:
         super().__init__()
         self.graph = Graph()
         self.calls: list[ModuleCall] = []
@@ -65,6 +68,7 @@ class Recorder(TorchFunctionMode):
         self._alive: list[Any] = []  # ids are only unique among living objects
         self._count = 0
         self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
+        self._foreign = {id(t): name for name, t in (*original.named_parameters(), *original.named_buffers())}
         _wrap_scripted(model)
         for name, module in model.named_modules():
             self._watch(name, module)
@@ -79,6 +83,11 @@ class Recorder(TorchFunctionMode):
         self.graph.output(tuple(self._lookup(tensor) for _, tensor in tensors_in(output)))
         self.graph.output_node().meta.update(position=self._count, call=None)
         self._alive.clear()
+
+    def position_of(self, tensor: Tensor) -> int:
+        """Return the position of the node whose value `tensor` is now, -1 for one that is not known yet."""
+        node = self._node_of.get(id(tensor))
+        return node.meta["position"] if node is not None else -1
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -116,6 +125,7 @@ class Recorder(TorchFunctionMode):
             shape=tuple(tensor.shape),
             call=self._stack[-1].index if self._stack else None,
             position=self._count,
+            frames=_frames() if op == "call_function" else (),
         )
         self._count += 1
         self._bind(tensor, node)
@@ -136,6 +146,8 @@ class Recorder(TorchFunctionMode):
             return node
         if id(tensor) in self._parameters:
             return self._add("get_attr", self._parameters[id(tensor)], (), tensor)
+        if id(tensor) in self._foreign:
+            raise _not_a_copy(self._foreign[id(tensor)])
         # Made where no torch function was seen (a custom autograd function, a scripted one): it may come from
         # anything that entered the innermost module.
         known = self._stack[-1].inputs if self._stack else ()
@@ -180,12 +192,15 @@ _CHILDREN = {"children", "named_children", "_modules"}
 
 
 def can_host(kind: type[nn.Module]) -> bool:
-    """Tell whether a module of this kind leaves a new child alone: going over its children, it would run it."""
-    if issubclass(kind, _NO_HOSTS):
-        return False
+    """Return True if a module of this kind leaves a new child alone: going over its children, it would run it."""
+    return not issubclass(kind, _NO_HOSTS) and not goes_over_children(kind)
+
+
+def goes_over_children(kind: type[nn.Module]) -> bool:
+    """Return True if the forward of this kind asks for all its children."""
     forwards = (vars(cls).get("forward") for cls in kind.__mro__ if cls is not nn.Module)
     codes = (getattr(inspect.unwrap(forward), "__code__", None) for forward in forwards if callable(forward))
-    return not any(_CHILDREN & _names(code) for code in codes if code)
+    return any(_CHILDREN & _names(code) for code in codes if code)
 
 
 def _names(code: CodeType) -> set[str]:
@@ -199,6 +214,30 @@ def _wrap_scripted(model: nn.Module) -> None:
         for name, child in module._modules.items():
             if isinstance(child, torch.jit.ScriptModule) and not isinstance(module, torch.jit.ScriptModule):
                 module._modules[name] = Scripted(child)
+
+
+def _frames() -> tuple[tuple[CodeType, int], ...]:
+    """Return what code is running, and the instruction it is at, from the function that made a tensor outwards."""
+    frame = sys._getframe(2)
+    found = []
+    while frame is not None and frame.f_code is not run_watched.__code__:
+        found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(found)
+
+
+def run_watched(recorder: Recorder, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a model while `recorder` watches; what runs outside of this is not recorded."""
+    with recorder:
+        return model(*args, **kwargs)
+
+
+def _not_a_copy(name: str) -> ModelError:
+    message = (
+        "a copy of the network runs this tensor of the original: a function set on it, or a global, holds it"
+    )
+    tip = "set the function from inside another function, whose variables can be copied, or on the class"
+    return ModelError(Problem(name, message, tip))
 
 
 def _marker(*_: Any) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from torch import nn
 
@@ -13,11 +11,10 @@ from hmhsa_insert.blocks import MapSize, Options, block_type, parse_options
 from hmhsa_insert.blocks import refusals as block_refusals
 from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.downsample import downsample_sites
-from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.maps import FeatureMap
 from hmhsa_insert.surgery.recorder import ModuleCall
-from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation
+from hmhsa_insert.surgery.rehearse import Settling
 from hmhsa_insert.surgery.select import (
     STAGES_TIP,
     Place,
@@ -27,12 +24,17 @@ from hmhsa_insert.surgery.select import (
     num_params_of,
     select_maps,
     select_modules,
+    why_nothing,
 )
 from hmhsa_insert.surgery.site import Site
+from hmhsa_insert.surgery.spots import Spot
 
 
-def resolve(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[Site]:
+def resolve(
+    located: Located, model: nn.Module, edit: Edit, settling: Settling, refusals: Refusals
+) -> list[Site]:
     """Return the sites of `edit` on a located network; what does not fit goes to `refusals`."""
+    already = len(refusals.problems)
     options = None
     if edit.block is not None:
         options, problems = parse_options(edit.block)
@@ -41,9 +43,7 @@ def resolve(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) 
     known = edit.block is None or options is not None
     if edit.op == "insert":
         places = select_maps(located, model, edit, refusals)
-        sites: list[Site | None] = (
-            [_insert(located, model, edit, place, refusals) for place in places] if known else []
-        )
+        sites: list[Site | None] = [*_inserts(located, edit, places, settling, refusals)] if known else []
     elif edit.at.kind == "downsample":
         sites = [*downsample_sites(located, model, edit, refusals)] if known else []
     else:
@@ -51,16 +51,10 @@ def resolve(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) 
         check_count(edit, len(names), refusals)
         make = _replace if edit.op == "replace" else _remove
         sites = [make(located, model, edit, name, refusals) for name in names] if known else []
-    return _priced(_numbered(site for site in sites if site), edit, options, refusals)
-
-
-def _numbered(sites: Iterable[Site]) -> Iterator[Site]:
-    """Give the second and later blocks that one host takes from one edit a name of their own."""
-    seen: Counter[str] = Counter()
-    for site in sites:
-        again = seen[site.key]
-        seen[site.key] += 1
-        yield dataclasses.replace(site, key=f"{site.key}_{again + 1}") if site.key and again else site
+    found = [site for site in sites if site]
+    if not found and len(refusals.problems) == already:
+        refusals.add(edit, ("at",), *why_nothing(located, edit))
+    return _priced(found, edit, options, refusals)
 
 
 def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals: Refusals) -> list[Site]:
@@ -87,64 +81,39 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
     return priced
 
 
-def _insert(located: Located, model: nn.Module, edit: Edit, place: Place, refusals: Refusals) -> Site | None:
+def _inserts(
+    located: Located, edit: Edit, places: list[Place], settling: Settling, refusals: Refusals
+) -> Iterator[Site]:
+    """Yield a site for each place, where it is to be tried first."""
     assert edit.block is not None
     shape = block_type(str(edit.block["type"])).shape
-    if shape != "same":
+    if places and shape != "same":
         does = "halves the map" if shape == "half" else "takes the place of a module"
         tip = "use op: replace with at: {downsample: k}" if shape == "half" else "use op: replace"
-        if not any(p.tip == tip for p in refusals.problems):
-            refusals.add(
-                edit, ("block", "type"), f"'{edit.block['type']}' {does} and cannot be inserted", tip
-            )
-        return None
-    point, inp = place.point, map_of(place.point)
-    common = {
-        "inp": inp,
-        "out_channels": inp.channels,
-        "block": edit.block,
-        "identity": edit.init == "identity",
-        "residual": True,
-    }
-    path: Path
-    if place.before is not None:
-        name, action, path = place.before.qualname, "hook_input", (place.argument,)
-    elif point.host is not None:
-        name, action, path = point.host.qualname, "hook_output", point.host.path
-    else:
-        return _insert_inside(located, model, edit, place, common, refusals)
-    if not _free(model, edit, name, refusals):
-        return None
-    return Site(edit.id, action, name, f"{name}.{edit.id}", path=path, **common)  # type: ignore[arg-type]
-
-
-def _insert_inside(
-    located: Located, model: nn.Module, edit: Edit, place: Place, common: dict[str, Any], refusals: Refusals
-) -> Site | None:
-    """Return a site inside a forward: the map is computed there and is no module's return value."""
-    node = next(n for n in located.trace.nodes if n.name == place.point.node)
-    if node.op == "placeholder":
-        refusals.add(edit, ("at",), "the network's input is not a place for a block", STAGES_TIP)
-        return None
-    found = own_operation(located.trace, node)
-    if found is None:
-        message = f"the map is computed in '{place.point.qualname}', which runs more than once in one forward"
-        refusals.add(edit, ("at",), message, STAGES_TIP)
-        return None
-    name, operation = found
-    if not _free(model, edit, name, refusals):
-        return None
-    key = f"{name}.{edit.id}" if name else edit.id
-    lengths = argument_lengths(model.get_submodule(name), located.trace.calls_of(name)[0])
-    return Site(edit.id, "rewrite", name, key, operation=operation, lengths=lengths, **common)
-
-
-def _free(model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> bool:
-    if not hasattr(model.get_submodule(name), edit.id):
-        return True
-    message = f"'{name or type(model).__name__}' already has a '{edit.id}'"
-    refusals.add(edit, ("id",), message, "choose an id that is free")
-    return False
+        refusals.add(edit, ("block", "type"), f"'{edit.block['type']}' {does} and cannot be inserted", tip)
+        return
+    nodes = {node.name: node for node in located.trace.nodes}
+    for number, place in enumerate(places):
+        if nodes[place.point.node].op == "placeholder" and place.before is None:
+            refusals.add(edit, ("at",), "the network's input is not a place for a block", STAGES_TIP)
+            continue
+        inp = map_of(place.point)
+        site = Site(
+            edit=edit.id,
+            action="hook_output",
+            qualname=place.point.qualname,
+            inp=inp,
+            out_channels=inp.channels,
+            block=edit.block,
+            identity=edit.init == "identity",
+            residual=True,
+            node=place.point.node,
+        )
+        before = Spot("hook_input", place.before.qualname, (place.argument,)) if place.before else None
+        others = [p.point.node for p in places[number + 1 :]]
+        settled = settling.first(site, others, refusals, before)
+        if settled is not None:
+            yield settled
 
 
 def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> Site | None:

@@ -134,6 +134,16 @@ def why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
     return f"no {kind} {number}: {have}{reason}"
 
 
+def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
+    """Return why an edit comes to no site at all, and what to do."""
+    numbers = [stage.index for stage in located.stages if stage.index is not None and stage.index >= 1]
+    if edit.at.exclude and numbers:
+        return f"'exclude' leaves no place: {listed(edit.at.exclude)}", "narrow it"
+    if not numbers:
+        return f"{why_no_stage(located, 'stage', 1, 4)}: the edit would change nothing", STAGES_TIP
+    return "there is no place that it names: the edit would change nothing", STAGES_TIP
+
+
 def has_tokens(located: Located, stride: int) -> bool:
     """Say whether it carries N×L×C sequences with a token for each cell of a map at `stride`, or a few more."""
     height, width = sizes_of(located.trace.input_size)[0][-2:]

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hmhsa_insert.surgery.expression import Expression
 from hmhsa_insert.surgery.inputs import InputSize, Path
 from hmhsa_insert.surgery.maps import FeatureMap, Layout
 
-Action = Literal["hook_output", "hook_input", "rewrite", "swap", "drop", "unstride"]
+Action = Literal["hook_output", "hook_input", "expression", "graph", "rewrite", "swap", "drop", "unstride"]
 
 ACTIONS: Mapping[Action, str] = {
     "hook_output": "a child of the module, run on its output",
     "hook_input": "a child of the module, run on its input",
-    "rewrite": "inside the module's forward, rewritten by torch.fx",
+    "expression": "a child of the module, run on an expression of its forward",
+    "graph": "a node in the module's graph",
+    "rewrite": "inside the module's forward, rewritten by torch.fx for want of its source",
     "swap": "in place of the module",
     "drop": "the module is taken away",
     "unstride": "the module's stride becomes 1",
 }
+
+INSIDE = ("expression", "graph", "rewrite")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class Site:
         identity: whether the block starts as the identity, behind gamma = 0.
         residual: whether the block's output is added to its input (inserted blocks that keep the shape).
         path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
-        operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward.
+        node: name of the map's node in the trace, as ``--all-cut-points`` shows it; empty in older plans.
+        expression: for ``expression``: the one that makes the map.
+        operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward;
+            for ``graph``: the name of the graph's node, and 0.
         lengths: for ``rewrite``: how many items each list or tuple among the forward's arguments has, by name.
         num_params, macs: of what is put in, from closed formulas; macs for one image.
         removed_params: of the module that is taken away.
@@ -52,6 +60,8 @@ class Site:
     identity: bool = False
     residual: bool = False
     path: Path = ()
+    node: str = ""
+    expression: Expression | None = None
     operation: tuple[str, int] | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
     num_params: int = 0
@@ -71,7 +81,12 @@ class Site:
     @property
     def in_tree(self) -> bool:
         """Whether the edit is made in the module tree, every forward staying as it was written."""
-        return self.action != "rewrite"
+        return self.action not in INSIDE
+
+    @property
+    def inserts(self) -> bool:
+        """Whether a block is put between a map and its readers; otherwise a module is replaced or changed."""
+        return self.action in (*INSIDE, "hook_output", "hook_input")
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,9 @@ class Plan:
                 raise TypeError(f"unknown action {values['action']!r}")
             values["inp"] = FeatureMap(**values["inp"]) if values["inp"] else None
             values["path"] = tuple(values["path"])
+            values["expression"] = (
+                Expression.from_dict(values["expression"]) if values.get("expression") else None
+            )
             values["operation"] = tuple(values["operation"]) if values["operation"] else None
             sites.append(Site(**values))
         size = data["input_size"]

@@ -16,11 +16,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from hmhsa_insert.blocks import build_block
-from hmhsa_insert.surgery.fake import LEDGER, fake_copy
-from hmhsa_insert.surgery.inserted import InsertedBlock, InsertedResidual
+from hmhsa_insert.surgery.fake import LEDGER, fake_copy, notes
+from hmhsa_insert.surgery.graph_node import insert_node
+from hmhsa_insert.surgery.inserted import InsertedBlock, InsertedResidual, RunsChild
 from hmhsa_insert.surgery.region import unstride
 from hmhsa_insert.surgery.rewrite import rewrite_forward
 from hmhsa_insert.surgery.site import Plan, Site
+from hmhsa_insert.surgery.wrapping import wrap
 
 
 @dataclass
@@ -59,8 +61,15 @@ class Ledger:
 
 def ledgers(model: nn.Module) -> list[Ledger]:
     """Return what was done to `model`, oldest first; empty for a model that was not edited."""
-    found: list[Ledger] = model.__dict__.get(LEDGER, [])
+    found: list[Ledger] = notes(model).get(LEDGER, [])
     return found
+
+
+def set_ledgers(model: nn.Module, done: list[Ledger]) -> None:
+    """Note what was done to `model`; nothing, for a model that is its base again."""
+    notes(model)[LEDGER] = done
+    if not done:
+        del notes(model)[LEDGER]
 
 
 def splice(model: nn.Module, plan: Plan, seed: int = 0) -> None:
@@ -72,7 +81,7 @@ def splice(model: nn.Module, plan: Plan, seed: int = 0) -> None:
     ledger = Ledger(plan, seed)
     for site in plan.sites:
         ledger.changes.append(_DO[site.action](model, site, seed))
-    model.__dict__[LEDGER] = [*ledgers(model), ledger]
+    set_ledgers(model, [*ledgers(model), ledger])
 
 
 def inserted_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -120,23 +129,29 @@ def _wrapped(site: Site, block: nn.Module) -> nn.Module:
         return block
     residual = site.residual
     wrapped = InsertedResidual(block, site.inp.channels, site.identity) if residual else InsertedBlock(block)
-    wrapped.place(site.layout, site.path)
+    wrapped.layout = site.layout
     return wrapped
 
 
-def _hook_output(model: nn.Module, site: Site, seed: int) -> Change:
+def _hook(model: nn.Module, site: Site, seed: int) -> Change:
     host = model.get_submodule(site.qualname)
-    child = make_module(site, host, model, seed)
-    host.add_module(site.child, child)
-    host.register_forward_hook(child.on_output)  # type: ignore[arg-type]
+    host.add_module(site.child, make_module(site, host, model, seed))
+    RunsChild(site.child, site.path).hook(host, on_input=site.action == "hook_input")
     return Change(site)
 
 
-def _hook_input(model: nn.Module, site: Site, seed: int) -> Change:
+def _expression(model: nn.Module, site: Site, seed: int) -> Change:
+    assert site.expression is not None
     host = model.get_submodule(site.qualname)
     child = make_module(site, host, model, seed)
-    host.add_module(site.child, child)
-    host.register_forward_pre_hook(child.on_input, with_kwargs=True)  # type: ignore[arg-type]
+    wrap(host, site.child, child, site.expression, site.qualname or type(model).__name__)
+    return Change(site)
+
+
+def _graph(model: nn.Module, site: Site, seed: int) -> Change:
+    assert site.operation is not None
+    host = model.get_submodule(site.qualname)
+    insert_node(host, site.child, make_module(site, host, model, seed), site.operation[0])
     return Change(site)
 
 
@@ -182,8 +197,10 @@ def _unstride(model: nn.Module, site: Site, _seed: int) -> Change:
 _STRIDE_ATTRIBUTES = ("stride", "padding", "_reversed_padding_repeated_twice")
 
 _DO = {
-    "hook_output": _hook_output,
-    "hook_input": _hook_input,
+    "hook_output": _hook,
+    "hook_input": _hook,
+    "expression": _expression,
+    "graph": _graph,
     "rewrite": _rewrite,
     "swap": _swap,
     "drop": _drop,

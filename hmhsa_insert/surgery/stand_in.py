@@ -1,14 +1,15 @@
 """Stand-ins for values that only the pixels have, so that a forward that looks at them runs on shapes alone.
 
 ``x.max().item()``, ``if mask.any()``, ``nonzero`` and ``.numpy()`` have no answer on fake tensors. They are answered as
-for tensors full of zeros; where the forward does not go through with that (``assert torch.isfinite(x).all()``), as for
-ones. Which way a network takes then is one of its ways, as on any one image.
+for tensors full of zeros or of ones. Where the answer decides which way the forward takes (an early exit, an
+assertion), both are tried and the way that runs most of the network is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,33 +28,106 @@ _TO_NUMPY = {"numpy", "__array__", "tolist"}
 _ONLY_VALUES_KNOW = (DataDependentOutputException, DynamicOutputShapeException)
 
 
-def with_stand_ins(mode: FakeTensorMode, run: Callable[[], T]) -> T:
+Answers = tuple[int, ...]  # what the tensors of each read are full of, in order; the last one goes on
+# A test on a value may ask for a small one or a great one of either sign (``-p.log().item() < 0.3``). Zeros come first:
+# of ways that are equally long theirs is taken. The greatest is small enough for a loop that counts to it.
+_NUMBERS = (0, 1, -1, 100, -100)
+_MOST_WAYS = 24
+
+
+@dataclass(frozen=True)
+class Way(Generic[T]):
+    """One way through a forward.
+
+    Attributes:
+        result: what the run returned.
+        answers: with which it was gone.
+        reads: how many values were asked for.
+    """
+
+    result: T
+    answers: Answers
+    reads: int
+
+
+def with_stand_ins(mode: FakeTensorMode, run: Callable[[], T], answers: Answers | None = None) -> T:
     """Return what `run` returns, values that `mode` does not have stood in for.
+
+    Args:
+        mode: under which `run` runs.
+        run: may be called again.
+        answers: of :func:`longest_way`, to go the same way; by default zeros, and ones where zeros raise.
 
     Raises:
         Exception: what `run` raises with zeros, if it raises with ones as well.
     """
-    zeros = _StandIns(mode, 0)
+    return _first_way(mode, run, answers or (0,)).result
+
+
+def longest_way(
+    mode: FakeTensorMode, run: Callable[[], T], length: Callable[[T], int]
+) -> tuple[Way[T], list[Way[T]]]:
+    """Return the way with the greatest `length` through what `run` does, and the others that were tried.
+
+    All reads are answered alike first. Where that made a difference, the reads of the longest way are then answered
+    otherwise, one after another, as long as it leads further.
+
+    Raises:
+        Exception: as :func:`with_stand_ins`.
+    """
+    best = _first_way(mode, run, (0,))
+    if not best.reads:
+        return best, []
+    tried = {best.answers: best}
+    front: list[Answers] = [(number,) for number in _NUMBERS]
+    while front and len(tried) < _MOST_WAYS:
+        answers = front.pop(0)
+        way = None if answers in tried else _tried(mode, run, answers)
+        if way is None:
+            continue
+        tried[answers] = way
+        if length(way.result) > length(best.result):
+            best = way
+            front += [_answered(best, read, number) for read in range(best.reads) for number in _NUMBERS]
+    return best, [way for way in tried.values() if way is not best]
+
+
+def _answered(way: Way[Any], read: int, number: int) -> Answers:
+    """Return the answers of a way, with another one for one read."""
+    answers = [*way.answers, *[way.answers[-1]] * way.reads][: way.reads + 1]
+    return (*answers[:read], number, *answers[read + 1 :])
+
+
+def _first_way(mode: FakeTensorMode, run: Callable[[], T], answers: Answers) -> Way[T]:
+    stand_ins = _StandIns(mode, answers)
     try:
-        with zeros:
-            return run()
+        with stand_ins:
+            return Way(run(), answers, stand_ins.reads)
     except Exception as error:
-        if not zeros.used:
+        if not stand_ins.reads or answers != (0,):
             raise
-        try:
-            with _StandIns(mode, 1):
-                return run()
-        except Exception:
+        way = _tried(mode, run, (1,))
+        if way is None:
             raise error from None
+        return way
+
+
+def _tried(mode: FakeTensorMode, run: Callable[[], T], answers: Answers) -> Way[T] | None:
+    stand_ins = _StandIns(mode, answers)
+    try:
+        with stand_ins:
+            return Way(run(), answers, stand_ins.reads)
+    except Exception:
+        return None
 
 
 class _StandIns(TorchFunctionMode):
-    """Runs what needs values on real tensors full of one number."""
+    """Runs what needs values on real tensors full of one number, in each read the one that is its turn."""
 
-    def __init__(self, mode: FakeTensorMode, number: int) -> None:
+    def __init__(self, mode: FakeTensorMode, answers: Answers) -> None:
         super().__init__()
-        self.used = False
-        self._mode, self._number = mode, number
+        self.reads = 0
+        self._mode, self._answers = mode, answers
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -64,7 +138,8 @@ class _StandIns(TorchFunctionMode):
                 return func(*args, **kwargs)
             except _ONLY_VALUES_KNOW:
                 pass
-        self.used = True
+        self._number = self._answers[min(self.reads, len(self._answers) - 1)]
+        self.reads += 1
         with unset_fake_temporarily():
             real = func(*tree_map(self._filled, args), **tree_map(self._filled, kwargs))
         return tree_map(self._hollow, real)
@@ -72,7 +147,10 @@ class _StandIns(TorchFunctionMode):
     def _filled(self, value: Any) -> Any:
         if not isinstance(value, FakeTensor):
             return value
-        return torch.full(value.shape, self._number, dtype=value.dtype)
+        number = self._number
+        if not value.dtype.is_floating_point and not value.dtype.is_complex and value.dtype is not torch.bool:
+            number = max(number, torch.iinfo(value.dtype).min)
+        return torch.full(value.shape, number, dtype=value.dtype)
 
     def _hollow(self, value: Any) -> Any:
         if not isinstance(value, Tensor):

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from hmhsa_insert.errors import ModelError, Problem, WeightsError
+from hmhsa_insert.errors import ModelError, Problem, WeightsError, listed
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.surgery.record import DISPLACED, WEIGHTS
 from hmhsa_insert.surgery.splice import Ledger
@@ -59,15 +59,26 @@ def fill(model: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mappin
     Raises:
         WeightsError: they are missing, corrupt, or of another model.
     """
-    _copy(_read(target / WEIGHTS, aliases), model.state_dict(keep_vars=True), target / WEIGHTS)
+    _copy(_read(target / WEIGHTS, aliases), _own_state(model), target / WEIGHTS)
     displaced = _displaced(done, keep_vars=True)
     if displaced:
         _copy(_read(target / DISPLACED, aliases), displaced, target / DISPLACED)
 
 
+def _own_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the parameters and persistent buffers themselves: a ``state_dict`` of the user's may return others."""
+    state: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    for name, module in model.named_modules(remove_duplicate=False):
+        for key, buffer in module._buffers.items():
+            if buffer is not None and key not in module._non_persistent_buffers_set:
+                state[f"{name}.{key}".lstrip(".")] = buffer
+    return state
+
+
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    state = model.state_dict()
-    other = next((key for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    state = {key: tensor.detach() for key, tensor in _own_state(model).items()}
+    stated = model.state_dict()
+    other = next((key for key, value in stated.items() if not isinstance(value, torch.Tensor)), None)
     if other is not None:
         raise ModelError(
             Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
@@ -111,7 +122,8 @@ def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor],
     wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
     wrong += [key for key in state if key not in wanted]
     if wrong:
-        message = f"{len(wrong)} tensors do not fit the network, such as '{wrong[0]}'"
+        message = f"{len(wrong)} tensors do not fit the network: {listed(wrong[:5])}"
+        message += f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
     with torch.no_grad():
         for key, tensor in wanted.items():

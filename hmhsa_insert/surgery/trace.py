@@ -9,7 +9,7 @@ feeds whom, inside which module), not a program: edits are made in the module tr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +23,8 @@ from torch.nn.parameter import is_lazy
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.inputs import InputSize, Size, input_dtype, make_inputs, size_text
-from hmhsa_insert.surgery.recorder import ModuleCall, Recorder
-from hmhsa_insert.surgery.stand_in import with_stand_ins
+from hmhsa_insert.surgery.recorder import ModuleCall, Recorder, run_watched
+from hmhsa_insert.surgery.stand_in import Answers, longest_way, with_stand_ins
 
 BATCH = 2  # one image would hide the batch axis from code that squeezes
 
@@ -38,12 +38,16 @@ class Trace:
             and ``position``.
         calls: every module call, in order of entry.
         input_size: what went in, without the batch axis.
+        answers: the way that was taken where the forward looks at values.
+        passed_by: modules that run on another way only.
     """
 
     graph: Graph
     calls: list[ModuleCall]
     input_size: InputSize
     nodes: list[Node] = field(default_factory=list)
+    answers: Answers = (0,)
+    passed_by: tuple[str, ...] = ()
 
     def calls_of(self, qualname: str) -> list[ModuleCall]:
         """Return the calls of one module, in order."""
@@ -57,7 +61,12 @@ class Trace:
         return found
 
 
-def trace(model: nn.Module, input_size: InputSize = (3, 224, 224), dtype: torch.dtype | None = None) -> Trace:
+def trace(
+    model: nn.Module,
+    input_size: InputSize = (3, 224, 224),
+    dtype: torch.dtype | None = None,
+    answers: Answers | None = None,
+) -> Trace:
     """Record one forward of `model` in eval mode; `model` itself is neither run nor changed.
 
     Args:
@@ -65,6 +74,7 @@ def trace(model: nn.Module, input_size: InputSize = (3, 224, 224), dtype: torch.
         input_size: size of the input without the batch axis, ``(C, H, W)``; a sequence of sizes for several
             positional inputs; a mapping for keyword inputs.
         dtype: of the inputs; default the dtype of the first floating-point parameter.
+        answers: of another trace, to go its way where the forward looks at values; default the longest way.
 
     Raises:
         ModelError: the forward fails on this input.
@@ -72,7 +82,7 @@ def trace(model: nn.Module, input_size: InputSize = (3, 224, 224), dtype: torch.
     refuse_wrapped(model)
     refuse_lazy(model)
     try:
-        return _record(model, input_size, dtype)
+        return _record(model, input_size, dtype, answers)
     except Exception as error:
         where = type(model).__name__
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -116,30 +126,74 @@ def refuse_wrapped(model: nn.Module) -> None:
         raise ModelError(Problem("ScriptModule", "a scripted model cannot be edited", "use the Python model"))
 
 
-def _record(model: nn.Module, input_size: InputSize, dtype: torch.dtype | None) -> Trace:
+def _record(
+    model: nn.Module, input_size: InputSize, dtype: torch.dtype | None, answers: Answers | None
+) -> Trace:
+    """Trace without the hooks of the model's user; with them where it does not run otherwise."""
+    try:
+        return _record_copy(model, input_size, dtype, answers, users_hooks=False)
+    except ModelError:
+        raise
+    except Exception:
+        if not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            raise
+        return _record_copy(model, input_size, dtype, answers, users_hooks=True)
+
+
+def _record_copy(
+    model: nn.Module,
+    input_size: InputSize,
+    dtype: torch.dtype | None,
+    answers: Answers | None,
+    users_hooks: bool,
+) -> Trace:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    dtype = dtype or input_dtype(model)
 
     def run() -> Recorder:
-        copy = fake_copy(model, mode)
-        device = next((p.device for p in copy.parameters()), torch.device("cpu"))
-        recorder = Recorder(copy)
-        args, kwargs = make_inputs(
-            input_size, BATCH, lambda size: torch.empty(size, dtype=dtype, device=device)
-        )
-        recorder.placeholders([*args, *kwargs.values()])
-        with recorder:
-            output = copy(*args, **kwargs)
-        recorder.finish(output)
-        return recorder
+        copy = fake_copy(model, mode, users_hooks=users_hooks)
+        return record(copy, model, input_size, dtype or input_dtype(model))
 
-    with torch.no_grad(), _quiet(), mode:
-        recorder = with_stand_ins(mode, run)
-    return Trace(recorder.graph, recorder.calls, input_size, list(recorder.graph.nodes))
+    with torch.no_grad(), quiet(), mode:
+        if answers is not None:
+            return as_trace(with_stand_ins(mode, run, answers), input_size, answers)
+        best, others = longest_way(mode, run, lambda recorder: len(_names_called(recorder)))
+    elsewhere = set().union(*(_names_called(way.result) for way in others)) - _names_called(best.result)
+    return as_trace(best.result, input_size, best.answers, tuple(sorted(elsewhere)))
+
+
+def record(
+    copy: nn.Module,
+    original: nn.Module,
+    input_size: InputSize,
+    dtype: torch.dtype,
+    started: Callable[[Recorder], object] = lambda recorder: None,
+) -> Recorder:
+    """Run a fake copy of `original` under a recorder, within its fake mode, and return the recorder.
+
+    `started` is given the recorder before the run.
+    """
+    device = next((p.device for p in copy.parameters()), torch.device("cpu"))
+    recorder = Recorder(copy, original)
+    started(recorder)
+    args, kwargs = make_inputs(input_size, BATCH, lambda size: torch.empty(size, dtype=dtype, device=device))
+    recorder.placeholders([*args, *kwargs.values()])
+    recorder.finish(run_watched(recorder, copy, args, kwargs))
+    return recorder
+
+
+def as_trace(
+    recorder: Recorder, input_size: InputSize, answers: Answers = (0,), passed_by: tuple[str, ...] = ()
+) -> Trace:
+    """Return what a recorder wrote."""
+    return Trace(recorder.graph, recorder.calls, input_size, list(recorder.graph.nodes), answers, passed_by)
+
+
+def _names_called(recorder: Recorder) -> set[str]:
+    return {call.qualname for call in recorder.calls}
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch from logging the traceback of a forward that fails: the error says it, or another size is tried."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True

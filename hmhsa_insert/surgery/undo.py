@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.fake import LEDGER, deep_copy
+from hmhsa_insert.surgery.fake import deep_copy
+from hmhsa_insert.surgery.graph_node import remove_node
+from hmhsa_insert.surgery.inserted import RunsChild
 from hmhsa_insert.surgery.rewrite import restore_forward
-from hmhsa_insert.surgery.splice import Change, keys_of, ledgers, set_module
+from hmhsa_insert.surgery.splice import Change, keys_of, ledgers, set_ledgers, set_module
+from hmhsa_insert.surgery.wrapping import unwrap
 
 
 def remove(model: nn.Module) -> nn.Module:
@@ -24,14 +27,14 @@ def remove(model: nn.Module) -> nn.Module:
         ModelError: the model was not edited, or is a ``GraphModule`` (backend graph), whose tree is gone.
     """
     _edited(model)
-    if isinstance(model, fx.GraphModule):
+    if any(ledger.backend == "graph" for ledger in ledgers(model)):
         message = "a GraphModule has lost the base network's classes"
         raise ModelError(Problem(type(model).__name__, message, "use backend='tree', or hi.base_state_dict"))
     base = deep_copy(model)
     for ledger in reversed(ledgers(base)):
         for change in reversed(ledger.changes):
             _UNDO[change.site.action](base, change)
-    base.__dict__.pop(LEDGER, None)
+    set_ledgers(base, [])
     return base
 
 
@@ -74,12 +77,17 @@ def bypassed(model: nn.Module, done: int = 0) -> Iterator[None]:
 
     Only for plans that insert: what was swapped or taken away stays so.
     """
-    saved: list[tuple[nn.Module, Callable[..., Any] | None]] = []
-    for ledger in ledgers(model)[done:]:
-        for key in ledger.plan.new_keys:
-            module = model.get_submodule(key)
-            saved.append((module, module.__dict__.get("forward")))
-            module.__dict__["forward"] = _unchanged
+    keys = [key for ledger in ledgers(model)[done:] for key in ledger.plan.new_keys]
+    with passing_on(*(model.get_submodule(key) for key in keys)):
+        yield
+
+
+@contextmanager
+def passing_on(*modules: nn.Module) -> Iterator[None]:
+    """Have modules return their input for a while."""
+    saved = [(module, module.__dict__.get("forward")) for module in modules]
+    for module in modules:
+        module.__dict__["forward"] = _unchanged
     try:
         yield
     finally:
@@ -101,13 +109,22 @@ def _edited(model: nn.Module) -> None:
 
 def _unhook(model: nn.Module, change: Change) -> None:
     host = model.get_submodule(change.site.qualname)
-    child = host._modules.pop(change.site.child)
+    del host._modules[change.site.child]
     registries: tuple[dict[int, Any], ...] = (host._forward_hooks, host._forward_pre_hooks)
     for registered in registries:
         for number, hook in list(registered.items()):
-            if getattr(hook, "__self__", None) is child:
+            ours = RunsChild.of_hook(hook)
+            if ours is not None and ours.name == change.site.child:
                 del registered[number]
                 host._forward_pre_hooks_with_kwargs.pop(number, None)
+
+
+def _unwrap(model: nn.Module, change: Change) -> None:
+    unwrap(model.get_submodule(change.site.qualname), change.site.child)
+
+
+def _take_node(model: nn.Module, change: Change) -> None:
+    remove_node(model.get_submodule(change.site.qualname), change.site.child)
 
 
 def _restore_forward(model: nn.Module, change: Change) -> None:
@@ -121,7 +138,9 @@ def _put_back(model: nn.Module, change: Change) -> None:
     reference = next((p for p in model.parameters() if p.is_floating_point()), None)
     if reference is not None:  # the displaced module sat outside the tree when the model was moved
         change.displaced.to(device=reference.device, dtype=reference.dtype)
-    change.displaced.train(model.get_submodule(change.names[0]).training)
+    mode = model.get_submodule(change.names[0]).training
+    if change.displaced.training != mode:  # else it keeps parts of it that are frozen in another mode
+        change.displaced.train(mode)
     for name in change.names:
         set_module(model, name, change.displaced)
 
@@ -137,6 +156,8 @@ def _restride(model: nn.Module, change: Change) -> None:
 _UNDO: dict[str, Callable[[nn.Module, Change], None]] = {
     "hook_output": _unhook,
     "hook_input": _unhook,
+    "expression": _unwrap,
+    "graph": _take_node,
     "rewrite": _restore_forward,
     "swap": _put_back,
     "drop": _put_back,

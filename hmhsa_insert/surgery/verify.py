@@ -14,21 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, listed
 from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.inputs import InputSize, input_dtype, make_inputs, size_text, tensors_in
-from hmhsa_insert.surgery.maps import other_size
+from hmhsa_insert.surgery.inserted import InsertedResidual
 from hmhsa_insert.surgery.splice import inserted_modules, ledgers
-from hmhsa_insert.surgery.trace import output_shapes, trace
-from hmhsa_insert.surgery.undo import bypassed, state_before
+from hmhsa_insert.surgery.trace import output_shapes
+from hmhsa_insert.surgery.twice import Traces, kept_buffers
+from hmhsa_insert.surgery.undo import bypassed, passing_on, state_before
+from hmhsa_insert.surgery.wiring import compare
 
 _BATCH = 2
-BASE_WEIGHTS, EVAL, OTHER_SIZE, TRAIN, GRADIENTS = (
+BASE_WEIGHTS, EVAL, OTHER_SIZE, WIRING, TRAIN, GRADIENTS, ACTS = (
     "base weights",
     "eval outputs",
     "other size",
+    "wiring",
     "train outputs",
     "gradients",
+    "blocks act",
 )
 
 
@@ -61,8 +65,8 @@ def verify(
         gradients: also run a backward pass.
 
     Returns:
-        Checks in order: base weights, eval outputs, other size, train outputs, gradients. A failed one raises
-        nothing.
+        Checks in order: base weights, eval outputs, other size, wiring, train outputs, gradients, blocks act (the
+        last two with `gradients`). A failed one raises nothing.
 
     Raises:
         ModelError: `model` was not edited.
@@ -76,13 +80,25 @@ def verify(
     subject, reference = deep_copy(model), deep_copy(base)
     _randomise_norms(subject, reference)
     identity = all(ledger.plan.keeps_outputs for ledger in ledgers(model)[len(ledgers(base)) :])
+    traces = Traces(reference, subject, size)
     runs: list[tuple[str, Callable[[], Check]]] = [
         (EVAL, lambda: _eval_outputs(reference, subject, size, identity)),
-        (OTHER_SIZE, lambda: _other_size(reference, subject, size)),
+        (OTHER_SIZE, lambda: _other_size(traces, size)),
+        (WIRING, lambda: _wiring(traces)),
         (TRAIN, lambda: _train_outputs(reference, subject, size, identity)),
         (GRADIENTS, lambda: _gradients(reference, subject, size)),
+        (ACTS, lambda: _blocks_act(reference, subject, size)),
     ]
-    return (*checks, *(_tried(name, check) for name, check in runs if gradients or name != GRADIENTS))
+    wanted = [(name, check) for name, check in runs if gradients or name not in (GRADIENTS, ACTS)]
+    with kept_buffers(base, model) as changed:
+        checks += [_tried(name, check) for name, check in wanted]
+    if changed:
+        detail = f"running copies changed {listed(changed[:3])} of the network itself: a global of its code holds it"
+        checks = [
+            Check(c.name, c.passed and c.name != TRAIN, c.value, detail if c.name == TRAIN else c.detail)
+            for c in checks
+        ]
+    return tuple(checks)
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
@@ -171,8 +187,8 @@ def _new_modules(base: nn.Module, model: nn.Module) -> list[tuple[str, nn.Module
 
 def _acting(base: nn.Module, model: nn.Module) -> str:
     """Say which block acts already: an identity insertion begins with gamma = 0."""
-    gammas = ((key, getattr(module, "gamma", None)) for key, module in _new_modules(base, model))
-    acting = [key for key, gamma in gammas if isinstance(gamma, Tensor) and bool(gamma.any())]
+    new = _new_modules(base, model)
+    acting = [key for key, module in new for gamma in _gammas(module) if bool(gamma.any())]
     return f": gamma of '{acting[0]}' is not zero" if acting else ""
 
 
@@ -195,20 +211,18 @@ def _statistics_change(base: nn.Module, model: nn.Module) -> float:
     return max((_difference(a, b) for a, b in moved), default=0.0)
 
 
-def _other_size(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
+def _other_size(traces: Traces, size: InputSize) -> Check:
     """Check the shapes at another size, on fake tensors: nothing is computed."""
-    other = other_size(size)
-    try:
-        wanted = _shapes(base, other)
-    except ModelError:
+    if traces.base is None or traces.at == size:
         return Check(OTHER_SIZE, True, None, f"the base network takes {size_text(size)} only")
-    try:
-        got = _shapes(model, other)
-    except ModelError as error:
-        return Check(OTHER_SIZE, False, None, str(error))
-    detail = f"runs on {size_text(other)} with the base network's shapes"
+    if isinstance(traces.edited, ModelError):
+        return Check(OTHER_SIZE, False, None, str(traces.edited))
+    wanted, got = output_shapes(traces.base), output_shapes(traces.edited)
+    detail = f"runs on {size_text(traces.at)} with the base network's shapes"
     if got != wanted:
-        detail = f"returns {_shape_text(got)} on {size_text(other)}, the base network {_shape_text(wanted)}"
+        detail = (
+            f"returns {_shape_text(got)} on {size_text(traces.at)}, the base network {_shape_text(wanted)}"
+        )
     return Check(OTHER_SIZE, got == wanted, None, detail)
 
 
@@ -216,8 +230,16 @@ def _shape_text(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join("×".join(map(str, shape)) for shape in shapes)
 
 
-def _shapes(model: nn.Module, size: InputSize) -> list[tuple[int, ...]]:
-    return output_shapes(trace(model, size))
+def _wiring(traces: Traces) -> Check:
+    """Check that every reader of a map reads what its block makes of it, and that nothing else is other."""
+    if traces.base is None or isinstance(traces.edited, ModelError):
+        return Check(WIRING, False, None, f"it cannot be traced: {traces.edited}")
+    found = compare(traces.base, traces.edited, traces.sites, by_module=not traces.is_graph)
+    operations = sum(node.op == "call_function" for node in traces.base.nodes)
+    detail = f"{operations} operations as in the base network, {len(traces.sites)} edits on all readers of their maps"
+    return Check(
+        WIRING, not found.problems, float(len(found.problems)), "; ".join(found.problems[:2]) or detail
+    )
 
 
 def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
@@ -229,8 +251,7 @@ def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
     blocks = _new_modules(base, subject)
     for _, module in blocks:
         module.requires_grad_(True)
-        gamma = getattr(module, "gamma", None)
-        if isinstance(gamma, nn.Parameter):
+        for gamma in _gammas(module):
             nn.init.constant_(gamma, 0.1)
     with torch.enable_grad():
         reached = [t.float().pow(2).mean() for t in _outputs(subject, size, grad=True) if t.requires_grad]
@@ -247,6 +268,41 @@ def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
     if broken:
         detail += f"; not finite at {broken[:3]}"
     return Check(GRADIENTS, not missing and not broken, float(len(missing) + len(broken)), detail)
+
+
+def _gammas(module: nn.Module) -> list[nn.Parameter]:
+    """Return the gammas of inserted blocks in `module`, which may be wrapped by now."""
+    parts = (part for part in module.modules() if isinstance(part, InsertedResidual))
+    return [part.gamma for part in parts if part.gamma is not None]
+
+
+def _blocks_act(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
+    """Check that each block, its gamma not zero any more, moves the outputs.
+
+    A gradient that is not zero shows it; where no gradient can come, the outputs with and without the block do.
+    """
+    blocks = _new_modules(base, model)
+    still = [
+        (key, module)
+        for key, module in blocks
+        if not any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+    ]
+    idle = [key for key, module in still if not _moves(model, module, size)]
+    detail = f"each of {len(blocks)} moves the outputs once its gamma is not zero"
+    if idle:
+        detail = f"{listed(idle[:3])} of {len(blocks)} cannot change the outputs"
+    return Check(ACTS, not idle, float(len(idle)), detail)
+
+
+def _moves(model: nn.Module, module: nn.Module, size: InputSize) -> bool:
+    for training in (False, True):
+        model.train(training)
+        with_block = _outputs(model, size)
+        with passing_on(module):
+            without = _outputs(model, size)
+        if _max_change(without, with_block) != 0:
+            return True
+    return False
 
 
 def _outputs(model: nn.Module, size: InputSize, batch: int = _BATCH, grad: bool = False) -> list[Tensor]:

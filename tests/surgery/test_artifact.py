@@ -236,7 +236,7 @@ def test_no_code_of_a_folder_is_run(tmp_path: Path) -> None:
     folder = hi.save(hi.apply(InForward(), recipe(insert({"stage": 1})), SIZE), tmp_path / "out")
     plan = json.loads((folder / "plan.json").read_text())
     (site,) = plan["plans"][0]["plan"]["sites"]
-    assert site["action"] == "rewrite"
+    assert site["action"] == "expression"
     flag = tmp_path / "run"
     site["key"] = f'a"), open("{flag}", "w"), ("'.replace(".", "_")
     (folder / "plan.json").write_text(json.dumps(plan))

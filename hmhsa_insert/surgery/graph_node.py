@@ -1,0 +1,41 @@
+"""Edits of a module that is a graph already: a ``torch.fx.GraphModule`` takes a block as one node more."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+
+def insert_node(host: nn.Module, name: str, child: nn.Module, after: str) -> None:
+    """Run `child`, registered as `name`, on the value of the node called `after`; all its readers read the child's.
+
+    Raises:
+        StopIteration: a graph of the module has no such node.
+    """
+    host.add_module(name, child)
+    for graph in _graphs(host):
+        node = next(n for n in graph.nodes if n.name == after)
+        with graph.inserting_after(node):
+            call = graph.call_module(name, (node,))
+        node.replace_all_uses_with(call, delete_user_cb=lambda user, call=call: user is not call)
+    _recompile(host)
+
+
+def remove_node(host: nn.Module, name: str) -> None:
+    """Undo :func:`insert_node`."""
+    for graph in _graphs(host):
+        (call,) = (n for n in graph.nodes if n.op == "call_module" and n.target == name)
+        call.replace_all_uses_with(call.args[0])
+        graph.erase_node(call)
+    del host._modules[name]
+    _recompile(host)
+
+
+def _graphs(host: nn.Module) -> list[fx.Graph]:
+    """Return the graphs a module keeps: torchvision's feature extractors have one for each mode."""
+    return list({id(graph): graph for graph in vars(host).values() if isinstance(graph, fx.Graph)}.values())
+
+
+def _recompile(host: nn.Module) -> None:
+    assert isinstance(host, fx.GraphModule)
+    host.graph.lint()
+    host.recompile()

@@ -1,0 +1,152 @@
+"""Probe: run a fake copy in which expressions report the value they have, to learn which of them makes a map.
+
+One run answers for all maps that need it, and says at which of its evaluations an expression in a loop makes the map.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import Node
+
+from hmhsa_insert.surgery.expression import Candidate, Expression, Method, base_of, candidates, method_of
+from hmhsa_insert.surgery.fake import fake_copy
+from hmhsa_insert.surgery.inputs import input_dtype
+from hmhsa_insert.surgery.recorder import Recorder
+from hmhsa_insert.surgery.source import Span, Wrapper
+from hmhsa_insert.surgery.stand_in import with_stand_ins
+from hmhsa_insert.surgery.trace import Trace, record
+from hmhsa_insert.surgery.wrapping import Outer, absolute, build_class, wraps_of
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One evaluation of an expression.
+
+    Attributes:
+        call: an object that one call of the method has; two calls have two.
+        position: of the node whose value it was, -1 for none.
+        changed: the variables that are the same tensor.
+    """
+
+    call: object
+    position: int
+    changed: tuple[str, ...]
+
+
+@dataclass
+class Expressions:
+    """The expressions of a traced network that make its maps, found on demand."""
+
+    traced: Trace
+    model: nn.Module
+    _found: dict[Node, list[tuple[str, Expression]]] = field(default_factory=dict)
+
+    def of(self, node: Node, others: Iterable[Node] = ()) -> list[tuple[str, Expression]]:
+        """Return module and expression of each that makes the map of `node` and nothing else, innermost first.
+
+        Args:
+            node: the map.
+            others: maps that will be asked for next: one run finds them all.
+        """
+        if node not in self._found:
+            wanted = [n for n in dict.fromkeys((node, *others)) if n not in self._found]
+            asked = {n: list(candidates(self.traced, self.model, n)) for n in wanted}
+            self._found.update(_confirmed(self.traced, self.model, asked))
+        return self._found[node]
+
+
+def _confirmed(
+    traced: Trace, model: nn.Module, asked: dict[Node, list[Candidate]]
+) -> dict[Node, list[tuple[str, Expression]]]:
+    probes = list(dict.fromkeys(candidate for found in asked.values() for candidate in found))
+    readings = _readings(traced, model, probes) if probes else []
+    by_probe = dict(zip(probes, readings, strict=False))
+    return {
+        node: [
+            (candidate.qualname, expression)
+            for candidate in found
+            if (expression := _made(node, candidate, by_probe.get(candidate, []))) is not None
+        ]
+        for node, found in asked.items()
+    }
+
+
+def _made(node: Node, candidate: Candidate, readings: list[Reading]) -> Expression | None:
+    """Return the expression with its turn, if it makes the map of `node` in the one call of its method."""
+    turns = [turn for turn, reading in enumerate(readings) if reading.position == node.meta["position"]]
+    if len(turns) != 1 or len({id(reading.call) for reading in readings}) != 1:
+        return None
+    target = ""
+    if candidate.changed:
+        same = readings[turns[0]].changed
+        if not same:
+            return None
+        target = same[0]
+    if len(readings) == 1:
+        return replace(candidate.expression, target=target)
+    return replace(candidate.expression, target=target, turn=turns[0]) if candidate.repeatable else None
+
+
+def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> list[list[Reading]]:
+    """Run a fake copy with all probes in it; return the readings of each."""
+    readings: list[list[Reading]] = [[] for _ in probes]
+    watching: list[Recorder] = []
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def read(_self: nn.Module, number: int, call: object, value: Any, **changed: Any) -> Any:
+        position = watching[-1].position_of(value) if isinstance(value, Tensor) else -1
+        same = tuple(name for name, other in changed.items() if other is value)
+        readings[number].append(Reading(call, position, same))
+        return value
+
+    def run() -> Recorder:
+        for found in readings:
+            found.clear()
+        copy = fake_copy(model, mode, users_hooks=False)
+        _put_probes(copy, probes, read)
+        return record(copy, model, traced.input_size, input_dtype(model), watching.append)
+
+    try:
+        with torch.no_grad(), mode:
+            with_stand_ins(mode, run, traced.answers)
+    except Exception:  # an edit that the forward does not run with is none; the caller goes on to the next
+        return []
+    return readings
+
+
+def _put_probes(copy: nn.Module, probes: list[Candidate], read: Any) -> None:
+    by_host: dict[str, dict[Method, list[tuple[int, Candidate]]]] = defaultdict(lambda: defaultdict(list))
+    for number, candidate in enumerate(probes):
+        base = base_of(type(copy.get_submodule(candidate.qualname)))
+        by_host[candidate.qualname][method_of(base, candidate.expression)].append((number, candidate))
+    for name, groups in by_host.items():
+        host = copy.get_submodule(name)
+        outer = {method: _around(method, group) for method, group in groups.items()}
+        host.__class__ = build_class(base_of(type(host)), wraps_of(host), outer, {"hmhsa_probe": read})
+
+
+def _around(method: Method, group: list[tuple[int, Candidate]]) -> Outer:
+    """Return what makes ``self.hmhsa_probe(number, call, EXPR)`` of every expression, `call` being new in each call."""
+    wrappers: dict[Span, Wrapper] = {}
+    for number, candidate in group:
+        span = absolute(method, candidate.expression.span)
+        probe = Wrapper(_probing(method.receiver, number, candidate.changed))
+        wrappers[span] = wrappers[span].inside(probe) if span in wrappers else probe
+    return Outer(wrappers, [ast.Assign([ast.Name("hmhsa_call", ast.Store())], ast.List([], ast.Load()))])
+
+
+def _probing(receiver: str, number: int, changed: tuple[str, ...]) -> Callable[[ast.expr], ast.expr]:
+    def make(value: ast.expr) -> ast.expr:
+        probe = ast.Attribute(ast.Name(receiver, ast.Load()), "hmhsa_probe", ast.Load())
+        arguments: list[ast.expr] = [ast.Constant(number), ast.Name("hmhsa_call", ast.Load()), value]
+        return ast.Call(probe, arguments, [ast.keyword(name, ast.Name(name, ast.Load())) for name in changed])
+
+    return make

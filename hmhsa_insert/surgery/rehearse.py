@@ -1,0 +1,230 @@
+"""Rehearse a plan on a copy made of fake tensors, and settle where each block goes.
+
+The edited copy is recorded as the base was, and the two are compared reader by reader. A block that does not act where
+it was put is put elsewhere, as :mod:`.spots` has it, until every edit is proved right or refused with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
+from hmhsa_insert.recipe import Recipe
+from hmhsa_insert.recipe.marks import KeyPath
+from hmhsa_insert.surgery.fake import fake_copy
+from hmhsa_insert.surgery.inputs import input_dtype, make_inputs, size_text
+from hmhsa_insert.surgery.locate import Located
+from hmhsa_insert.surgery.probe import Expressions
+from hmhsa_insert.surgery.recorder import Recorder
+from hmhsa_insert.surgery.select import STAGES_TIP, Refusals
+from hmhsa_insert.surgery.site import Plan, Site
+from hmhsa_insert.surgery.splice import splice
+from hmhsa_insert.surgery.spots import Spot, spots
+from hmhsa_insert.surgery.stand_in import with_stand_ins
+from hmhsa_insert.surgery.trace import BATCH, Trace, as_trace, output_shapes, quiet, record
+from hmhsa_insert.surgery.wiring import Wiring, compare
+
+_TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
+
+
+class Settling:
+    """The sites of a plan while it is being found where each can go.
+
+    Args:
+        model: the network.
+        located: its maps.
+        recipe: where refusals are placed.
+    """
+
+    def __init__(self, model: nn.Module, located: Located, recipe: Recipe) -> None:
+        self._model, self._located, self._recipe = model, located, recipe
+        self._expressions = Expressions(located.trace, model)
+        self._nodes = {node.name: node for node in located.trace.nodes}
+        self._left: dict[tuple[str, str], Iterator[Spot]] = {}
+        self._reasons: dict[tuple[str, str], str] = {}
+
+    def first(
+        self, site: Site, others: Iterable[str], refusals: Refusals, before: Spot | None = None
+    ) -> Site | None:
+        """Return `site`, which names its node and no module yet, at the first spot of its map.
+
+        None, with a refusal, where there is no spot or its module has a child of that name.
+
+        Args:
+            site: what to insert.
+            others: names of the nodes that follow, so that one probe finds the expressions of all.
+            refusals: take what is refused.
+            before: a spot that goes before the others: the input of the module that was asked for.
+        """
+        node = self._nodes[site.node]
+        rest = spots(self._located, self._model, self._expressions, node, (self._nodes[n] for n in others))
+        left = itertools.chain([before] if before else [], rest)
+        spot = next(left, None)
+        if spot is None:
+            message = f"the map in '{site.qualname or '(root)'}' is made by code that cannot be edited"
+            self._refuse(refusals, site, ("at",), message, "choose the output of a module")
+        elif not self._is_free(site, spot):
+            message = f"'{spot.qualname or type(self._model).__name__}' already has a '{site.edit}'"
+            self._refuse(refusals, site, ("id",), message, "choose an id that is free")
+        else:
+            self._left[site.edit, site.node] = left
+            return _placed(site, spot)
+        return None
+
+    def _is_free(self, site: Site, spot: Spot) -> bool:
+        return not hasattr(self._model.get_submodule(spot.qualname), site.edit)
+
+    def _refuse(self, refusals: Refusals, site: Site, path: KeyPath, message: str, tip: str) -> None:
+        refusals.add(next(edit for edit in self._recipe.edits if edit.id == site.edit), path, message, tip)
+
+    def settle(self, sites: list[Site], refusals: Refusals) -> list[Site]:
+        """Return the sites where every block acts on all readers of its map; the others go to `refusals`.
+
+        Raises:
+            PlanError: the edited network fails, and no single edit is why.
+        """
+        general = ""
+        while True:
+            made = self._plan(sites)
+            found = rehearse(self._model, made, self._located)
+            if not found.problems:
+                return list(made.sites)
+            general = general or found.general
+            failed = found.by_site or self._failing_alone(made.sites)
+            if not failed:
+                raise PlanError(Problem(made.model, found.general, "apply its edits one after another"))
+            sites = [s for i, s in enumerate(made.sites) if i not in failed]
+            moved = [self._moved(made.sites[i], reason, refusals) for i, reason in failed.items()]
+            sites += [site for site in moved if site is not None]
+            if refusals.problems:
+                return sites
+
+    def _plan(self, sites: Iterable[Site]) -> Plan:
+        """Return a plan of the sites in the order of their edits, blocks that one host takes from one edit numbered."""
+        seen: Counter[str] = Counter()
+        numbered = []
+        for site in sites:
+            key = f"{site.qualname}.{site.edit}".lstrip(".") if site.key else ""
+            seen[key] += 1
+            again = f"_{seen[key]}" if key and seen[key] > 1 else ""
+            numbered.append(dataclasses.replace(site, key=key + again))
+        size = self._located.trace.input_size
+        return Plan(self._recipe.to_dict(), type(self._model).__name__, size, tuple(_ordered(numbered)))
+
+    def _failing_alone(self, sites: Sequence[Site]) -> dict[int, str]:
+        """Return the inserts that fail by themselves, with the reason."""
+        failed = {}
+        for index, site in enumerate(sites):
+            if site.inserts:
+                found = rehearse(self._model, self._plan([site]), self._located)
+                if found.problems:
+                    failed[index] = found.problems[0]
+        return failed
+
+    def _moved(self, site: Site, reason: str, refusals: Refusals) -> Site | None:
+        """Return the site at the next spot of its map; None, with a refusal, where there is none."""
+        first = self._reasons.setdefault((site.edit, site.node), f"'{site.qualname or '(root)'}': {reason}")
+        left = self._left.get((site.edit, site.node), iter(())) if site.inserts else iter(())
+        spot = next((spot for spot in left if self._is_free(site, spot)), None)
+        if spot is None:
+            self._refuse(refusals, site, ("at",), first, STAGES_TIP)
+            return None
+        return _placed(site, spot)
+
+
+def _placed(site: Site, spot: Spot) -> Site:
+    where = {f.name: getattr(spot, f.name) for f in dataclasses.fields(spot)}
+    return dataclasses.replace(site, key=f"{spot.qualname}.{site.edit}".lstrip("."), **where)
+
+
+# Structural changes first; then inserts in list order, those that change the map last at their site.
+_STRUCTURAL = ("unstride", "drop", "swap")
+
+
+def _ordered(sites: list[Site]) -> list[Site]:
+    def rank(site: Site) -> tuple[int, bool]:
+        where = 0 if site.action in _STRUCTURAL else 2 if site.in_tree else 1
+        return where, not site.residual and site.action != "swap"
+
+    return sorted(sites, key=rank)
+
+
+def rehearse(model: nn.Module, made: Plan, located: Located) -> Wiring:
+    """Apply a plan to a fake copy, record it at every size that the base was recorded at, and compare.
+
+    Raises:
+        PlanError: the block itself cannot be built.
+    """
+    for base in (located.trace, located.other):
+        if base is None:
+            continue
+        try:
+            edited = _recorded(model, made, base)
+        except HmhsaInsertError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            size = size_text(base.input_size)
+            return Wiring(general=f"the edited network fails on an input of {size}: {reason}")
+        found = compare(base, edited, made.sites)
+        if found.problems:
+            return found
+        if output_shapes(edited) != output_shapes(base):
+            got, wanted = output_shapes(edited), output_shapes(base)
+            size = size_text(base.input_size)
+            return Wiring(general=f"the edited network returns {got} on {size}; the base network {wanted}")
+    return _in_training(model, made, located)
+
+
+def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def run() -> Recorder:
+        copy = fake_copy(model, mode, users_hooks=False)
+        splice(copy, made)
+        return record(copy.eval(), model, base.input_size, input_dtype(model))
+
+    with torch.no_grad(), quiet(), mode:
+        return as_trace(with_stand_ins(mode, run, base.answers), base.input_size, base.answers)
+
+
+def _in_training(model: nn.Module, made: Plan, located: Located) -> Wiring:
+    """Check that every block runs in training mode too, in one of a few runs: a forward may go another way then."""
+    waiting = {index: site for index, site in enumerate(made.sites) if site.inserts}
+    for _ in range(_TRIES_IN_TRAINING):
+        try:
+            calls = _calls_in_training(model, made, located.trace)
+        except Exception:  # such as BatchNorm on one value: on real inputs verification trains it
+            return Wiring()
+        waiting = {index: site for index, site in waiting.items() if not calls[site.key]}
+        if not waiting:
+            return Wiring()
+    return Wiring({i: f"'{site.key}' does not run in training mode" for i, site in waiting.items()})
+
+
+def _calls_in_training(model: nn.Module, made: Plan, base: Trace) -> Counter[str]:
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    calls: Counter[str] = Counter()
+
+    def run() -> None:
+        copy = fake_copy(model, mode, users_hooks=False)
+        splice(copy, made)
+        for key in made.new_keys:
+            copy.get_submodule(key).register_forward_pre_hook(lambda *_, key=key: calls.update([key]))
+        device = next((p.device for p in copy.parameters()), torch.device("cpu"))
+        dtype = input_dtype(model)
+        args, kwargs = make_inputs(
+            base.input_size, BATCH, lambda s: torch.empty(s, dtype=dtype, device=device)
+        )
+        copy.train()(*args, **kwargs)
+
+    with torch.no_grad(), quiet(), mode:
+        with_stand_ins(mode, run, base.answers)
+    return calls
