@@ -20,28 +20,34 @@ from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem, RecipeError
 from hmhsa_insert.recipe import Recipe, parse_recipe
 from hmhsa_insert.surgery.fake import fake_copy
-from hmhsa_insert.surgery.inputs import InputSize, input_dtype, make_inputs, size_text, tensors_in
+from hmhsa_insert.surgery.inputs import Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.locate import Located, locate
 from hmhsa_insert.surgery.resolve import resolve
-from hmhsa_insert.surgery.select import Refusals
+from hmhsa_insert.surgery.select import STAGES_TIP, Refusals
 from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.splice import ledgers, splice
 from hmhsa_insert.surgery.stand_in import with_stand_ins
 from hmhsa_insert.surgery.trace import output_shapes
+from hmhsa_insert.surgery.wrapped import eagerly
 
 _HOOKED = ("hook_output", "hook_input")
 _ORDER = {"unstride": 0, "drop": 0, "swap": 0, "rewrite": 1, "hook_output": 2, "hook_input": 2}
 
 
 def plan(
-    model: nn.Module, recipe: str | Path | Mapping[str, Any], input_size: InputSize = (3, 224, 224)
+    model: nn.Module,
+    recipe: str | Path | Mapping[str, Any],
+    input_size: InputSize = (3, 224, 224),
+    *,
+    inputs: InputSize = None,
 ) -> Plan:
     """Resolve `recipe` against `model`; neither runs nor changes it, and allocates no weights.
 
     Args:
         model: the network.
         recipe: a path, the name of a shipped recipe, or a dict.
-        input_size: ``(C, H, W)`` at which maps are measured.
+        input_size: ``(C, H, W)`` at which maps are measured, or more, see :meth:`Inputs.of`.
+        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
 
     Raises:
         RecipeError: the recipe has problems; those of its good edits on this network are reported with them.
@@ -49,7 +55,7 @@ def plan(
         ModelError: the network cannot be traced.
     """
     parsed, problems = read_recipe(recipe)
-    return plan_located(model, locate(model, input_size), parsed, problems)
+    return plan_located(model, locate(model, input_size if inputs is None else inputs), parsed, problems)
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
@@ -74,13 +80,18 @@ def checked_recipe(parsed: Recipe, problems: list[Problem]) -> tuple[Recipe, lis
 def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: list[Problem]) -> Plan:
     """Do as :func:`plan` for a recipe that is read and a network that is located already."""
     refusals = Refusals(recipe, list(problems))
-    sites = [site for edit in recipe.edits for site in resolve(located, model, edit, refusals)]
+    sites: list[Site] = []
+    for edit in recipe.edits:
+        before = len(refusals.problems)
+        sites += (found := resolve(located, model, edit, refusals))
+        if not found and len(refusals.problems) == before:
+            refusals.add(edit, ("at",), "it is at no place of this network", STAGES_TIP)
     _refuse_conflicts(sites, recipe, refusals)
     _refuse_inserted(sites, model, recipe, refusals)
     if refusals.problems:
         raise (RecipeError if problems else PlanError)(refusals.problems)
-    input_size = located.trace.input_size
-    made = Plan(recipe.to_dict(), type(model).__name__, input_size, tuple(_ordered(sites)))
+    inputs = located.trace.inputs
+    made = Plan(recipe.to_dict(), type(model).__name__, inputs, tuple(_ordered(sites)))
     _rehearse(model, made, located)
     return made
 
@@ -128,15 +139,15 @@ def _rehearse(model: nn.Module, made: Plan, located: Located) -> None:
         PlanError: it fails, changes the outputs' shapes, or runs an inserted block more often than its host.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.no_grad(), mode:
+    with torch.no_grad(), mode, eagerly():
         copy = fake_copy(model, mode)
         splice(copy, made)
         copy.eval()
         calls = _count_calls(copy, made)
-        for size, wanted in ((t.input_size, output_shapes(t)) for t in (located.trace, located.other) if t):
+        for size, wanted in ((t.inputs, output_shapes(t)) for t in (located.trace, located.other) if t):
             got = with_stand_ins(mode, partial(_run, copy, size, made, calls))
             if got != wanted:
-                message = f"the edited network returns {got} on {size_text(size)}; the base network {wanted}"
+                message = f"the edited network returns {got} on {size}; the base network {wanted}"
                 raise PlanError(Problem(made.model, message))
             _refuse_run_again(made, calls)
 
@@ -157,16 +168,15 @@ def _refuse_run_again(made: Plan, calls: Counter[str]) -> None:
             raise PlanError(Problem(site.qualname, message, f"choose a module inside of '{site.qualname}'"))
 
 
-def _run(copy: nn.Module, size: InputSize, made: Plan, calls: Counter[str]) -> list[tuple[int, ...]]:
+def _run(copy: nn.Module, size: Inputs, made: Plan, calls: Counter[str]) -> list[tuple[int, ...]]:
     calls.clear()
     device = next((p.device for p in copy.parameters()), torch.device("cpu"))
-    dtype = input_dtype(copy)
-    args, kwargs = make_inputs(size, 2, lambda shape: torch.empty(shape, dtype=dtype, device=device))
+    args, kwargs = size.empty(input_dtype(copy), device)
     try:
         return [tuple(tensor.shape) for _, tensor in tensors_in(copy(*args, **kwargs))]
     except HmhsaInsertError:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        message = f"the edited network fails on an input of {size_text(size)}: {reason}"
+        message = f"the edited network fails on an input of {size}: {reason}"
         raise PlanError(Problem(made.model, message)) from error

@@ -16,6 +16,7 @@ from hmhsa_insert.surgery.downsample import downsample_sites
 from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.maps import FeatureMap
+from hmhsa_insert.surgery.placement import placed
 from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation
 from hmhsa_insert.surgery.select import (
@@ -24,6 +25,7 @@ from hmhsa_insert.surgery.select import (
     Refusals,
     check_count,
     map_of,
+    node_of,
     num_params_of,
     select_maps,
     select_modules,
@@ -80,7 +82,9 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
             continue
         cost = block_type(options.type).cost(options, inp, site.out_channels)
         own = inp.channels if site.identity else 0  # gamma
-        priced.append(dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs))
+        priced.append(
+            dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs * site.inp.frames)
+        )
     for (key, message, tip), names in refused.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         refusals.add(edit, ("block", *key), f"at '{names[0]}'{more}: {message}", tip)
@@ -115,14 +119,15 @@ def _insert(located: Located, model: nn.Module, edit: Edit, place: Place, refusa
         return _insert_inside(located, model, edit, place, common, refusals)
     if not _free(model, edit, name, refusals):
         return None
-    return Site(edit.id, action, name, f"{name}.{edit.id}", path=path, **common)  # type: ignore[arg-type]
+    site = Site(edit.id, action, name, f"{name}.{edit.id}", path=path, **common)  # type: ignore[arg-type]
+    return placed(located, model, site, node_of(located, point))
 
 
 def _insert_inside(
     located: Located, model: nn.Module, edit: Edit, place: Place, common: dict[str, Any], refusals: Refusals
 ) -> Site | None:
     """Return a site inside a forward: the map is computed there and is no module's return value."""
-    node = next(n for n in located.trace.nodes if n.name == place.point.node)
+    node = node_of(located, place.point)
     if node.op == "placeholder":
         refusals.add(edit, ("at",), "the network's input is not a place for a block", STAGES_TIP)
         return None
@@ -136,7 +141,8 @@ def _insert_inside(
         return None
     key = f"{name}.{edit.id}" if name else edit.id
     lengths = argument_lengths(model.get_submodule(name), located.trace.calls_of(name)[0])
-    return Site(edit.id, "rewrite", name, key, operation=operation, lengths=lengths, **common)
+    site = Site(edit.id, "rewrite", name, key, operation=operation, lengths=lengths, **common)
+    return placed(located, model, site, node)
 
 
 def _free(model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> bool:
@@ -166,7 +172,7 @@ def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals
         refusals.add(edit, ("at", edit.at.kind), f"'{name}' {problem}", tip)
         return None
     inp, out = maps
-    return Site(
+    site = Site(
         edit.id,
         "swap",
         name,
@@ -176,6 +182,7 @@ def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals
         edit.block,
         removed_params=removed,
     )
+    return placed(located, model, site, calls[0].inputs[0])
 
 
 def _remove(located: Located, model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> Site | None:

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, Node
-from torch.nn.parameter import is_lazy
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.fake import fake_copy
-from hmhsa_insert.surgery.inputs import InputSize, Size, input_dtype, make_inputs, size_text
+from hmhsa_insert.surgery.input import Size
+from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.recorder import ModuleCall, Recorder
 from hmhsa_insert.surgery.stand_in import with_stand_ins
-
-BATCH = 2  # one image would hide the batch axis from code that squeezes
+from hmhsa_insert.surgery.wrapped import eagerly, refuse_lazy, refuse_wrapped
 
 
 @dataclass
@@ -37,13 +36,18 @@ class Trace:
         graph: nodes in order of execution; ``meta`` holds ``shape``, ``call`` (index of the innermost module call)
             and ``position``.
         calls: every module call, in order of entry.
-        input_size: what went in, without the batch axis.
+        inputs: what went in.
     """
 
     graph: Graph
     calls: list[ModuleCall]
-    input_size: InputSize
+    inputs: Inputs
     nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def batch(self) -> int:
+        """The length of the batch axis."""
+        return self.inputs.batch or BATCH
 
     def calls_of(self, qualname: str) -> list[ModuleCall]:
         """Return the calls of one module, in order."""
@@ -62,8 +66,8 @@ def trace(model: nn.Module, input_size: InputSize = (3, 224, 224), dtype: torch.
 
     Args:
         model: any network.
-        input_size: size of the input without the batch axis, ``(C, H, W)``; a sequence of sizes for several
-            positional inputs; a mapping for keyword inputs.
+        input_size: what goes in, see :meth:`Inputs.of`: ``(C, H, W)``, without the batch axis; several sizes; texts;
+            example tensors.
         dtype: of the inputs; default the dtype of the first floating-point parameter.
 
     Raises:
@@ -71,18 +75,27 @@ def trace(model: nn.Module, input_size: InputSize = (3, 224, 224), dtype: torch.
     """
     refuse_wrapped(model)
     refuse_lazy(model)
+    inputs = Inputs.of(input_size)
     try:
-        return _record(model, input_size, dtype)
+        return _record(model, inputs, dtype)
     except Exception as error:
-        where = type(model).__name__
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if inputs.has_examples and inputs.batch is None:  # of one sample each: it may take no more
+            with suppress(Exception):
+                return _record(model, replace(inputs, batch=1), dtype)
         if isinstance(error, ModelError):
             raise
-        message = f"its forward failed on an input of {size_text(input_size)}: {reason}"
-        tip = "give the size it takes with --input-size"
-        if isinstance(error, TypeError) and "required positional argument" in reason:
-            tip = "give the sizes of all its inputs: hi.apply(model, recipe, input_size=[(3, 224, 224), ...])"
-        raise ModelError(Problem(where, message, tip)) from error
+        raise ModelError(_why_it_fails(model, inputs, error)) from error
+
+
+def _why_it_fails(model: nn.Module, inputs: Inputs, error: Exception) -> Problem:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    tip = "give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)"
+    if isinstance(error, TypeError) and "required positional argument" in reason:
+        tip = 'give all its inputs: hi.apply(model, recipe, inputs=[(3, 224, 224), "timestep:int64"]), or --input'
+    elif "embedding" in str(error) or "indices" in reason:
+        tip = 'say which inputs are integers: "timestep:int64<1000"'
+    message = f"its forward failed on an input of {inputs}: {reason}"
+    return Problem(type(model).__name__, message, tip)
 
 
 def output_shapes(traced: Trace) -> list[Size]:
@@ -91,32 +104,7 @@ def output_shapes(traced: Trace) -> list[Size]:
     return [tuple(node.meta["shape"]) for node in sources]  # type: ignore[union-attr]
 
 
-def refuse_lazy(model: nn.Module) -> None:
-    """Raise ModelError for a model whose lazy parameters have no shape yet."""
-    tensors = (*model.named_parameters(), *model.named_buffers())
-    lazy = next((name for name, tensor in tensors if is_lazy(tensor)), None)
-    if lazy is not None:
-        message = "it gets its shape in the first forward, which has not run"
-        raise ModelError(Problem(lazy, message, "run the network once on an input"))
-
-
-def refuse_wrapped(model: nn.Module) -> None:
-    """Raise ModelError for wrappers that hide the module tree: DDP, FSDP, compiled and scripted models."""
-    wrappers: tuple[tuple[str, str], ...] = (
-        ("DistributedDataParallel", "apply the recipe to the inner model (`.module`) and wrap the result"),
-        ("FullyShardedDataParallel", "apply the recipe before sharding"),
-        ("DataParallel", "apply the recipe to the inner model (`.module`) and wrap the result"),
-        ("OptimizedModule", "apply the recipe to the original model and compile the result"),
-    )
-    for cls in type(model).__mro__:
-        for name, advice in wrappers:
-            if cls.__name__ == name and cls.__module__.startswith("torch."):
-                raise ModelError(Problem(name, "this is a wrapper, not a network that can be edited", advice))
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(Problem("ScriptModule", "a scripted model cannot be edited", "use the Python model"))
-
-
-def _record(model: nn.Module, input_size: InputSize, dtype: torch.dtype | None) -> Trace:
+def _record(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> Trace:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     dtype = dtype or input_dtype(model)
 
@@ -124,18 +112,16 @@ def _record(model: nn.Module, input_size: InputSize, dtype: torch.dtype | None) 
         copy = fake_copy(model, mode)
         device = next((p.device for p in copy.parameters()), torch.device("cpu"))
         recorder = Recorder(copy)
-        args, kwargs = make_inputs(
-            input_size, BATCH, lambda size: torch.empty(size, dtype=dtype, device=device)
-        )
-        recorder.placeholders([*args, *kwargs.values()])
+        args, kwargs = inputs.empty(dtype, device)
+        recorder.placeholders([tensor for _, tensor in tensors_in((args, kwargs))])
         with recorder:
             output = copy(*args, **kwargs)
         recorder.finish(output)
         return recorder
 
-    with torch.no_grad(), _quiet(), mode:
+    with torch.no_grad(), _quiet(), mode, eagerly():
         recorder = with_stand_ins(mode, run)
-    return Trace(recorder.graph, recorder.calls, input_size, list(recorder.graph.nodes))
+    return Trace(recorder.graph, recorder.calls, inputs, list(recorder.graph.nodes))
 
 
 @contextmanager

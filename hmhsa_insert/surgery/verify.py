@@ -16,13 +16,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.fake import deep_copy
-from hmhsa_insert.surgery.inputs import InputSize, input_dtype, make_inputs, size_text, tensors_in
+from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.maps import other_size
+from hmhsa_insert.surgery.seeded import seeded
 from hmhsa_insert.surgery.splice import inserted_modules, ledgers
 from hmhsa_insert.surgery.trace import output_shapes, trace
 from hmhsa_insert.surgery.undo import bypassed, state_before
 
-_BATCH = 2
 BASE_WEIGHTS, EVAL, OTHER_SIZE, TRAIN, GRADIENTS = (
     "base weights",
     "eval outputs",
@@ -50,14 +50,20 @@ class Check:
 
 
 def verify(
-    base: nn.Module, model: nn.Module, input_size: InputSize | None = None, *, gradients: bool = True
+    base: nn.Module,
+    model: nn.Module,
+    input_size: Inputs = None,
+    *,
+    inputs: InputSize = None,
+    gradients: bool = True,
 ) -> tuple[Check, ...]:
     """Check an edited model against its base network; both are left as they were.
 
     Args:
         base: the network before the edit; it may hold earlier edits.
         model: the network after, from :func:`~hmhsa_insert.surgery.apply.apply` or loaded.
-        input_size: where to run; the plan's by default.
+        input_size: where to run, see :meth:`Inputs.of`; what the plan was made with by default.
+        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
         gradients: also run a backward pass.
 
     Returns:
@@ -71,7 +77,8 @@ def verify(
         raise ModelError(
             Problem(type(model).__name__, "nothing was inserted into this model", "hi.apply makes one")
         )
-    size = input_size or ledgers(model)[-1].plan.input_size
+    given = input_size if inputs is None else inputs
+    size = ledgers(model)[-1].plan.inputs if given is None else Inputs.of(given)
     checks = [_base_weights(base, model)]
     subject, reference = deep_copy(model), deep_copy(base)
     _randomise_norms(subject, reference)
@@ -122,7 +129,7 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().reshape(-1).contiguous().view(torch.uint8)
 
 
-def _eval_outputs(base: nn.Module, model: nn.Module, size: InputSize, identity: bool) -> Check:
+def _eval_outputs(base: nn.Module, model: nn.Module, size: Inputs, identity: bool) -> Check:
     base.eval(), model.eval()
     wanted, got = _outputs(base, size), _outputs(model, size)
     change = _max_change(wanted, got)
@@ -132,7 +139,7 @@ def _eval_outputs(base: nn.Module, model: nn.Module, size: InputSize, identity: 
         return Check(
             EVAL, False, None, "not one output of the base network is finite: nothing can be compared"
         )
-    detail = f"identical to the base network's on {size_text(size)}"
+    detail = f"identical to the base network's on {size}"
     if 0 < change <= _rounding(wanted):  # memory alignment alone may do this to a copy: one instance decides
         with bypassed(model, len(ledgers(base))):
             wanted = _outputs(model, size)
@@ -176,7 +183,7 @@ def _acting(base: nn.Module, model: nn.Module) -> str:
     return f": gamma of '{acting[0]}' is not zero" if acting else ""
 
 
-def _train_outputs(base: nn.Module, model: nn.Module, size: InputSize, identity: bool) -> Check:
+def _train_outputs(base: nn.Module, model: nn.Module, size: Inputs, identity: bool) -> Check:
     base.train(), model.train()
     wanted, got = _outputs(base, size), _outputs(model, size)
     change = _max_change(wanted, got)
@@ -195,20 +202,20 @@ def _statistics_change(base: nn.Module, model: nn.Module) -> float:
     return max((_difference(a, b) for a, b in moved), default=0.0)
 
 
-def _other_size(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
+def _other_size(base: nn.Module, model: nn.Module, size: Inputs) -> Check:
     """Check the shapes at another size, on fake tensors: nothing is computed."""
     other = other_size(size)
     try:
         wanted = _shapes(base, other)
     except ModelError:
-        return Check(OTHER_SIZE, True, None, f"the base network takes {size_text(size)} only")
+        return Check(OTHER_SIZE, True, None, f"the base network takes {size} only")
     try:
         got = _shapes(model, other)
     except ModelError as error:
         return Check(OTHER_SIZE, False, None, str(error))
-    detail = f"runs on {size_text(other)} with the base network's shapes"
+    detail = f"runs on {other} with the base network's shapes"
     if got != wanted:
-        detail = f"returns {_shape_text(got)} on {size_text(other)}, the base network {_shape_text(wanted)}"
+        detail = f"returns {_shape_text(got)} on {other}, the base network {_shape_text(wanted)}"
     return Check(OTHER_SIZE, got == wanted, None, detail)
 
 
@@ -216,11 +223,11 @@ def _shape_text(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join("×".join(map(str, shape)) for shape in shapes)
 
 
-def _shapes(model: nn.Module, size: InputSize) -> list[tuple[int, ...]]:
+def _shapes(model: nn.Module, size: Inputs) -> list[tuple[int, ...]]:
     return output_shapes(trace(model, size))
 
 
-def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
+def _gradients(base: nn.Module, model: nn.Module, size: Inputs) -> Check:
     """Check that a gradient reaches every new parameter once each gamma has left zero."""
     subject = model.train()
     for parameter in subject.parameters():
@@ -249,14 +256,11 @@ def _gradients(base: nn.Module, model: nn.Module, size: InputSize) -> Check:
     return Check(GRADIENTS, not missing and not broken, float(len(missing) + len(broken)), detail)
 
 
-def _outputs(model: nn.Module, size: InputSize, batch: int = _BATCH, grad: bool = False) -> list[Tensor]:
-    """Run `model` on one fixed random input under one fixed seed; the global random state is left alone."""
+def _outputs(model: nn.Module, size: Inputs, batch: int = BATCH, grad: bool = False) -> list[Tensor]:
+    """Run `model` on one fixed random input under one fixed seed of every generator; each is left as it was."""
     parameter = next(model.parameters(), torch.empty(0))
-    dtype = input_dtype(model)
-    devices = [parameter.device] if parameter.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.set_grad_enabled(grad):
-        torch.manual_seed(0)
-        args, kwargs = make_inputs(size, batch, lambda shape: torch.randn(shape).to(parameter.device, dtype))
+    with seeded(model, 0), torch.set_grad_enabled(grad):
+        args, kwargs = size.drawn(input_dtype(model), parameter.device, batch)
         output = model(*args, **kwargs)
     return [tensor for _, tensor in tensors_in(output)]
 
