@@ -77,8 +77,10 @@ def verify(
         raise ModelError(
             Problem(type(model).__name__, "nothing was inserted into this model", "hi.apply makes one")
         )
-    given = input_size if inputs is None else inputs
-    size = ledgers(model)[-1].plan.inputs if given is None else Inputs.of(given)
+    given, size = input_size if inputs is None else inputs, ledgers(model)[-1].plan.inputs
+    if given is not None:
+        other = Inputs.of(given)
+        size = other if other.batch else Inputs.of(other, size.batch)
     checks = [_base_weights(base, model)]
     subject, reference = deep_copy(model), deep_copy(base)
     _randomise_norms(subject, reference)
