@@ -96,8 +96,10 @@ class Input:
     def drawn(self, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """Return the example, or a tensor of random numbers from torch's generator; `dtype` is the network's own."""
         if self.example is not None:
-            cycle = torch.arange(batch, device=self.example.device) % max(len(self.example), 1)
-            return (self.example[cycle] if self.batched else self.example).to(device)
+            if self.batched:
+                cycle = torch.arange(batch, device=self.example.device) % len(self.example)
+                return self.example[cycle].to(device)
+            return self.example.to(device)
         shape, wanted = self._shape(batch), self.dtype or dtype
         if wanted == torch.bool:
             return (torch.rand(shape) < 0.5).to(device)
