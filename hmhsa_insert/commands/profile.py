@@ -118,7 +118,7 @@ def profile(
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
         networks = _networks(models, base, meta=not is_run)  # shapes are enough to count
-    inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or [None]]
+    inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
     records = _records(networks, recipe or [], inputs, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
 

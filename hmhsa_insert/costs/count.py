@@ -93,7 +93,8 @@ class Counts:
     def per_sample(self) -> Counts:
         """The same for one sample of the batch."""
         rows = tuple(_divided(row, self.batch) for row in self.by_module)
-        return replace(_divided(self, self.batch), batch=1, by_module=rows)
+        whole: Counts = _divided(self, self.batch)
+        return replace(whole, batch=1, by_module=rows)
 
     def under(self, *names: str) -> ModuleCost:
         """Return one row for the modules `names` and all below them, each once, under the first name."""

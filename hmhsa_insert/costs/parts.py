@@ -6,14 +6,14 @@ from torch import nn
 
 from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import Inputs
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.locate import Located, Stage, locate
 from hmhsa_insert.surgery.splice import inserted_modules
 
 Parts = dict[str, tuple[str, ...]]
 
 
-def stage_parts(model: nn.Module, inputs: Inputs) -> Parts:
+def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     """Return the stages of `model` and the blocks that were inserted into it, each with its modules.
 
     A stage begins where the one before it ends: the way into it is its own, and the stem is the first stage's. An

@@ -66,5 +66,5 @@ def _generators(model: nn.Module) -> Iterator[tuple[_Kind, Any]]:
     own = {
         id(v): v for v in values if isinstance(v, tuple(_KINDS)) and not isinstance(v, random.SystemRandom)
     }
-    for generator in (random._inst, np.random.mtrand._rand, *own.values()):  # type: ignore[attr-defined]
+    for generator in (random._inst, np.random.mtrand._rand, *own.values()):
         yield next(kind for cls, kind in _KINDS.items() if isinstance(generator, cls)), generator

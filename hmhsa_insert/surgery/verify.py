@@ -52,7 +52,7 @@ class Check:
 def verify(
     base: nn.Module,
     model: nn.Module,
-    input_size: Inputs = None,
+    input_size: InputSize = None,
     *,
     inputs: InputSize = None,
     gradients: bool = True,
@@ -77,10 +77,9 @@ def verify(
         raise ModelError(
             Problem(type(model).__name__, "nothing was inserted into this model", "hi.apply makes one")
         )
-    given, size = input_size if inputs is None else inputs, ledgers(model)[-1].plan.inputs
-    if given is not None:
-        other = Inputs.of(given)
-        size = other if other.batch else Inputs.of(other, size.batch)
+    planned = ledgers(model)[-1].plan.inputs
+    size = Inputs.of(next(given for given in (inputs, input_size, planned) if given is not None))
+    size = size if size.batch else Inputs.of(size, planned.batch)
     checks = [_base_weights(base, model)]
     subject, reference = deep_copy(model), deep_copy(base)
     _randomise_norms(subject, reference)

@@ -52,7 +52,8 @@ def eagerly() -> AbstractContextManager[object]:
     """Return a context in which functions that were compiled run as they are written: fake tensors go through both."""
     if "torch._dynamo" not in sys.modules:  # nothing was compiled, and the import takes long
         return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def refuse_lazy(model: nn.Module) -> None:

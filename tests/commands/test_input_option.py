@@ -122,4 +122,4 @@ def test_what_describes_no_input_is_an_error(command: str, options: str, message
 
 
 def test_a_batch_is_a_whole_number_from_one() -> None:
-    assert "0 is not in the range" in _flat(error_of("stages inputnets:Shift --fixed-batch 0", code=2))
+    assert "greater than or equal to 1" in _flat(error_of("stages inputnets:Shift --fixed-batch 0", code=2))
