@@ -15,6 +15,7 @@ _PUBLIC = {
     "ArtifactError": "errors",
     "BlockError": "errors",
     "HmhsaInsertError": "errors",
+    "Inputs": "surgery.inputs",
     "ModelError": "errors",
     "PlanError": "errors",
     "Problem": "errors",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
+    from hmhsa_insert.surgery.inputs import Inputs as Inputs
     from hmhsa_insert.surgery.load import load_model as load_model
     from hmhsa_insert.surgery.locate import locate_stages as locate_stages
     from hmhsa_insert.surgery.plan import plan as plan

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     BaseOption,
     ModelArgument,
@@ -14,7 +15,6 @@ from hmhsa_insert.commands.options import (
     RecipeOption,
     SizeOption,
     load_plugins,
-    parse_size,
     refuse_unusable,
 )
 
@@ -36,6 +36,8 @@ def apply(
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Download the library's weights.")] = False,
     input_size: SizeOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
     seed: Annotated[int, typer.Option(help="Of the new blocks' initial values.")] = 0,
     backend: Annotated[
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
@@ -60,10 +62,10 @@ def apply(
     refuse_unusable(recipe)
     with out.status("building the network"):
         loaded = _build(model, base, weights, pretrained)
-    size = parse_size(input_size, loaded.input_size)
-    out.print(headline(loaded, size))
+    inputs = described(loaded, input_size, given, fixed_batch)
+    out.print(headline(loaded, inputs))
     with out.status("tracing, locating, planning"):
-        made = plan(loaded.model, recipe, size)
+        made = plan(loaded.model, recipe, inputs)
     out.print(plan_table(made))
     edited = _edit(loaded.model, made, seed, backend)
     if output is None:
@@ -93,7 +95,6 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.errors import Problem, VerifyError
     from hmhsa_insert.surgery.apply import apply_plan
-    from hmhsa_insert.surgery.inputs import sizes_of
     from hmhsa_insert.surgery.verify import verify
 
     with out.status("splicing and verifying"):
@@ -105,6 +106,6 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     ]
     if failed:
         raise VerifyError(failed)
-    image: Any = sizes_of(made.input_size)[0]
-    out.print(cost_table(count(model, image), count(edited, image)))
+    before, after = (count(each, made.inputs).per_sample for each in (model, edited))
+    out.print(cost_table(before, after))
     return edited

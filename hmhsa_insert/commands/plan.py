@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     BaseOption,
     JsonOption,
@@ -12,7 +11,6 @@ from hmhsa_insert.commands.options import (
     RecipeOption,
     SizeOption,
     load_plugins,
-    parse_size,
     refuse_unusable,
 )
 
@@ -21,6 +19,8 @@ def plan(
     model: ModelArgument,
     recipe: RecipeOption,
     input_size: SizeOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
     base: BaseOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -31,19 +31,17 @@ def plan(
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
     from hmhsa_insert.surgery.artifact import open_model
-    from hmhsa_insert.surgery.inputs import sizes_of
     from hmhsa_insert.surgery.plan import plan as make_plan
 
     load_plugins(plugin)
     refuse_unusable(recipe)
     loaded = open_model(model, base=base, meta=True)
-    made = make_plan(loaded.model, recipe, parse_size(input_size, loaded.input_size))
+    made = make_plan(loaded.model, recipe, described(loaded, input_size, given, fixed_batch))
     if json:
         out.print_json(data=made.to_dict())
         return
-    size: Any = sizes_of(made.input_size)[0]
-    out.print(headline(loaded, made.input_size))
-    before = count(loaded.model, size)
-    after = count(apply_plan(loaded.model, made), size)
+    out.print(headline(loaded, made.inputs))
+    before = count(loaded.model, made.inputs).per_sample
+    after = count(apply_plan(loaded.model, made), made.inputs).per_sample
     out.print(plan_table(made))
     out.print(cost_table(before, after))

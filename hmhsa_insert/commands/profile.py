@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import BaseOption, PluginOption, check_device, load_plugins, parse_size
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
+from hmhsa_insert.commands.options import BaseOption, PluginOption, check_device, load_plugins
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
@@ -18,6 +19,7 @@ from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
 if TYPE_CHECKING:
     from hmhsa_insert.costs.latency import Progress
     from hmhsa_insert.costs.steps import Setting
+    from hmhsa_insert.surgery.inputs import Inputs
     from hmhsa_insert.surgery.load import LoadedModel
 
 Format = Literal["table", "md", "latex", "csv", "json", "html"]
@@ -58,6 +60,8 @@ def profile(
     recipe: RecipesOption = None,
     detector: DetectorOption = None,
     size: SizesOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in a timed or trained step.")] = 1,
     latency: Annotated[bool, typer.Option("--latency", help="Time inference and training steps.")] = False,
     rounds: Annotated[int, typer.Option(min=2, help="Timings of each network, taken in turns.")] = 30,
@@ -114,9 +118,8 @@ def profile(
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
         networks = _networks(models, base, meta=not is_run)  # shapes are enough to count
-    own = networks[0].input_size
-    sizes = [parse_size(text, own, "--size") for text in size] if size else [own]
-    records = _records(networks, recipe or [], sizes, measure)
+    inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
+    records = _records(networks, recipe or [], inputs, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
 
 
@@ -154,7 +157,7 @@ def _networks(specs: list[str], base: str | None, *, meta: bool) -> list[LoadedM
 
 
 def _records(
-    networks: list[LoadedModel], recipes: list[str], sizes: list[Any], measure: dict[str, Any]
+    networks: list[LoadedModel], recipes: list[str], inputs: list[Inputs], measure: dict[str, Any]
 ) -> list[dict[str, Any]]:
     from hmhsa_insert.commands.console import err
     from hmhsa_insert.costs.candidates import candidates
@@ -163,11 +166,11 @@ def _records(
 
     read = [load_recipe(recipe) for recipe in recipes]
     records: list[dict[str, Any]] = []
-    for size in sizes:
+    for each in inputs:
         with err.status("planning"):
-            found = candidates(networks, read, size)
+            found = candidates(networks, read, each)
         with _progress(bool(measure["timing"])) as progress:
-            records += [record.as_dict() for record in profile_all(found, size, progress=progress, **measure)]
+            records += [record.as_dict() for record in profile_all(found, each, progress=progress, **measure)]
     return records
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     BaseOption,
     JsonOption,
@@ -13,7 +14,6 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     SizeOption,
     load_plugins,
-    parse_size,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def stages(
     model: ModelArgument,
     input_size: SizeOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
     base: BaseOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -40,10 +42,11 @@ def stages(
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.surgery.artifact import open_model
     from hmhsa_insert.surgery.locate import locate
+    from hmhsa_insert.surgery.no_maps import why_no_maps
 
     load_plugins(plugin)
     loaded = open_model(model, base=base, meta=True)
-    located = locate(loaded.model, parse_size(input_size, loaded.input_size))
+    located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
     if json:
         out.print_json(data=_as_data(loaded, located, all_cut_points))
         return
@@ -51,7 +54,9 @@ def stages(
     if all_cut_points:
         out.print(_cut_points(located))
     if not located.stages:
-        out.print("No feature map lies on every path: select modules by name or class instead.")
+        out.print(f"There is no stage: {why_no_maps(located)}.", markup=False)
+        if located.maps:
+            out.print("Select modules by name or class instead.")
 
 
 def _tree(loaded: LoadedModel, located: Located) -> Tree:
@@ -60,7 +65,7 @@ def _tree(loaded: LoadedModel, located: Located) -> Tree:
 
     from hmhsa_insert.commands.tables import headline
 
-    tree = Tree(headline(loaded, located.trace.input_size))
+    tree = Tree(headline(loaded, located.trace.inputs))
     for stage in located.stages:
         branch = tree.add(Text(_headline(stage), style="bold"))
         if stage.entry:
@@ -101,7 +106,7 @@ def _as_data(loaded: LoadedModel, located: Located, all_cut_points: bool) -> dic
     data: dict[str, Any] = {
         "model": loaded.source.spec,
         "class": type(loaded.model).__name__,
-        "input_size": located.trace.input_size,
+        "input_size": located.trace.inputs.to_data(),
         "one_size_only": located.one_size_only,
         "stages": [asdict(stage) for stage in located.stages],
     }

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     BaseOption,
     ModelArgument,
     PluginOption,
     SizeOption,
     load_plugins,
-    parse_size,
 )
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
@@ -42,6 +42,8 @@ def suggest(
         typer.Option(metavar="LIMIT", help="Saved for backward, per image: +10%, or 120MiB in all. Slower."),
     ] = None,
     input_size: SizeOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all the recipes here.")
     ] = None,
@@ -66,11 +68,11 @@ def suggest(
         _limit(option, text, 1.0)  # refused before any work is done
     with err.status("building the network"):
         loaded = open_model(model, base=base, meta=True)
-    size: Any = parse_size(input_size, loaded.input_size)
+    inputs = described(loaded, input_size, given, fixed_batch)
     with err.status("resolving recipes") as status:
         found = find(
             loaded.model,
-            size,
+            inputs,
             lambda cost: _limits(cost, wanted),
             block,
             memory=max_memory is not None,
@@ -78,7 +80,7 @@ def suggest(
         )
     if not found.found:
         raise HmhsaInsertError(_nothing(found))
-    out.print(_table(found, f"{loaded.source.spec} at {'×'.join(map(str, size))}"))
+    out.print(_table(found, f"{loaded.source.spec} at {inputs}"))
     _deliver(found, loaded.name, output)
 
 

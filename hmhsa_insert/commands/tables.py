@@ -11,7 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
-    from hmhsa_insert.surgery.inputs import InputSize
+    from hmhsa_insert.surgery.inputs import Inputs
     from hmhsa_insert.surgery.load import LoadedModel
     from hmhsa_insert.surgery.site import Plan, Site
     from hmhsa_insert.surgery.verify import Check
@@ -20,25 +20,22 @@ _MOST_ROWS = 30
 _MOST_KEYS = 4
 
 
-def headline(loaded: LoadedModel, size: InputSize) -> Text:
-    """Return which network was found and where, its class, and the size of its input."""
+def headline(loaded: LoadedModel, inputs: Inputs) -> Text:
+    """Return which network was found and where, its class, and what goes in."""
     from hmhsa_insert.surgery.fake import notes
-    from hmhsa_insert.surgery.inputs import size_text
     from hmhsa_insert.surgery.load import SOURCE
 
     name = loaded.source.spec
     origin = notes(loaded.model).get(SOURCE)
     made_from = f" (an artefact, from {origin.spec})" if origin and origin.spec != name else ""
-    rest = f"{made_from}  {type(loaded.model).__name__}  input {size_text(size)}"
+    rest = f"{made_from}  {type(loaded.model).__name__}  input {inputs}"
     return Text.assemble((name, "bold"), rest)
 
 
 def plan_table(made: Plan) -> Table:
     """Return one row per site: where, what, the map, parameters and MACs of what is put in; then the new keys."""
-    from hmhsa_insert.surgery.inputs import size_text
-
     count = f"{len(made.sites)} site{'s' if len(made.sites) != 1 else ''}"
-    title = f"{made.recipe['name']} on {made.model} at {size_text(made.input_size)}: {count}"
+    title = f"{made.recipe['name']} on {made.model} at {made.inputs}: {count}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("edit")
     table.add_column("where", overflow="fold")

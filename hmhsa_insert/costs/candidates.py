@@ -9,20 +9,21 @@ from torch import nn
 
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.surgery.apply import apply_plan
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.load import LoadedModel
 from hmhsa_insert.surgery.locate import locate
 from hmhsa_insert.surgery.plan import plan_located
 
 
 def candidates(
-    networks: Sequence[LoadedModel], recipes: Sequence[Recipe], input_size: tuple[int, int, int]
+    networks: Sequence[LoadedModel], recipes: Sequence[Recipe], input_size: InputSize
 ) -> dict[str, nn.Module]:
     """Return every network plain, followed by what each recipe makes of it, by the name tables call them.
 
     Args:
         networks: from ``open_model``; on the meta device they are enough for counting.
         recipes: planned anew at `input_size`, so that grids chosen from the map's size fit it.
-        input_size: C, H, W of one image.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
 
     Raises:
         PlanError: a recipe does not fit a network.

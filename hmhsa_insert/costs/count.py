@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from hmhsa_insert.costs.fake import ModuleStack, cannot_run, empty_input, fake_copy, without_fast_path
+from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, without_fast_path
 from hmhsa_insert.costs.ops import CONVOLUTIONS, EXTRA_FORMULAS, FUSED_ATTENTION, PRODUCTS, left_out
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.stand_in import with_stand_ins
 
 aten = torch.ops.aten
@@ -58,8 +59,8 @@ class Counts:
     """What one forward pass in eval mode costs.
 
     Attributes:
-        input_size: channels, height, width of one image.
-        batch: images in the pass; `macs`, `flops`, `macs_modules_only` and `activations` are for all of them.
+        inputs: what goes in.
+        batch: samples in the pass; `macs`, `flops`, `macs_modules_only` and `activations` are for all of them.
         num_params: elements of all parameters, each once.
         num_trainable: those that require a gradient.
         macs: multiply–accumulates of convolutions and matrix products, those of attention included.
@@ -72,7 +73,7 @@ class Counts:
         by_module: one row per module that ran or owns parameters; each column adds up to the total above.
     """
 
-    input_size: tuple[int, int, int]
+    inputs: Inputs
     batch: int
     num_params: int
     num_trainable: int
@@ -83,25 +84,39 @@ class Counts:
     unknown_ops: tuple[str, ...]
     by_module: tuple[ModuleCost, ...] = field(repr=False)
 
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """C, H, W of one image."""
+        return self.inputs.image_size
+
+    @property
+    def per_sample(self) -> Counts:
+        """The same for one sample of the batch."""
+        rows = tuple(_divided(row, self.batch) for row in self.by_module)
+        whole: Counts = _divided(self, self.batch)
+        return replace(whole, batch=1, by_module=rows)
+
     def under(self, *names: str) -> ModuleCost:
         """Return one row for the modules `names` and all below them, each once, under the first name."""
         rows = [row for row in self.by_module if any(_is_under(row.name, name) for name in names)]
         return total(rows, names[0] if names else "")
 
 
-def count(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224), batch: int = 1) -> Counts:
+def count(model: nn.Module, input_size: InputSize = (3, 224, 224), batch: int = 1) -> Counts:
     """Count what one forward pass of `model` in eval mode costs.
 
     Nothing is allocated or computed, and the model is not touched: a copy on fake tensors runs once.
 
     Args:
-        model: any module that takes one tensor batch × C × H × W; its output may be anything.
-        input_size: C, H, W of one image.
-        batch: images in the pass.
+        model: any module; its output may be anything.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        batch: samples in the pass, if the inputs have no batch of their own.
 
     Raises:
         ModelError: when the model cannot be copied, or cannot run at this size.
     """
+    inputs = Inputs.of(input_size)
+    batch = inputs.batch or batch
     hollow, fake = fake_copy(model)
     hollow.eval()
 
@@ -111,14 +126,15 @@ def count(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224), ba
         with without_fast_path(), torch.no_grad(), fake, stack, counter:
             ledger = _Ledger(counter, stack, hollow.parameters())
             with ledger:
-                hollow(empty_input(hollow, input_size, batch))
+                args, kwargs = inputs.empty(*home(hollow), batch)
+                hollow(*args, **kwargs)
         skipped = counter.get_unsupported_ops() if _SKIPPING else ()
-        return _counts(input_size, batch, _rows(stack, ledger), ledger.unknown | set(skipped))
+        return _counts(inputs, batch, _rows(stack, ledger), ledger.unknown | set(skipped))
 
     try:
         return with_stand_ins(fake, run)
     except Exception as error:
-        raise cannot_run(model, input_size, error) from error
+        raise cannot_run(model, inputs, error) from error
 
 
 def total(rows: Iterable[ModuleCost], name: str = "") -> ModuleCost:
@@ -192,6 +208,11 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.layer_macs[self._stack.innermost] += out.numel()
 
 
+def _divided(costs: Any, batch: int) -> Any:
+    names = ("macs", "flops", "macs_modules_only", "activations")
+    return replace(costs, **{n: getattr(costs, n) // batch for n in names if hasattr(costs, n)})
+
+
 def _activations(packet: Any, args: Any, out: Any) -> int:
     if packet in FUSED_ATTENTION:
         query, key, value = args[:3]
@@ -226,12 +247,10 @@ def _rows(stack: ModuleStack, ledger: _Ledger) -> list[ModuleCost]:
     return rows
 
 
-def _counts(
-    input_size: tuple[int, int, int], batch: int, rows: list[ModuleCost], unknown: Iterable[str]
-) -> Counts:
+def _counts(inputs: Inputs, batch: int, rows: list[ModuleCost], unknown: Iterable[str]) -> Counts:
     whole = total(rows)
     return Counts(
-        input_size=input_size,
+        inputs=inputs,
         batch=batch,
         num_params=whole.num_params,
         num_trainable=whole.num_trainable,

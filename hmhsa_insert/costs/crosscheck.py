@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from hmhsa_insert.costs.count import Counts, count
-from hmhsa_insert.costs.fake import empty_input, real_copy, without_fast_path
+from hmhsa_insert.costs.fake import home, real_copy, without_fast_path
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 
 TOLERANCE = 0.01
 # fvcore has to compute what it traces. Above this, both counters run on a smaller image instead.
@@ -57,30 +58,31 @@ def crosscheck(model: nn.Module, counts: Counts) -> CrossCheck:
 
     Source: https://github.com/facebookresearch/fvcore, `fvcore.nn.FlopCountAnalysis`.
     """
-    size, macs = counts.input_size, counts.macs // counts.batch
-    while macs > MOST_MACS and min(size[1:]) >= 128:
-        size = (size[0], size[1] // 64 * 32, size[2] // 64 * 32)
+    inputs, macs = counts.inputs, counts.macs // counts.batch
+    while macs > MOST_MACS and min(inputs.image_size[1:]) >= 128:
+        inputs = inputs.resized(lambda height, width: (height // 64 * 32, width // 64 * 32))
         try:
-            macs = count(model, size).macs
+            macs = count(model, inputs).per_sample.macs
         except Exception as error:
-            return _failed(size, macs, error)
+            return _failed(inputs, macs, error)
     try:
-        theirs = fvcore_macs(model, size)
+        theirs = fvcore_macs(model, inputs)
     except Exception as error:
-        return _failed(size, macs, error)
+        return _failed(inputs, macs, error)
     difference = theirs / macs - 1 if macs else float(bool(theirs))
     finding = ""
     if abs(difference) > TOLERANCE:
         finding = (
             f"fvcore counts {theirs:,} multiply–accumulates where torch counts {macs:,} ({difference:+.1%})"
         )
-    return CrossCheck(size, macs, theirs, difference, finding)
+    return CrossCheck(inputs.image_size, macs, theirs, difference, finding)
 
 
-def fvcore_macs(model: nn.Module, input_size: tuple[int, int, int]) -> int:
-    """Return fvcore's multiply–accumulates for one image C × H × W, norms, pools and resampling removed."""
-    copied = real_copy(model).eval()
-    image = empty_input(copied, input_size, 1).zero_()
+def fvcore_macs(model: nn.Module, input_size: InputSize) -> int:
+    """Return fvcore's multiply–accumulates for one sample, norms, pools and resampling removed."""
+    copied, inputs = real_copy(model).eval(), Inputs.of(input_size)
+    leaves, form = tree_flatten(inputs.empty(*home(copied), 1))
+    tensors = tuple(leaf.zero_() for leaf in leaves if isinstance(leaf, Tensor))
     # The trace draws nothing, but a stochastic layer of the model may.
     quiet = warnings.catch_warnings()
     with torch.random.fork_rng(), torch.no_grad(), without_fast_path(), quiet, _PlainSizes():
@@ -88,10 +90,10 @@ def fvcore_macs(model: nn.Module, input_size: tuple[int, int, int]) -> int:
         # Imported here: the import itself warns, and takes as long as the count.
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(_TensorsOnly(copied), (image,))
+        analysis = FlopCountAnalysis(_TensorsOnly(copied, leaves, form), tensors)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         analysis.set_op_handle(**_HANDLES)
-        return int(analysis.total())
+        return int(analysis.total()) // (inputs.batch or 1)
 
 
 class _PlainSizes(TorchFunctionMode):
@@ -111,20 +113,25 @@ class _PlainSizes(TorchFunctionMode):
 
 
 class _TensorsOnly(nn.Module):
-    """Hands jit's tracer a tuple of tensors, whatever the model returns."""
+    """Takes tensors and hands jit's tracer a tuple of tensors, whatever the model takes and returns."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, leaves: list[Any], form: TreeSpec) -> None:
         super().__init__()
         self.model = model
+        self._constants = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
+        self._form = form
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(leaf for leaf in tree_leaves(self.model(image)) if isinstance(leaf, Tensor))
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = iter(tensors)
+        leaves = [constant[0] if constant else next(given) for constant in self._constants]
+        args, kwargs = tree_unflatten(leaves, self._form)
+        return tuple(leaf for leaf in tree_leaves(self.model(*args, **kwargs)) if isinstance(leaf, Tensor))
 
 
-def _failed(input_size: tuple[int, int, int], macs: int, error: Exception) -> CrossCheck:
+def _failed(inputs: Inputs, macs: int, error: Exception) -> CrossCheck:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return CrossCheck(
-        input_size, macs, None, None, f"not cross-checked: fvcore cannot trace the model: {reason}"
+        inputs.image_size, macs, None, None, f"not cross-checked: fvcore cannot trace the model: {reason}"
     )
 
 

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery import fake as surgery_fake
 from hmhsa_insert.surgery.fake import swapped_copy
+from hmhsa_insert.surgery.inputs import Inputs
 
 
 def fake_copy(model: nn.Module, *, dtype: torch.dtype | None = None) -> tuple[nn.Module, FakeTensorMode]:
@@ -61,12 +62,10 @@ def real_copy(model: nn.Module, *, dtype: torch.dtype | None = None) -> nn.Modul
     return swapped_copy(model, swap)
 
 
-def empty_input(model: nn.Module, input_size: tuple[int, int, int], batch: int) -> Tensor:
-    """Return an unfilled input batch × C × H × W with the dtype and device of the model's first parameter."""
-    first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if first is None:
-        return torch.empty(batch, *input_size)
-    return torch.empty(batch, *input_size, dtype=first.dtype, device=_device(first))
+def home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Return the dtype and device of the model's first floating-point parameter, where its inputs belong."""
+    first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return first.dtype, _device(first)
 
 
 @contextlib.contextmanager
@@ -80,11 +79,10 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def cannot_run(model: nn.Module, input_size: tuple[int, int, int], error: Exception) -> ModelError:
-    """Return the error that says `model` does not run at `input_size` (C × H × W)."""
-    size = "×".join(map(str, input_size))
+def cannot_run(model: nn.Module, inputs: Inputs, error: Exception) -> ModelError:
+    """Return the error that says `model` does not run on `inputs`."""
     reason = str(error).strip().splitlines() or [type(error).__name__]
-    return ModelError(Problem(type(model).__name__, f"cannot run on an input of {size}: {reason[0]}"))
+    return ModelError(Problem(type(model).__name__, f"cannot run on an input of {inputs}: {reason[0]}"))
 
 
 class ModuleStack:

@@ -20,6 +20,7 @@ from torch import nn
 from hmhsa_insert.costs.fake import cannot_run
 from hmhsa_insert.costs.steps import Mode, Setting, Step, prepare, wait
 from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 
 Clock = Literal["wall", "process"]
 Progress = Callable[[int, int], None]
@@ -78,7 +79,7 @@ class Timing:
 
 def measure_latency(
     models: Mapping[str, nn.Module],
-    input_size: tuple[int, int, int] = (3, 224, 224),
+    input_size: InputSize = (3, 224, 224),
     mode: Mode = "inference",
     batch: int = 1,
     *,
@@ -90,9 +91,9 @@ def measure_latency(
 
     Args:
         models: the candidates by name, the base first.
-        input_size: C, H, W of one image.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
         mode: what a step is, see :func:`hmhsa_insert.costs.steps.prepare`.
-        batch: images in a step.
+        batch: samples in a step, if the inputs have no batch of their own.
         timing: rounds, warm-up and clock.
         setting: device, dtype, memory format, compilation.
         progress: called with (timings done, timings in all).
@@ -103,13 +104,15 @@ def measure_latency(
     setting, timing = setting or Setting(), timing or Timing()
     if timing.clock == "process" and not setting.device.startswith("cpu"):
         raise ModelError(f"process time does not see the work of '{setting.device}'; use wall time there")
-    steps = {name: prepare(model, mode, input_size, batch, setting) for name, model in models.items()}
+    inputs = Inputs.of(input_size)
+    batch = inputs.batch or batch
+    steps = {name: prepare(model, mode, inputs, batch, setting) for name, model in models.items()}
     repeats = {}
     for name, step in steps.items():
         try:
             repeats[name] = _warm_up(step, timing, setting.device)
         except Exception as error:
-            raise cannot_run(models[name], input_size, error) from error
+            raise cannot_run(models[name], inputs, error) from error
     times = time_rounds(steps, repeats, timing, lambda: wait(setting.device), progress)
     base = times[next(iter(times))]
     return {name: _record(mode, timing, batch, repeats[name], times[name], base) for name in times}

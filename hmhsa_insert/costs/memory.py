@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hmhsa_insert.costs.fake import ModuleStack, cannot_run, empty_input, fake_copy, real_copy
+from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, real_copy
 from hmhsa_insert.costs.steps import Setting, prepare
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 
 GIB = 2**30
 
@@ -77,7 +78,7 @@ class MemoryRecord:
 
 def training_memory(
     model: nn.Module,
-    input_size: tuple[int, int, int] = (3, 224, 224),
+    input_size: InputSize = (3, 224, 224),
     batch: int = 2,
     *,
     dtype: torch.dtype | None = None,
@@ -85,25 +86,28 @@ def training_memory(
     """Return what one training step of `model` keeps in memory. The model is not touched.
 
     Args:
-        model: any module that takes one tensor batch × C × H × W.
-        input_size: C, H, W of one image.
-        batch: images in the step; at least 2, because batch norm over one value cannot be trained.
+        model: any module.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        batch: samples in the step, if the inputs have no batch of their own; at least 2, because batch norm over one
+            value cannot be trained.
         dtype: the floating dtype of weights and images; by default the model's own.
 
     Raises:
         ModelError: when the model cannot be copied, or cannot run at this size in train mode.
     """
+    inputs = Inputs.of(input_size)
+    batch = inputs.batch or batch
     hollow, mode = fake_copy(model, dtype=dtype)
     computed = False
     try:
-        by_module = _saved(hollow, input_size, batch, mode)
+        by_module = _saved(hollow, inputs, batch, mode)
     except Exception:
         # A forward that reads values (a loop until convergence, a boolean index) cannot run on fake tensors.
         computed = True
-        by_module = _saved_computed(model, input_size, batch, dtype)
+        by_module = _saved_computed(model, inputs, batch, dtype)
     parameters = list(hollow.parameters())
     return MemoryRecord(
-        input_size=input_size,
+        input_size=inputs.image_size,
         batch=batch,
         saved_bytes=sum(by_module.values()),
         param_bytes=sum(p.nbytes for p in parameters),
@@ -115,7 +119,7 @@ def training_memory(
 
 
 def cuda_peak(
-    model: nn.Module, input_size: tuple[int, int, int], batch: int, setting: Setting, *, warmup: int = 3
+    model: nn.Module, input_size: InputSize, batch: int, setting: Setting, *, warmup: int = 3
 ) -> PeakMemory:
     """Return the peak memory of one real training step on a CUDA device.
 
@@ -123,9 +127,9 @@ def cuda_peak(
     other tensors of this process held before is subtracted. The model is not touched; a copy is trained.
 
     Args:
-        model: any module that takes one tensor batch × C × H × W.
-        input_size: C, H, W of one image.
-        batch: images in the step.
+        model: any module.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        batch: samples in the step, if the inputs have no batch of their own.
         setting: a CUDA device, dtype, memory format, compilation.
         warmup: steps before the one that is measured.
 
@@ -143,7 +147,7 @@ def cuda_peak(
         step()
         torch.cuda.synchronize(device)
     except Exception as error:
-        raise cannot_run(model, input_size, error) from error
+        raise cannot_run(model, Inputs.of(input_size), error) from error
     return PeakMemory(
         allocated=torch.cuda.max_memory_allocated(device) - allocated,
         reserved=torch.cuda.max_memory_reserved(device) - reserved,
@@ -171,17 +175,15 @@ def largest_batch(record: MemoryRecord, gib: float, *, optimizer_states: int = 2
 
 
 def _saved_computed(
-    model: nn.Module, input_size: tuple[int, int, int], batch: int, dtype: torch.dtype | None
+    model: nn.Module, inputs: Inputs, batch: int, dtype: torch.dtype | None
 ) -> dict[str, int]:
     try:
-        return _saved(real_copy(model, dtype=dtype), input_size, batch, None)
+        return _saved(real_copy(model, dtype=dtype), inputs, batch, None)
     except Exception as error:
-        raise cannot_run(model, input_size, error) from error
+        raise cannot_run(model, inputs, error) from error
 
 
-def _saved(
-    copied: nn.Module, input_size: tuple[int, int, int], batch: int, mode: FakeTensorMode | None
-) -> dict[str, int]:
+def _saved(copied: nn.Module, inputs: Inputs, batch: int, mode: FakeTensorMode | None) -> dict[str, int]:
     """Return the bytes each module of a copy saves for backward in train mode."""
     copied.train()
     own = {t.untyped_storage()._cdata for t in (*copied.parameters(), *copied.buffers())}
@@ -199,6 +201,6 @@ def _saved(
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
     with torch.random.fork_rng(), torch.enable_grad(), mode or contextlib.nullcontext(), stack, hooks:
-        image = empty_input(copied, input_size, batch)
-        copied(image if mode else image.normal_())
+        args, kwargs = (inputs.empty if mode else inputs.drawn)(*home(copied), batch)
+        copied(*args, **kwargs)
     return by_module

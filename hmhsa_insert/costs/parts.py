@@ -6,13 +6,14 @@ from torch import nn
 
 from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.locate import Located, Stage, locate
 from hmhsa_insert.surgery.splice import inserted_modules
 
 Parts = dict[str, tuple[str, ...]]
 
 
-def stage_parts(model: nn.Module, input_size: tuple[int, int, int]) -> Parts:
+def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     """Return the stages of `model` and the blocks that were inserted into it, each with its modules.
 
     A stage begins where the one before it ends: the way into it is its own, and the stem is the first stage's. An
@@ -23,7 +24,7 @@ def stage_parts(model: nn.Module, input_size: tuple[int, int, int]) -> Parts:
         Part -> qualified names; empty for a network that cannot be traced or has no stages.
     """
     try:
-        located = locate(model, input_size)
+        located = locate(model, inputs)
     except ModelError:
         return {}
     positions = {node.name: node.meta["position"] for node in located.trace.nodes}

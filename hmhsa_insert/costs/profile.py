@@ -15,6 +15,7 @@ from hmhsa_insert.costs.latency import LatencyRecord, Progress, Timing, measure_
 from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
 from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
 from hmhsa_insert.costs.steps import Setting
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 
 FORMAT_VERSION = 1
 Per = Literal["stage", "module"]
@@ -30,6 +31,7 @@ class ProfileRecord:
         name: what tables call the model.
         group: the model this one is compared with: the first of those measured together.
         input_size: C, H, W of one image.
+        inputs: all that goes in, as text.
         num_params, num_trainable: elements of all parameters, and of those that require a gradient.
         macs: multiply–accumulates of convolutions and matrix products, attention included.
         flops: 2 × `macs`.
@@ -49,6 +51,7 @@ class ProfileRecord:
     name: str
     group: str
     input_size: tuple[int, int, int]
+    inputs: str
     num_params: int
     num_trainable: int
     macs: int
@@ -77,8 +80,9 @@ class ProfileRecord:
 
 def profile(
     model: nn.Module,
-    input_size: tuple[int, int, int] = (3, 224, 224),
+    input_size: InputSize = (3, 224, 224),
     *,
+    inputs: InputSize = None,
     name: str | None = None,
     batch: int = 1,
     memory: bool = False,
@@ -91,10 +95,12 @@ def profile(
     """Measure what `model` costs. The model is not touched.
 
     Args:
-        model: any module that takes one tensor batch × C × H × W.
-        input_size: C, H, W of one image.
+        model: any module.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
         name: what tables call it; by default the name of its class.
-        batch: images in a step of memory (at least 2 there) and latency; counts are per image.
+        batch: images in a step of memory (at least 2 there) and latency, if the inputs have none of their own;
+            counts are per image.
         memory: also say what a training step keeps in memory.
         device_gib: the memory, in 2³⁰ bytes, that the largest batch is said for.
         per: name the parts of a network that tables show: its stages and inserted blocks, or its modules.
@@ -108,6 +114,7 @@ def profile(
     (record,) = profile_all(
         {name or type(model).__name__: model},
         input_size,
+        inputs=inputs,
         batch=batch,
         memory=memory,
         device_gib=device_gib,
@@ -121,8 +128,9 @@ def profile(
 
 def profile_all(
     models: Mapping[str, nn.Module],
-    input_size: tuple[int, int, int] = (3, 224, 224),
+    input_size: InputSize = (3, 224, 224),
     *,
+    inputs: InputSize = None,
     batch: int = 1,
     memory: bool = False,
     device_gib: float = DEVICE_GIB,
@@ -135,8 +143,10 @@ def profile_all(
 
     Args:
         models: by the name tables call them; the first is the base the others are compared with.
-        input_size: C, H, W of one image.
-        batch: images in a step of memory (at least 2 there) and latency; counts are per image.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
+        batch: images in a step of memory (at least 2 there) and latency, if the inputs have none of their own;
+            counts are per image.
         memory: also say what a training step keeps in memory.
         device_gib: the memory, in 2³⁰ bytes, that the largest batch is said for.
         per: name the parts of a network that tables show: its stages and inserted blocks, or its modules.
@@ -148,13 +158,14 @@ def profile_all(
         ModelError: when a model cannot be copied, or cannot run at this size.
     """
     setting = setting or Setting()
+    given = Inputs.of(input_size if inputs is None else inputs)
     plain = {name: _uncompiled(model) for name, model in models.items()}
     group, where = next(iter(models)), environment(setting)
-    records = {name: _counted(name, group, model, input_size, where) for name, model in plain.items()}
+    records = {name: _counted(name, group, model, given, where) for name, model in plain.items()}
     if per:
-        records = {name: _with_parts(record, plain[name], per) for name, record in records.items()}
+        records = {name: _with_parts(record, plain[name], given, per) for name, record in records.items()}
     if memory:
-        kept = {name: _memory(model, input_size, max(batch, 2), setting) for name, model in plain.items()}
+        kept = {name: _memory(model, given, max(batch, 2), setting) for name, model in plain.items()}
         records = {
             name: replace(record, memory=kept[name], device_gib=device_gib)
             for name, record in records.items()
@@ -162,16 +173,14 @@ def profile_all(
     modes = timing.modes if timing else ()
     for turn, mode in enumerate(modes):
         share = _share(progress, turn, len(modes))
-        times = measure_latency(
-            plain, input_size, mode, batch, timing=timing, setting=setting, progress=share
-        )
+        times = measure_latency(plain, given, mode, batch, timing=timing, setting=setting, progress=share)
         records = {name: _with_latency(record, times[name]) for name, record in records.items()}
     return tuple(records.values())
 
 
-def _with_parts(record: ProfileRecord, model: nn.Module, per: Per) -> ProfileRecord:
+def _with_parts(record: ProfileRecord, model: nn.Module, inputs: Inputs, per: Per) -> ProfileRecord:
     if per == "stage":
-        return replace(record, parts=stage_parts(model, record.input_size))
+        return replace(record, parts=stage_parts(model, inputs))
     return replace(record, parts=module_parts(record.by_module))
 
 
@@ -181,14 +190,13 @@ def _with_latency(record: ProfileRecord, times: LatencyRecord) -> ProfileRecord:
     return replace(record, training=times)
 
 
-def _counted(
-    name: str, group: str, model: nn.Module, input_size: tuple[int, int, int], where: Environment
-) -> ProfileRecord:
-    counts = count(model, input_size)
+def _counted(name: str, group: str, model: nn.Module, inputs: Inputs, where: Environment) -> ProfileRecord:
+    counts = count(model, inputs).per_sample
     return ProfileRecord(
         name=name,
         group=group,
-        input_size=input_size,
+        input_size=inputs.image_size,
+        inputs=str(inputs),
         num_params=counts.num_params,
         num_trainable=counts.num_trainable,
         macs=counts.macs,
@@ -202,10 +210,10 @@ def _counted(
     )
 
 
-def _memory(model: nn.Module, input_size: tuple[int, int, int], batch: int, setting: Setting) -> MemoryRecord:
-    kept = training_memory(model, input_size, batch, dtype=setting.dtype)
+def _memory(model: nn.Module, inputs: Inputs, batch: int, setting: Setting) -> MemoryRecord:
+    kept = training_memory(model, inputs, batch, dtype=setting.dtype)
     if setting.device.startswith("cuda"):
-        kept = replace(kept, peak=cuda_peak(model, input_size, batch, setting))
+        kept = replace(kept, peak=cuda_peak(model, inputs, batch, setting))
     return kept
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 
 Mode = Literal["inference", "training"]
 Step = Callable[[], None]
@@ -34,10 +36,8 @@ class Setting:
     compiled: bool = False
 
 
-def prepare(
-    model: nn.Module, mode: Mode, input_size: tuple[int, int, int], batch: int, setting: Setting
-) -> Step:
-    """Return a function that runs one step of a copy of `model` on random images.
+def prepare(model: nn.Module, mode: Mode, input_size: InputSize, batch: int, setting: Setting) -> Step:
+    """Return a function that runs one step of a copy of `model` on random inputs.
 
     An inference step is a forward pass in eval mode. A training step is a forward pass in train mode, the
     mean square of the output as loss, the backward pass and an AdamW step at learning rate zero: the full
@@ -54,10 +54,13 @@ def prepare(
     copied = copied.to(device=setting.device, dtype=setting.dtype).to(memory_format=layout)
     copied.train(mode == "training")
     dtype = next((p.dtype for p in copied.parameters() if p.is_floating_point()), torch.float32)
-    drawn = torch.randn(batch, *input_size, generator=torch.Generator().manual_seed(0))
-    image = drawn.to(device=setting.device, dtype=dtype).contiguous(memory_format=_format(setting))
-    run: Callable[[Tensor], object] = torch.compile(copied) if setting.compiled else copied
-    return _inference(run, image) if mode == "inference" else _training(run, copied, image)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        drawn = Inputs.of(input_size).drawn(dtype, setting.device, batch)
+    args, kwargs = tree_map_only(Tensor, lambda tensor: _as_set(tensor, setting), drawn)
+    run: Callable[..., object] = torch.compile(copied) if setting.compiled else copied
+    forward = partial(run, *args, **kwargs)
+    return _inference(forward) if mode == "inference" else _training(forward, copied)
 
 
 def wait(device: str) -> None:
@@ -66,27 +69,29 @@ def wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _format(setting: Setting) -> torch.memory_format:
-    return torch.channels_last if setting.channels_last else torch.contiguous_format
+def _as_set(tensor: Tensor, setting: Setting) -> Tensor:
+    """Return an input in the dtype and memory format of a setting."""
+    if setting.dtype is not None and tensor.is_floating_point():
+        tensor = tensor.to(setting.dtype)
+    channels_last = setting.channels_last and tensor.ndim == 4
+    return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def _inference(run: Callable[[Tensor], object], image: Tensor) -> Step:
+def _inference(forward: Callable[[], object]) -> Step:
     def step() -> None:
         with torch.inference_mode():
-            run(image)
+            forward()
 
     return step
 
 
-def _training(run: Callable[[Tensor], object], copied: nn.Module, image: Tensor) -> Step:
+def _training(forward: Callable[[], object], copied: nn.Module) -> Step:
     trainable = [p for p in copied.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        outputs = [
-            leaf for leaf in tree_leaves(run(image)) if isinstance(leaf, Tensor) and leaf.requires_grad
-        ]
+        outputs = [leaf for leaf in tree_leaves(forward()) if isinstance(leaf, Tensor) and leaf.requires_grad]
         loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
         torch.autograd.backward(loss)
         optimizer.step()

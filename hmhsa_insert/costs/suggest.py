@@ -21,8 +21,12 @@ from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.errors import BlockError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe, load_recipe
 from hmhsa_insert.surgery.apply import apply_plan
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.locate import Located, Stage, locate
+from hmhsa_insert.surgery.no_maps import why_no_maps
 from hmhsa_insert.surgery.plan import plan_located
+from hmhsa_insert.surgery.probe import Expressions
+from hmhsa_insert.surgery.rehearse import Settling
 from hmhsa_insert.surgery.resolve import resolve
 from hmhsa_insert.surgery.select import STAGES_TIP, Refusals
 
@@ -87,7 +91,7 @@ class Suggestions:
 
 def suggest(
     model: nn.Module,
-    input_size: tuple[int, int, int],
+    input_size: InputSize,
     limits: Callable[[Cost], Limits],
     block: str = "hmhsa",
     *,
@@ -101,7 +105,7 @@ def suggest(
 
     Args:
         model: the network; shapes are enough.
-        input_size: C, H, W of one image.
+        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
         limits: returns what the edited network may cost, from what the network costs.
         block: a type that keeps the map's shape.
         memory: also say, and limit, the bytes saved for backward: each recipe is then carried out on fake tensors.
@@ -116,11 +120,13 @@ def suggest(
     located = locate(model, input_size)
     stages = [stage for stage in located.stages if stage.index is not None and stage.index >= 1]
     if not stages:
-        raise PlanError(Problem(type(model).__name__, "it has no stages to insert into", STAGES_TIP))
-    counts = count(model, input_size)
+        message = f"it has no stages to insert into: {why_no_maps(located)}"
+        raise PlanError(Problem(type(model).__name__, message, STAGES_TIP))
+    counts = count(model, input_size).per_sample
     base = Cost(counts.num_params, counts.macs, _saved_bytes(model, input_size) if memory else None)
     bounds = limits(base)
-    priced = (_priced(model, located, recipe, base) for recipe in _recipes(stages, block))
+    expressions = Expressions(located.trace, model)
+    priced = (_priced(model, located, recipe, base, expressions) for recipe in _recipes(stages, block))
     tried = _distinct(each for each in priced if each is not None)
     fitting = [each for each in tried if _fits(each.cost, bounds)]
     if not memory:
@@ -201,11 +207,13 @@ def _recipe(stages: list[int | None], choice: str, block: dict[str, Any]) -> Rec
     return load_recipe({"version": 1, "name": name, "edits": [edit]})
 
 
-def _priced(model: nn.Module, located: Located, recipe: Recipe, base: Cost) -> Suggestion | None:
+def _priced(
+    model: nn.Module, located: Located, recipe: Recipe, base: Cost, expressions: Expressions
+) -> Suggestion | None:
     """Return a recipe with the cost its plan predicts; None where it does not fit the network."""
     refusals = Refusals(recipe, [])
     (edit,) = recipe.edits
-    sites = resolve(located, model, edit, refusals)
+    sites = resolve(located, model, edit, Settling(model, located, recipe, expressions), refusals)
     if refusals.problems or not sites:
         return None
     width = (edit.block or {}).get("width")
@@ -231,7 +239,7 @@ def _carried_out(
     progress: Progress | None,
 ) -> list[Suggestion]:
     """Return those that can be planned, with the bytes they save for backward if asked for."""
-    size = located.trace.input_size
+    size = located.trace.inputs
     done = []
     for number, each in enumerate(found, start=1):
         try:
@@ -239,7 +247,7 @@ def _carried_out(
         except PlanError:
             continue
         if memory:
-            saved = _saved_bytes(apply_plan(model, made), size)  # type: ignore[arg-type]
+            saved = _saved_bytes(apply_plan(model, made), size)
             each = replace(each, cost=replace(each.cost, saved_bytes=saved))
         done.append(each)
         if progress:
@@ -247,5 +255,5 @@ def _carried_out(
     return done
 
 
-def _saved_bytes(model: nn.Module, input_size: tuple[int, int, int]) -> float:
+def _saved_bytes(model: nn.Module, input_size: InputSize) -> float:
     return training_memory(model, input_size).saved_bytes_per_image

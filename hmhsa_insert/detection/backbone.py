@@ -24,7 +24,7 @@ from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, norm_layer
 from hmhsa_insert.detection.taps import Tap, add_tap
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.inputs import InputSize, size_text
+from hmhsa_insert.surgery.inputs import InputSize
 from hmhsa_insert.surgery.locate import CutPoint, Host, Located, Stage, hosts_of, locate
 from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.splice import inserted_modules
@@ -134,7 +134,7 @@ def _stages(model: nn.Module, located: Located, strides: Sequence[int], needed_b
         tip = "`hmhsa-insert stages MODEL` shows them; a network of tokens or of parallel branches has none"
         raise ModelError(Problem(where, message, tip))
     if located.one_size_only:
-        message = f"it takes images of {size_text(located.trace.input_size)} only, and detection has any size"
+        message = f"it takes images of {located.trace.inputs} only, and detection has any size"
         tip = "some factories have an option for it, as dynamic_img_size=True or strict_img_size=False"
         raise ModelError(Problem(where, message, tip))
     return [by_stride[stride] for stride in strides]

@@ -19,7 +19,7 @@ from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.artifact import open_model
 from hmhsa_insert.surgery.identify import identify
-from hmhsa_insert.surgery.inputs import Size
+from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.load import Source
 
 RECORD = "_hmhsa_insert_detector"

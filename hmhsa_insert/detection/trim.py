@@ -83,7 +83,7 @@ def _late(model: nn.Module, prefix: str, early: Collection[int]) -> Iterator[str
 def _runs(model: nn.Module, located: Located) -> bool:
     """Tell whether a trimmed network runs at the sizes that the whole one was traced at."""
     try:
-        trace(model, located.trace.input_size)
+        trace(model, located.trace.inputs)
     except ModelError:
         return False
-    return located.one_size_only or trace_other_size(model, located.trace.input_size) is not None
+    return located.one_size_only or trace_other_size(model, located.trace.inputs) is not None

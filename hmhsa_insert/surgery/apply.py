@@ -25,6 +25,8 @@ def apply(
     input_size: InputSize = (3, 224, 224),
     seed: int = 0,
     backend: Backend = "tree",
+    *,
+    inputs: InputSize = None,
 ) -> M:
     """Return a new model with `recipe` applied; `model` is untouched.
 
@@ -32,13 +34,15 @@ def apply(
         model: any network; an edited one too, if the recipe's ids are free in it.
         recipe: a path, the name of a shipped recipe, or a dict.
         input_size: ``(C, H, W)`` at which maps are measured; the result runs at other sizes as the base does.
+            Several sizes, texts such as ``"timestep:int64"`` and Inputs say more, see :meth:`Inputs.of`.
         seed: of the new blocks' initial values; the global random state is left alone.
         backend: ``tree`` edits the module tree and keeps the class; ``graph`` returns a ``GraphModule`` of it.
+        inputs: in the place of `input_size`: example tensors, by position in a tuple, by name in a dict.
 
     Raises:
         RecipeError, PlanError, ModelError: as :func:`~hmhsa_insert.surgery.plan.plan`.
     """
-    return apply_plan(model, plan(model, recipe, input_size), seed, backend)
+    return apply_plan(model, plan(model, recipe, input_size, inputs=inputs), seed, backend)
 
 
 def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -> M:

@@ -22,7 +22,6 @@ from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.identify import identify
-from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import LoadedModel, Source, load_model
 from hmhsa_insert.surgery.record import (
     BASE,
@@ -135,8 +134,8 @@ def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedM
         if options.get("pretrained"):
             raise ModelError(Problem(spec, "an artefact has its own weights", "leave --pretrained out"))
         model = load(spec, load_model(base).model if base else None)
-        size = ledgers(model)[-1].plan.input_size
-        return LoadedModel(model, Source(Path(spec).absolute().name), sizes_of(size)[0])
+        inputs = ledgers(model)[-1].plan.inputs
+        return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
         _say_what_is_missing(spec)
         message = f"it goes with the folder of an artefact, and '{spec}' is none"

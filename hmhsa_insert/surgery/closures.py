@@ -83,8 +83,10 @@ def replaced(
     cells = []
     for cell in function.__closure__ or ():
         held = None if _empty(cell) else cell.cell_contents
-        inside = isinstance(held, types.FunctionType) and old in functions_in(held)
-        cells.append(types.CellType(replaced(held, old, new)) if inside else cell)
+        if isinstance(held, types.FunctionType) and old in functions_in(held):
+            cells.append(types.CellType(replaced(held, old, new)))
+        else:
+            cells.append(cell)
     twin = like(function, _function(function, tuple(cells)))
     if isinstance(getattr(twin, "__wrapped__", None), types.FunctionType):
         twin.__wrapped__ = replaced(twin.__wrapped__, old, new)  # type: ignore[attr-defined]

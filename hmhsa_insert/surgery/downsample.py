@@ -14,8 +14,9 @@ from hmhsa_insert.blocks import block_type
 from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located
+from hmhsa_insert.surgery.placement import placed
 from hmhsa_insert.surgery.region import Region, find_region, strided_modules
-from hmhsa_insert.surgery.select import STAGES_TIP, Refusals, map_of, num_params_of, why_no_stage
+from hmhsa_insert.surgery.select import STAGES_TIP, Refusals, map_of, node_of, num_params_of, why_no_stage
 from hmhsa_insert.surgery.site import Site
 
 
@@ -57,7 +58,7 @@ def _keep_none(
     first, *others = region.modules
     for name in others:
         yield Site(edit.id, "drop", name, removed_params=num_params_of(model, name))
-    yield Site(
+    site = Site(
         edit.id,
         "swap",
         first,
@@ -67,6 +68,7 @@ def _keep_none(
         edit.block,
         removed_params=num_params_of(model, first),
     )
+    yield placed(located, model, site, node_of(located, region.start))
 
 
 def _keep_blocks(
@@ -91,8 +93,8 @@ def _keep_blocks(
         refusals.add(edit, ("at", "downsample"), message, "use keep: none")
         return
     key = f"{name}.{edit.id}"
-    node = region.start.node
-    yield Site(edit.id, action, name, key, inp, inp.channels, edit.block, path=path, node=node)  # type: ignore[arg-type]
+    site = Site(edit.id, action, name, key, inp, inp.channels, edit.block, path=path, node=region.start.node)  # type: ignore[arg-type]
+    yield placed(located, model, site, node_of(located, region.start))
 
 
 def _between(region: Region) -> str:

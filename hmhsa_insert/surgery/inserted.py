@@ -108,7 +108,8 @@ class InsertedBlock(_Spliced):
 
 def _at(value: Any, path: Path) -> Any:
     for step in path:
-        value = value[step] if isinstance(value, Mapping | list | tuple) else getattr(value, str(step))
+        held: Any = value
+        value = held[step] if isinstance(held, Mapping | list | tuple) else getattr(held, str(step))  # type: ignore[index]
     return value
 
 

@@ -21,7 +21,8 @@ from torch import nn
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.fake import notes
-from hmhsa_insert.surgery.inputs import Size
+from hmhsa_insert.surgery.input import Size
+from hmhsa_insert.surgery.inputs import Inputs
 
 SOURCE = "_hmhsa_insert_source"
 _DEFAULT_SIZE = (3, 224, 224)
@@ -61,16 +62,23 @@ class LoadedModel:
         model: the network, in train mode as its factory leaves it.
         source: its identity.
         input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
+        own_inputs: what an artefact's plan was made with; None where an image is all that is known.
     """
 
     model: nn.Module
     source: Source
     input_size: Size
+    own_inputs: Inputs | None = None
 
     @property
     def name(self) -> str:
         """The bare name, for tables."""
         return self.source.name
+
+    @property
+    def inputs(self) -> Inputs:
+        """What goes in."""
+        return self.own_inputs or Inputs.of(self.input_size)
 
 
 def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:

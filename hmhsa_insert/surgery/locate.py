@@ -44,6 +44,7 @@ class CutPoint:
         node: name of its node in the trace.
         stride, channels, height, width, layout: the map, measured.
         host: where a hook carries an edit; None when the map is no module's return value.
+        frames: how many such maps one sample has, as in :class:`FeatureMap`.
     """
 
     qualname: str
@@ -54,6 +55,7 @@ class CutPoint:
     width: int
     layout: Layout
     host: Host | None
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,23 +94,26 @@ class Located:
         return self.other is None
 
 
-def locate_stages(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> tuple[Stage, ...]:
+def locate_stages(
+    model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
+) -> tuple[Stage, ...]:
     """Return the stages of any convolutional network.
 
     Args:
         model: the network; it is neither run nor changed, and no memory is allocated for weights.
-        input_size: ``(C, H, W)``, or several sizes for several inputs.
+        input_size: ``(C, H, W)``, or whatever else describes its inputs, see :meth:`Inputs.of`.
+        inputs: the same, where example tensors say it: a tensor, a tuple of them by position, a dict by name.
 
     Raises:
         ModelError: the forward fails on this input, or the model is wrapped (DDP, compiled, scripted).
     """
-    return locate(model, input_size).stages
+    return locate(model, input_size if inputs is None else inputs).stages
 
 
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
     """Trace `model` at two sizes and return everything that was found."""
     traced = trace(model, input_size)
-    other = trace_other_size(model, input_size)
+    other = trace_other_size(model, traced.inputs)
     maps = feature_maps(traced, other)
     cuts = trunk(traced, maps)
     units = find_units(traced, maps, cuts)
@@ -136,6 +141,7 @@ def cut_point(
         width=feature.width,
         layout=feature.layout,
         host=host,
+        frames=feature.frames,
     )
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from torch.fx import Node
 
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import InputSize, Size, sizes_of
-from hmhsa_insert.surgery.trace import BATCH, Trace, trace
+from hmhsa_insert.surgery.input import Size
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.trace import Trace, trace
 
 Layout = Literal["NCHW", "NHWC"]
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -24,13 +26,18 @@ _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Height × width × channels of one image in a trace, at a cumulative stride."""
+    """Height × width × channels of one image in a trace, at a cumulative stride.
+
+    Attributes:
+        frames: how many such maps one sample has: those of a clip whose frames run as a batch.
+    """
 
     stride: int
     channels: int
     height: int
     width: int
     layout: Layout
+    frames: int = 1
 
 
 def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
@@ -41,51 +48,52 @@ def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
         second: a trace at :func:`other_size`; None when the network takes one size only, and then the layout
             follows from sizes alone, with the sources' layout deciding where they leave a choice.
     """
-    (height, width) = _image(first.input_size)
+    height, width = _image(first.inputs)
+    batches = _batches(first)
     found: dict[Node, FeatureMap] = {}
     if second is None:
         for node in first.nodes:
             layouts = [found[source].layout for source in node.all_input_nodes if source in found]
-            measured = _from_one_size(_shape(node), height, width, layouts)
+            measured = _from_one_size(_shape(node), height, width, layouts, batches)
             if measured:
                 found[node] = measured
         return found
-    other_height, other_width = _image(second.input_size)
+    other_height, other_width = _image(second.inputs)
     growth = (other_height - height, other_width - width)
     twins = dict(_keys(second))
     for key, node in _keys(first):
         twin = twins.get(key)
-        measured = _from_growth(_shape(node), _shape(twin), growth) if twin is not None else None
+        measured = _from_growth(_shape(node), _shape(twin), growth, batches) if twin is not None else None
         if measured and measured.height * measured.stride >= 0.5 * height:  # else a head's unpadded kernel
             found[node] = measured
     return found
 
 
-def other_size(input_size: InputSize) -> InputSize:
-    """Return `input_size` with images twice as high and three times as wide; other inputs as they are."""
-
-    def grown(size: Size) -> Size:
-        return (size[0], 2 * size[1], 3 * size[2]) if len(size) == 3 else tuple(size)
-
-    if isinstance(input_size, Mapping):
-        return {name: grown(size) for name, size in input_size.items()}
-    grown_sizes = [grown(size) for size in sizes_of(input_size)]
-    return grown_sizes[0] if len(grown_sizes) == 1 else grown_sizes
+def other_size(inputs: Inputs) -> Inputs:
+    """Return `inputs` with images twice as high and three times as wide; other inputs as they are."""
+    return inputs.resized(lambda height, width: (2 * height, 3 * width))
 
 
 def trace_other_size(model: object, input_size: InputSize) -> Trace | None:
     """Trace at :func:`other_size`, or return None for a network that takes one size only."""
     try:
-        return trace(model, other_size(input_size))  # type: ignore[arg-type]
+        return trace(model, other_size(Inputs.of(input_size)))  # type: ignore[arg-type]
     except ModelError:
         return None
 
 
-def _image(input_size: InputSize) -> tuple[int, int]:
-    for size in sizes_of(input_size):
-        if len(size) == 3:
-            return size[1], size[2]
-    return 0, 0
+def _image(inputs: Inputs) -> Size:
+    return inputs.image.size[-2:] if inputs.image else (0, 0)
+
+
+def _batches(traced: Trace) -> dict[int, int]:
+    """Return the lengths that the first axis of a map may have, with the maps that one sample has then.
+
+    Of a clip T × C × H × W (or C × T × H × W), frames may run as a batch: N·T × C × H × W.
+    """
+    image = traced.inputs.image
+    leading = image.size[:-2] if image and len(image.size) > 3 else ()
+    return {traced.batch: 1} | {traced.batch * frames: frames for frames in (*leading, prod(leading[:-1]))}
 
 
 def _shape(node: Node | None) -> tuple[int, ...]:
@@ -102,9 +110,12 @@ def _keys(traced: Trace) -> Iterator[tuple[tuple[object, ...], Node]]:
         seen[place] += 1
 
 
-def _from_growth(small: Size, large: Size, growth: tuple[int, int]) -> FeatureMap | None:
-    if len(small) != 4 or len(large) != 4 or small[0] != BATCH or large[0] != BATCH:
+def _from_growth(
+    small: Size, large: Size, growth: tuple[int, int], batches: Mapping[int, int]
+) -> FeatureMap | None:
+    if len(small) != 4 or len(large) != 4 or small[0] not in batches or large[0] != small[0]:
         return None
+    frames = batches[small[0]]
     axes: tuple[tuple[Layout, int, int], ...] = (("NCHW", 1, 2), ("NHWC", 3, 1))
     for layout, channel_axis, row_axis in axes:
         rows, columns = (large[row_axis + i] - small[row_axis + i] for i in (0, 1))
@@ -112,7 +123,9 @@ def _from_growth(small: Size, large: Size, growth: tuple[int, int]) -> FeatureMa
             continue
         stride = _stride_of_growth(growth, (rows, columns))
         if stride:
-            return FeatureMap(stride, small[channel_axis], small[row_axis], small[row_axis + 1], layout)
+            return FeatureMap(
+                stride, small[channel_axis], small[row_axis], small[row_axis + 1], layout, frames
+            )
     return None
 
 
@@ -150,8 +163,10 @@ def _stride_of(side: int, mapped: int) -> int:
     return fitting[0] if fitting else _stride(side / mapped)
 
 
-def _from_one_size(shape: Size, height: int, width: int, layouts: list[Layout]) -> FeatureMap | None:
-    if len(shape) != 4 or shape[0] != BATCH:
+def _from_one_size(
+    shape: Size, height: int, width: int, layouts: list[Layout], batches: Mapping[int, int]
+) -> FeatureMap | None:
+    if len(shape) != 4 or shape[0] not in batches:
         return None
     fits: dict[Layout, FeatureMap] = {}
     axes: tuple[tuple[Layout, int, int], ...] = (("NCHW", 1, 2), ("NHWC", 3, 1))
@@ -161,7 +176,7 @@ def _from_one_size(shape: Size, height: int, width: int, layouts: list[Layout]) 
             continue
         down, right = _stride_of(height, rows), _stride_of(width, columns)
         if down == right and 1 <= down <= _POWERS[-1] and abs(rows * down - height) < 2 * down:
-            fits[layout] = FeatureMap(down, shape[channel_axis], rows, columns, layout)
+            fits[layout] = FeatureMap(down, shape[channel_axis], rows, columns, layout, batches[shape[0]])
     for layout in (*layouts, "NCHW", "NHWC"):
         if layout in fits:
             return fits[layout]

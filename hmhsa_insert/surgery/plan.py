@@ -25,14 +25,19 @@ from hmhsa_insert.surgery.splice import ledgers
 
 
 def plan(
-    model: nn.Module, recipe: str | Path | Mapping[str, Any], input_size: InputSize = (3, 224, 224)
+    model: nn.Module,
+    recipe: str | Path | Mapping[str, Any],
+    input_size: InputSize = (3, 224, 224),
+    *,
+    inputs: InputSize = None,
 ) -> Plan:
     """Resolve `recipe` against `model`; neither runs nor changes it, and allocates no weights.
 
     Args:
         model: the network.
         recipe: a path, the name of a shipped recipe, or a dict.
-        input_size: ``(C, H, W)`` at which maps are measured.
+        input_size: ``(C, H, W)`` at which maps are measured, or more, see :meth:`Inputs.of`.
+        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
 
     Raises:
         RecipeError: the recipe has problems; those of its good edits on this network are reported with them.
@@ -40,7 +45,7 @@ def plan(
         ModelError: the network cannot be traced.
     """
     parsed, problems = read_recipe(recipe)
-    return plan_located(model, locate(model, input_size), parsed, problems)
+    return plan_located(model, locate(model, input_size if inputs is None else inputs), parsed, problems)
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
@@ -73,7 +78,7 @@ def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: l
         sites = settling.settle(sites, refusals)
     if refusals.problems:
         raise (RecipeError if problems else PlanError)(refusals.problems)
-    return Plan(recipe.to_dict(), type(model).__name__, located.trace.input_size, tuple(sites))
+    return Plan(recipe.to_dict(), type(model).__name__, located.trace.inputs, tuple(sites))
 
 
 def _refuse_conflicts(sites: list[Site], recipe: Recipe, refusals: Refusals) -> None:

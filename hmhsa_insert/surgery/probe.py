@@ -112,7 +112,7 @@ def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> list[
             found.clear()
         copy = fake_copy(model, mode, users_hooks=False)
         _put_probes(copy, probes, read)
-        return record(copy, model, traced.input_size, input_dtype(model), watching.append)
+        return record(copy, model, traced.inputs, input_dtype(model), watching.append)
 
     try:
         with torch.no_grad(), mode:

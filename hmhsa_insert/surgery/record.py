@@ -19,7 +19,6 @@ from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import Source, load_model
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import Ledger, ledgers
@@ -210,7 +209,7 @@ def _problems(ledger: Ledger) -> list[str]:
         load_recipe(ledger.plan.recipe)
     except RecipeError as error:
         problems.append(f"the recipe in it has problems: {error.problems[0]}")
-    if not sizes_of(ledger.plan.input_size) or not all(sizes_of(ledger.plan.input_size)):
+    if not ledger.plan.inputs.leaves:
         problems.append("it has no input size")
     for site in ledger.plan.sites:
         if site.key and (not _CHILD.match(site.child) or site.key.rpartition(".")[0] != site.qualname):

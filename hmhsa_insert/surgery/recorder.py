@@ -37,6 +37,7 @@ class ModuleCall:
         inputs: nodes of the tensors that went in; ``arguments`` says where each stood (position or name first).
         lengths: number of items of each list or tuple among the arguments, by its position or name.
         outputs: ``(path, node)`` of each tensor that came out; the path is empty when the output is one tensor.
+        autocast: kinds of device for which autocast is on around the call.
     """
 
     index: int
@@ -49,6 +50,7 @@ class ModuleCall:
     arguments: tuple[Path, ...] = ()
     lengths: Mapping[int | str, int] = field(default_factory=dict)
     outputs: tuple[tuple[Path, Node], ...] = ()
+    autocast: frozenset[str] = frozenset()
 
 
 class Recorder(TorchFunctionMode):
@@ -123,6 +125,9 @@ class Recorder(TorchFunctionMode):
         node.meta.update(
             function=name,
             shape=tuple(tensor.shape),
+            dtype=tensor.dtype,
+            device=tensor.device,
+            autocast=autocast_kinds(),
             call=self._stack[-1].index if self._stack else None,
             position=self._count,
             frames=_frames() if op == "call_function" else (),
@@ -160,6 +165,7 @@ class Recorder(TorchFunctionMode):
             parent = self._stack[-1].index if self._stack else None
             call = ModuleCall(len(self.calls), name, type(mod), parent, self._count, inputs=inputs)
             call.arguments = tuple(path for path, _ in given)
+            call.autocast = autocast_kinds()
             named = [*enumerate(args), *kwargs.items()]
             call.lengths = {key: len(value) for key, value in named if isinstance(value, list | tuple)}
             self.calls.append(call)
@@ -238,6 +244,11 @@ def _not_a_copy(name: str) -> ModelError:
     )
     tip = "set the function from inside another function, whose variables can be copied, or on the class"
     return ModelError(Problem(name, message, tip))
+
+
+def autocast_kinds() -> frozenset[str]:
+    """Return the kinds of device for which autocast is on."""
+    return frozenset(kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.is_autocast_enabled(kind))
 
 
 def _marker(*_: Any) -> None:

@@ -19,8 +19,9 @@ from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.recipe.marks import KeyPath
 from hmhsa_insert.surgery.fake import fake_copy
-from hmhsa_insert.surgery.inputs import input_dtype, make_inputs, size_text
+from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.locate import Located
+from hmhsa_insert.surgery.placement import placed
 from hmhsa_insert.surgery.probe import Expressions
 from hmhsa_insert.surgery.recorder import Recorder
 from hmhsa_insert.surgery.select import STAGES_TIP, Refusals
@@ -28,8 +29,9 @@ from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.splice import splice
 from hmhsa_insert.surgery.spots import Spot, spots
 from hmhsa_insert.surgery.stand_in import with_stand_ins
-from hmhsa_insert.surgery.trace import BATCH, Trace, as_trace, output_shapes, quiet, record
+from hmhsa_insert.surgery.trace import Trace, as_trace, output_shapes, quiet, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
+from hmhsa_insert.surgery.wrapped import eagerly
 
 _TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
 
@@ -41,11 +43,14 @@ class Settling:
         model: the network.
         located: its maps.
         recipe: where refusals are placed.
+        expressions: those of this trace that were found for another recipe.
     """
 
-    def __init__(self, model: nn.Module, located: Located, recipe: Recipe) -> None:
+    def __init__(
+        self, model: nn.Module, located: Located, recipe: Recipe, expressions: Expressions | None = None
+    ) -> None:
         self._model, self._located, self._recipe = model, located, recipe
-        self._expressions = Expressions(located.trace, model)
+        self._expressions = expressions or Expressions(located.trace, model)
         self._nodes = {node.name: node for node in located.trace.nodes}
         self._left: dict[tuple[str, str], Iterator[Spot]] = {}
         self._reasons: dict[tuple[str, str], str] = {}
@@ -75,8 +80,15 @@ class Settling:
             self._refuse(refusals, site, ("id",), message, "choose an id that is free")
         else:
             self._left[site.edit, site.node] = left
-            return _placed(site, spot)
+            return self._put(site, spot)
         return None
+
+    def _put(self, site: Site, spot: Spot) -> Site:
+        where = {f.name: getattr(spot, f.name) for f in dataclasses.fields(spot)}
+        key = f"{spot.qualname}.{site.edit}".lstrip(".")
+        return placed(
+            self._located, self._model, dataclasses.replace(site, key=key, **where), self._nodes[site.node]
+        )
 
     def _is_free(self, site: Site, spot: Spot) -> bool:
         return not hasattr(self._model.get_submodule(spot.qualname), site.edit)
@@ -115,8 +127,8 @@ class Settling:
             seen[key] += 1
             again = f"_{seen[key]}" if key and seen[key] > 1 else ""
             numbered.append(dataclasses.replace(site, key=key + again))
-        size = self._located.trace.input_size
-        return Plan(self._recipe.to_dict(), type(self._model).__name__, size, tuple(_ordered(numbered)))
+        inputs = self._located.trace.inputs
+        return Plan(self._recipe.to_dict(), type(self._model).__name__, inputs, tuple(_ordered(numbered)))
 
     def _failing_alone(self, sites: Sequence[Site]) -> dict[int, str]:
         """Return the inserts that fail by themselves, with the reason."""
@@ -136,12 +148,7 @@ class Settling:
         if spot is None:
             self._refuse(refusals, site, ("at",), first, STAGES_TIP)
             return None
-        return _placed(site, spot)
-
-
-def _placed(site: Site, spot: Spot) -> Site:
-    where = {f.name: getattr(spot, f.name) for f in dataclasses.fields(spot)}
-    return dataclasses.replace(site, key=f"{spot.qualname}.{site.edit}".lstrip("."), **where)
+        return self._put(site, spot)
 
 
 # Structural changes first; then inserts in list order, those that change the map last at their site.
@@ -171,15 +178,14 @@ def rehearse(model: nn.Module, made: Plan, located: Located) -> Wiring:
             raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            size = size_text(base.input_size)
-            return Wiring(general=f"the edited network fails on an input of {size}: {reason}")
+            return Wiring(general=f"the edited network fails on an input of {base.inputs}: {reason}")
         found = compare(base, edited, made.sites)
         if found.problems:
             return found
         if output_shapes(edited) != output_shapes(base):
             got, wanted = output_shapes(edited), output_shapes(base)
-            size = size_text(base.input_size)
-            return Wiring(general=f"the edited network returns {got} on {size}; the base network {wanted}")
+            text = f"the edited network returns {got} on {base.inputs}; the base network {wanted}"
+            return Wiring(general=text)
     return _in_training(model, made, located)
 
 
@@ -189,10 +195,10 @@ def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
     def run() -> Recorder:
         copy = fake_copy(model, mode, users_hooks=False)
         splice(copy, made)
-        return record(copy.eval(), model, base.input_size, input_dtype(model))
+        return record(copy.eval(), model, base.inputs, input_dtype(model))
 
-    with torch.no_grad(), quiet(), mode:
-        return as_trace(with_stand_ins(mode, run, base.answers), base.input_size, base.answers)
+    with torch.no_grad(), quiet(), mode, eagerly():
+        return as_trace(with_stand_ins(mode, run, base.answers), base.inputs, base.answers)
 
 
 def _in_training(model: nn.Module, made: Plan, located: Located) -> Wiring:
@@ -219,12 +225,9 @@ def _calls_in_training(model: nn.Module, made: Plan, base: Trace) -> Counter[str
         for key in made.new_keys:
             copy.get_submodule(key).register_forward_pre_hook(lambda *_, key=key: calls.update([key]))
         device = next((p.device for p in copy.parameters()), torch.device("cpu"))
-        dtype = input_dtype(model)
-        args, kwargs = make_inputs(
-            base.input_size, BATCH, lambda s: torch.empty(s, dtype=dtype, device=device)
-        )
+        args, kwargs = base.inputs.empty(input_dtype(model), device)
         copy.train()(*args, **kwargs)
 
-    with torch.no_grad(), quiet(), mode:
+    with torch.no_grad(), quiet(), mode, eagerly():
         with_stand_ins(mode, run, base.answers)
     return calls

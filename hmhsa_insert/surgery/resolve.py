@@ -13,6 +13,7 @@ from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.downsample import downsample_sites
 from hmhsa_insert.surgery.locate import Located
 from hmhsa_insert.surgery.maps import FeatureMap
+from hmhsa_insert.surgery.placement import placed
 from hmhsa_insert.surgery.recorder import ModuleCall
 from hmhsa_insert.surgery.rehearse import Settling
 from hmhsa_insert.surgery.select import (
@@ -74,7 +75,9 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
             continue
         cost = block_type(options.type).cost(options, inp, site.out_channels)
         own = inp.channels if site.identity else 0  # gamma
-        priced.append(dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs))
+        priced.append(
+            dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs * site.inp.frames)
+        )
     for (key, message, tip), names in refused.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         refusals.add(edit, ("block", *key), f"at '{names[0]}'{more}: {message}", tip)
@@ -135,7 +138,7 @@ def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals
         refusals.add(edit, ("at", edit.at.kind), f"'{name}' {problem}", tip)
         return None
     inp, out = maps
-    return Site(
+    site = Site(
         edit.id,
         "swap",
         name,
@@ -145,6 +148,7 @@ def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals
         edit.block,
         removed_params=removed,
     )
+    return placed(located, model, site, calls[0].inputs[0])
 
 
 def _remove(located: Located, model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> Site | None:

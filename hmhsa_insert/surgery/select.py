@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
+from torch.fx import Node
 
 from hmhsa_insert.errors import Problem, listed, near
 from hmhsa_insert.recipe import Edit, Recipe, Selector, any_matches, select_indices
 from hmhsa_insert.recipe.marks import KeyPath
-from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.locate import CutPoint, Located, Stage, cut_point, hosts_of
 from hmhsa_insert.surgery.maps import FeatureMap
+from hmhsa_insert.surgery.no_maps import has_tokens, why_no_maps
 from hmhsa_insert.surgery.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.region import reader
-from hmhsa_insert.surgery.trace import BATCH
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
 
@@ -57,7 +57,9 @@ def select_maps(located: Located, model: nn.Module, edit: Edit, refusals: Refusa
     else:
         names = select_modules(located, model, edit, refusals)
         places = [place for name in names for place in _module_places(located, edit, name, refusals)]
-    places = [place for place in places if not at.excludes(place.point.qualname)]
+    found, places = places, [place for place in places if not at.excludes(place.point.qualname)]
+    if found and not places:
+        refusals.add(edit, ("at", "exclude"), f"it leaves none of the {len(found)} places that were found")
     check_count(edit, len(places), refusals)
     return places
 
@@ -105,7 +107,10 @@ def _stages(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Stage]
     at = edit.at
     by_number = {(s.index if at.kind == "stage" else s.stride): s for s in located.stages}
     if not at.numbers:
-        yield from (stage for stage in located.stages if stage.index is not None and stage.index >= 1)
+        numbered = [stage for stage in located.stages if stage.index is not None and stage.index >= 1]
+        if not numbered:
+            refusals.add(edit, ("at", at.kind), f"there is no stage: {_what_there_is(located)}", STAGES_TIP)
+        yield from numbered
         return
     for number in at.numbers:
         if number in by_number:
@@ -117,21 +122,12 @@ def _stages(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Stage]
 
 def why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
     """Say why there is no stage at a stride, and what there is."""
-    strides = [stage.stride for stage in located.stages]
-    numbers = [stage.index for stage in located.stages if stage.index is not None]
-    have = (
-        f"the network's stages are {', '.join(map(str, numbers))} (strides {', '.join(map(str, strides))})"
-        if numbers
-        else f"the network has maps at strides {', '.join(map(str, strides))}"
-        if strides
-        else "no feature map lies on every path of this network"
-    )
     reason = ""
     if has_tokens(located, stride):
         reason = f"; at stride {stride} it works on token sequences, which have no height and width"
     elif any(feature.stride == stride for feature in located.maps.values()):
         reason = f"; maps of stride {stride} exist, but not every path passes through one of them"
-    return f"no {kind} {number}: {have}{reason}"
+    return f"no {kind} {number}: {_what_there_is(located)}{reason}"
 
 
 def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
@@ -139,17 +135,16 @@ def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
     numbers = [stage.index for stage in located.stages if stage.index is not None and stage.index >= 1]
     if edit.at.exclude and numbers:
         return f"'exclude' leaves no place: {listed(edit.at.exclude)}", "narrow it"
-    if not numbers:
-        return f"{why_no_stage(located, 'stage', 1, 4)}: the edit would change nothing", STAGES_TIP
-    return "there is no place that it names: the edit would change nothing", STAGES_TIP
+    reason = "it names no place" if numbers else f"there is no stage 1 or later: {_what_there_is(located)}"
+    return f"{reason}; the edit would change nothing", STAGES_TIP
 
 
-def has_tokens(located: Located, stride: int) -> bool:
-    """Say whether it carries N×L×C sequences with a token for each cell of a map at `stride`, or a few more."""
-    height, width = sizes_of(located.trace.input_size)[0][-2:]
-    cells = (height // stride) * (width // stride)
-    shapes = (node.meta.get("shape", ()) for node in located.trace.nodes)
-    return any(len(s) == 3 and s[0] == BATCH and cells <= s[1] <= cells + 8 for s in shapes)
+def _what_there_is(located: Located) -> str:
+    strides = ", ".join(str(stage.stride) for stage in located.stages)
+    numbers = ", ".join(str(stage.index) for stage in located.stages if stage.index is not None)
+    if numbers:
+        return f"the network's stages are {numbers} (strides {strides})"
+    return f"the network has maps at strides {strides}" if strides else why_no_maps(located)
 
 
 def _before(located: Located, stage: Stage, index: int) -> Place:
@@ -278,7 +273,12 @@ def _no_module(located: Located, named: dict[str, nn.Module], edit: Edit, refusa
 
 def map_of(point: CutPoint) -> FeatureMap:
     """Return the measured map of a cut point."""
-    return FeatureMap(point.stride, point.channels, point.height, point.width, point.layout)
+    return FeatureMap(point.stride, point.channels, point.height, point.width, point.layout, point.frames)
+
+
+def node_of(located: Located, point: CutPoint) -> Node:
+    """Return the node of a cut point."""
+    return next(node for node in located.trace.nodes if node.name == point.node)
 
 
 def num_params_of(model: nn.Module, name: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hmhsa_insert.surgery.expression import Expression
-from hmhsa_insert.surgery.inputs import InputSize, Path
+from hmhsa_insert.surgery.input import DTYPES
+from hmhsa_insert.surgery.inputs import Inputs, Path
 from hmhsa_insert.surgery.maps import FeatureMap, Layout
 
 Action = Literal["hook_output", "hook_input", "expression", "graph", "rewrite", "swap", "drop", "unstride"]
@@ -46,8 +48,10 @@ class Site:
         operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward;
             for ``graph``: the name of the graph's node, and 0.
         lengths: for ``rewrite``: how many items each list or tuple among the forward's arguments has, by name.
-        num_params, macs: of what is put in, from closed formulas; macs for one image.
+        num_params, macs: of what is put in, from closed formulas; macs for one sample.
         removed_params: of the module that is taken away.
+        dtype, device: of the map, where they are not those of the weights beside it: a block computes as its map was
+            made. Under autocast, which casts for each operation, a block has the weights' dtype.
     """
 
     edit: str
@@ -67,6 +71,8 @@ class Site:
     num_params: int = 0
     macs: int = 0
     removed_params: int = 0
+    dtype: str | None = None
+    device: str | None = None
 
     @property
     def layout(self) -> Layout:
@@ -96,13 +102,13 @@ class Plan:
     Attributes:
         recipe: the recipe, as a dict that can be written again.
         model: the class of the network.
-        input_size: the size it was resolved at, without the batch axis.
+        inputs: what it was resolved at.
         sites: in the order in which they are applied.
     """
 
     recipe: Mapping[str, Any]
     model: str
-    input_size: InputSize
+    inputs: Inputs
     sites: tuple[Site, ...]
 
     @property
@@ -117,14 +123,19 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-able data: the lock file."""
-        return asdict(self)
+        return {
+            "recipe": deepcopy(dict(self.recipe)),
+            "model": self.model,
+            "input_size": self.inputs.to_data(),
+            "sites": [asdict(site) for site in self.sites],
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """Read a plan written by :meth:`to_dict`.
 
         Raises:
-            TypeError, KeyError: `data` is no plan.
+            TypeError, KeyError, ValueError: `data` is no plan.
         """
         sites = []
         for written in data["sites"]:
@@ -132,13 +143,12 @@ class Plan:
             if values["action"] not in ACTIONS:
                 raise TypeError(f"unknown action {values['action']!r}")
             values["inp"] = FeatureMap(**values["inp"]) if values["inp"] else None
+            if values.get("dtype") not in (None, *DTYPES):
+                raise ValueError(f"there is no dtype {values['dtype']!r}")
             values["path"] = tuple(values["path"])
             values["expression"] = (
                 Expression.from_dict(values["expression"]) if values.get("expression") else None
             )
             values["operation"] = tuple(values["operation"]) if values["operation"] else None
             sites.append(Site(**values))
-        size = data["input_size"]
-        if not isinstance(size, Mapping):
-            size = tuple(tuple(item) if isinstance(item, list) else item for item in size)
-        return cls(data["recipe"], data["model"], size, tuple(sites))
+        return cls(data["recipe"], data["model"], Inputs.from_data(data["input_size"]), tuple(sites))

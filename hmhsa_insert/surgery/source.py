@@ -164,10 +164,9 @@ def like(function: types.FunctionType, twin: types.FunctionType) -> types.Functi
         function.__module__,
         function.__qualname__,
     )
-    if hasattr(function, "__annotate__"):  # Python 3.14: annotations may not be evaluable yet
-        twin.__annotate__ = function.__annotate__
-    else:
-        twin.__annotations__ = function.__annotations__
+    # From Python 3.14 annotations are made by a function, as they may not be evaluable yet.
+    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    setattr(twin, annotations, getattr(function, annotations))
     twin.__dict__.update(function.__dict__)
     return twin
 
@@ -188,8 +187,9 @@ def _key(code: types.CodeType) -> tuple[str, int]:
 
 def _definition(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | None:
     for node in ast.walk(tree):
-        named = isinstance(node, ast.FunctionDef) and node.name == code.co_name
-        if named and code.co_firstlineno == min([node.lineno, *(d.lineno for d in node.decorator_list)]):
+        if not isinstance(node, ast.FunctionDef) or node.name != code.co_name:
+            continue
+        if code.co_firstlineno == min([node.lineno, *(d.lineno for d in node.decorator_list)]):
             return node
     return None
 
@@ -255,8 +255,9 @@ class _Wrap(ast.NodeTransformer):
         if not isinstance(value, ast.AST):
             return value
         made = self.visit(value)
-        used = isinstance(value, ast.expr) and not isinstance(parent, ast.Expr)
-        if not used or not isinstance(getattr(value, "ctx", ast.Load()), ast.Load):
+        if not isinstance(value, ast.expr) or isinstance(parent, ast.Expr):
+            return made
+        if not isinstance(getattr(value, "ctx", ast.Load()), ast.Load):
             return made
         return self._wrapped(value, made) if span_of(value) in self._wrappers else made
 

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.surgery.fake import LEDGER, fake_copy, notes
 from hmhsa_insert.surgery.graph_node import insert_node
+from hmhsa_insert.surgery.input import DTYPES
 from hmhsa_insert.surgery.inserted import InsertedBlock, InsertedResidual, RunsChild
 from hmhsa_insert.surgery.region import unstride
 from hmhsa_insert.surgery.rewrite import rewrite_forward
@@ -94,11 +95,14 @@ def inserted_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def make_module(site: Site, host: nn.Module, model: nn.Module, seed: int) -> nn.Module:
-    """Build what a site puts in, on its host's device, in its dtype and mode."""
-    floating = (p for m in (host, model) for p in m.parameters() if p.is_floating_point())
-    reference: torch.Tensor | None = next(floating, None)
+    """Build what a site puts in, as its map was made: on its device, in its dtype; in its host's mode."""
+    reference = weights_beside(host, model)
     device = reference.device if reference is not None else torch.device("cpu")
+    if site.device is not None and any(str(p.device) == site.device for p in model.parameters()):
+        device = torch.device(site.device)  # else it was planned elsewhere
     dtype = reference.dtype if reference is not None else None
+    if site.dtype is not None:
+        dtype = DTYPES[site.dtype]
     if isinstance(reference, FakeTensor):  # a rehearsal: nothing is drawn and nothing allocated
         with unset_fake_temporarily():
             module = _drawn(site, "meta", seed).to(dtype=dtype)
@@ -106,6 +110,11 @@ def make_module(site: Site, host: nn.Module, model: nn.Module, seed: int) -> nn.
         return module.train(host.training)
     module = _drawn(site, "meta" if device.type == "meta" else "cpu", seed)
     return module.train(host.training).to(device=device, dtype=dtype)
+
+
+def weights_beside(host: nn.Module, model: nn.Module) -> torch.Tensor | None:
+    """Return the floating-point parameter that says where, and in which dtype, a new child of `host` computes."""
+    return next((p for m in (host, model) for p in m.parameters() if p.is_floating_point()), None)
 
 
 def _drawn(site: Site, device: str, seed: int) -> nn.Module:

@@ -61,9 +61,9 @@ def spots(
         yield from _in_graph(located, model, node)
         for qualname, expression in expressions.of(node, others):
             yield Spot("expression", qualname, expression=expression)
-    call = reader(located, node)
-    if call is not None and _keeps_hooks(model, call):
-        yield Spot("hook_input", call.qualname, (0,))
+    alone = reader(located, node)
+    if alone is not None and _keeps_hooks(model, alone):
+        yield Spot("hook_input", alone.qualname, (0,))
     yield from _rewritten(located, model, node)
     for call, path in fragile:
         yield Spot("hook_output", call.qualname, path)

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, Node
-from torch.nn.parameter import is_lazy
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.fake import fake_copy
-from hmhsa_insert.surgery.inputs import InputSize, Size, input_dtype, make_inputs, size_text
+from hmhsa_insert.surgery.input import Size
+from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.recorder import ModuleCall, Recorder, run_watched
 from hmhsa_insert.surgery.stand_in import Answers, longest_way, with_stand_ins
-
-BATCH = 2  # one image would hide the batch axis from code that squeezes
+from hmhsa_insert.surgery.wrapped import eagerly, refuse_lazy, refuse_wrapped
 
 
 @dataclass
@@ -37,17 +36,22 @@ class Trace:
         graph: nodes in order of execution; ``meta`` holds ``shape``, ``call`` (index of the innermost module call)
             and ``position``.
         calls: every module call, in order of entry.
-        input_size: what went in, without the batch axis.
+        inputs: what went in.
         answers: the way that was taken where the forward looks at values.
         passed_by: modules that run on another way only.
     """
 
     graph: Graph
     calls: list[ModuleCall]
-    input_size: InputSize
+    inputs: Inputs
     nodes: list[Node] = field(default_factory=list)
     answers: Answers = (0,)
     passed_by: tuple[str, ...] = ()
+
+    @property
+    def batch(self) -> int:
+        """The length of the batch axis."""
+        return self.inputs.batch or BATCH
 
     def calls_of(self, qualname: str) -> list[ModuleCall]:
         """Return the calls of one module, in order."""
@@ -71,8 +75,8 @@ def trace(
 
     Args:
         model: any network.
-        input_size: size of the input without the batch axis, ``(C, H, W)``; a sequence of sizes for several
-            positional inputs; a mapping for keyword inputs.
+        input_size: what goes in, see :meth:`Inputs.of`: ``(C, H, W)``, without the batch axis; several sizes; texts;
+            example tensors.
         dtype: of the inputs; default the dtype of the first floating-point parameter.
         answers: of another trace, to go its way where the forward looks at values; default the longest way.
 
@@ -81,18 +85,27 @@ def trace(
     """
     refuse_wrapped(model)
     refuse_lazy(model)
+    inputs = Inputs.of(input_size)
     try:
-        return _record(model, input_size, dtype, answers)
+        return _record(model, inputs, dtype, answers)
     except Exception as error:
-        where = type(model).__name__
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if inputs.has_examples and inputs.batch is None:  # of one sample each: it may take no more
+            with suppress(Exception):
+                return _record(model, replace(inputs, batch=1), dtype, answers)
         if isinstance(error, ModelError):
             raise
-        message = f"its forward failed on an input of {size_text(input_size)}: {reason}"
-        tip = "give the size it takes with --input-size"
-        if isinstance(error, TypeError) and "required positional argument" in reason:
-            tip = "give the sizes of all its inputs: hi.apply(model, recipe, input_size=[(3, 224, 224), ...])"
-        raise ModelError(Problem(where, message, tip)) from error
+        raise ModelError(_why_it_fails(model, inputs, error)) from error
+
+
+def _why_it_fails(model: nn.Module, inputs: Inputs, error: Exception) -> Problem:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    tip = "give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)"
+    if isinstance(error, TypeError) and "required positional argument" in reason:
+        tip = 'give all its inputs: hi.apply(model, recipe, inputs=[(3, 224, 224), "timestep:int64"]), or --input'
+    elif "embedding" in str(error) or "indices" in reason:
+        tip = 'say which inputs are integers: "timestep:int64<1000"'
+    message = f"its forward failed on an input of {inputs}: {reason}"
+    return Problem(type(model).__name__, message, tip)
 
 
 def output_shapes(traced: Trace) -> list[Size]:
@@ -101,70 +114,39 @@ def output_shapes(traced: Trace) -> list[Size]:
     return [tuple(node.meta["shape"]) for node in sources]  # type: ignore[union-attr]
 
 
-def refuse_lazy(model: nn.Module) -> None:
-    """Raise ModelError for a model whose lazy parameters have no shape yet."""
-    tensors = (*model.named_parameters(), *model.named_buffers())
-    lazy = next((name for name, tensor in tensors if is_lazy(tensor)), None)
-    if lazy is not None:
-        message = "it gets its shape in the first forward, which has not run"
-        raise ModelError(Problem(lazy, message, "run the network once on an input"))
-
-
-def refuse_wrapped(model: nn.Module) -> None:
-    """Raise ModelError for wrappers that hide the module tree: DDP, FSDP, compiled and scripted models."""
-    wrappers: tuple[tuple[str, str], ...] = (
-        ("DistributedDataParallel", "apply the recipe to the inner model (`.module`) and wrap the result"),
-        ("FullyShardedDataParallel", "apply the recipe before sharding"),
-        ("DataParallel", "apply the recipe to the inner model (`.module`) and wrap the result"),
-        ("OptimizedModule", "apply the recipe to the original model and compile the result"),
-    )
-    for cls in type(model).__mro__:
-        for name, advice in wrappers:
-            if cls.__name__ == name and cls.__module__.startswith("torch."):
-                raise ModelError(Problem(name, "this is a wrapper, not a network that can be edited", advice))
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(Problem("ScriptModule", "a scripted model cannot be edited", "use the Python model"))
-
-
-def _record(
-    model: nn.Module, input_size: InputSize, dtype: torch.dtype | None, answers: Answers | None
-) -> Trace:
+def _record(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, answers: Answers | None) -> Trace:
     """Trace without the hooks of the model's user; with them where it does not run otherwise."""
     try:
-        return _record_copy(model, input_size, dtype, answers, users_hooks=False)
+        return _record_copy(model, inputs, dtype, answers, users_hooks=False)
     except ModelError:
         raise
     except Exception:
         if not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
             raise
-        return _record_copy(model, input_size, dtype, answers, users_hooks=True)
+        return _record_copy(model, inputs, dtype, answers, users_hooks=True)
 
 
 def _record_copy(
-    model: nn.Module,
-    input_size: InputSize,
-    dtype: torch.dtype | None,
-    answers: Answers | None,
-    users_hooks: bool,
+    model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, answers: Answers | None, users_hooks: bool
 ) -> Trace:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
 
     def run() -> Recorder:
         copy = fake_copy(model, mode, users_hooks=users_hooks)
-        return record(copy, model, input_size, dtype or input_dtype(model))
+        return record(copy, model, inputs, dtype or input_dtype(model))
 
-    with torch.no_grad(), quiet(), mode:
+    with torch.no_grad(), quiet(), mode, eagerly():
         if answers is not None:
-            return as_trace(with_stand_ins(mode, run, answers), input_size, answers)
+            return as_trace(with_stand_ins(mode, run, answers), inputs, answers)
         best, others = longest_way(mode, run, lambda recorder: len(_names_called(recorder)))
     elsewhere = set().union(*(_names_called(way.result) for way in others)) - _names_called(best.result)
-    return as_trace(best.result, input_size, best.answers, tuple(sorted(elsewhere)))
+    return as_trace(best.result, inputs, best.answers, tuple(sorted(elsewhere)))
 
 
 def record(
     copy: nn.Module,
     original: nn.Module,
-    input_size: InputSize,
+    inputs: Inputs,
     dtype: torch.dtype,
     started: Callable[[Recorder], object] = lambda recorder: None,
 ) -> Recorder:
@@ -175,17 +157,17 @@ def record(
     device = next((p.device for p in copy.parameters()), torch.device("cpu"))
     recorder = Recorder(copy, original)
     started(recorder)
-    args, kwargs = make_inputs(input_size, BATCH, lambda size: torch.empty(size, dtype=dtype, device=device))
-    recorder.placeholders([*args, *kwargs.values()])
+    args, kwargs = inputs.empty(dtype, device)
+    recorder.placeholders([tensor for _, tensor in tensors_in((args, kwargs))])
     recorder.finish(run_watched(recorder, copy, args, kwargs))
     return recorder
 
 
 def as_trace(
-    recorder: Recorder, input_size: InputSize, answers: Answers = (0,), passed_by: tuple[str, ...] = ()
+    recorder: Recorder, inputs: Inputs, answers: Answers = (0,), passed_by: tuple[str, ...] = ()
 ) -> Trace:
     """Return what a recorder wrote."""
-    return Trace(recorder.graph, recorder.calls, input_size, list(recorder.graph.nodes), answers, passed_by)
+    return Trace(recorder.graph, recorder.calls, inputs, list(recorder.graph.nodes), answers, passed_by)
 
 
 def _names_called(recorder: Recorder) -> set[str]:

@@ -19,7 +19,10 @@ def trunk(traced: Trace, maps: Mapping[Node, FeatureMap]) -> list[Node]:
     Returns:
         Every cut point that is a feature map; empty when no map lies on every path.
     """
-    images = [node for node in traced.nodes if node.op == "placeholder" and node in maps]
+    placeholders = [node for node in traced.nodes if node.op == "placeholder"]
+    images = [
+        n for n in placeholders if n in maps or len(n.meta["shape"]) > 4
+    ]  # clips: frames run as a batch
     if not images:
         return []
     output = traced.graph.output_node()

@@ -1,17 +1,18 @@
-"""The two networks of a verification side by side: recorded at one size, and kept as they were."""
+"""The two networks of a verification side by side: recorded at one size, compared, and kept as they were."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import InputSize
+from hmhsa_insert.surgery.inputs import Inputs
 from hmhsa_insert.surgery.maps import other_size
-from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.surgery.splice import inserted_modules, ledgers
 from hmhsa_insert.surgery.trace import Trace, trace
 
 
@@ -29,7 +30,7 @@ class Traces:
     base: Trace | None
     edited: Trace | ModelError
 
-    def __init__(self, base: nn.Module, edited: nn.Module, size: InputSize) -> None:
+    def __init__(self, base: nn.Module, edited: nn.Module, size: Inputs) -> None:
         done = ledgers(edited)[len(ledgers(base)) :]
         self.sites = [site for ledger in done for site in ledger.plan.sites]
         self.is_graph = any(ledger.backend == "graph" for ledger in done)
@@ -63,3 +64,43 @@ def kept_buffers(*models: nn.Module) -> Iterator[list[str]]:
 
 def _same(left: Tensor, right: Tensor) -> bool:
     return left.is_meta or torch.equal(left.nan_to_num(), right.nan_to_num())
+
+
+def max_change(wanted: list[Tensor], got: list[Tensor]) -> float:
+    """Return max |Δ| over all outputs, infinite for other shapes."""
+    if [t.shape for t in wanted] != [t.shape for t in got]:
+        return float("inf")
+    return max((difference(a, b) for a, b in zip(wanted, got, strict=True)), default=0.0)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Return max |a − b|; NaN in the same places is no difference, NaN in one alone is infinite."""
+    if a.numel() == 0:
+        return 0.0
+    infinite = a.isinf() | b.isinf()
+    if (a.isnan() != b.isnan()).any() or (a != b)[infinite].any():
+        return float("inf")
+    return float((a.double() - b.double()).abs().nan_to_num(0.0, posinf=0.0).max())
+
+
+def randomise_norms(*models: nn.Module) -> None:
+    """Give BatchNorm of all models the same random affine values and running statistics, by name."""
+    for model in models:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(1)
+            new = {id(m) for _, inserted in inserted_modules(model) for m in inserted.modules()}
+            for module in model.modules():
+                if isinstance(module, _NormBase) and id(module) not in new:
+                    _randomise(module)
+
+
+def _randomise(norm: _NormBase) -> None:
+    draws: tuple[tuple[Tensor | None, Callable[[tuple[int, ...]], Tensor]], ...] = (
+        (norm.weight, lambda shape: torch.rand(shape) + 0.5),
+        (norm.bias, lambda shape: torch.randn(shape) * 0.1),
+        (norm.running_mean, lambda shape: torch.randn(shape) * 0.1),
+        (norm.running_var, lambda shape: torch.rand(shape) + 0.5),
+    )
+    for tensor, draw in draws:
+        if tensor is not None:
+            tensor.copy_(draw(tuple(tensor.shape)))

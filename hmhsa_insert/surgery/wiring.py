@@ -82,7 +82,7 @@ class _Comparison:
 
     def _holes(self) -> list[tuple[ModuleCall, ModuleCall]]:
         """Pair the calls of what was replaced with those of what stands there now."""
-        holes = []
+        holes: list[tuple[ModuleCall, ModuleCall]] = []
         for index, site in enumerate(self._sites):
             if site.inserts:
                 continue

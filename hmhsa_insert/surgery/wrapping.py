@@ -216,7 +216,8 @@ def _reduce(self: nn.Module, protocol: Any) -> Any:
     """Copy and pickle as the user's class does, and wrap again."""
     kind = type(self)
     base = base_of(kind)
-    make, arguments, *rest = super(kind, self).__reduce_ex__(protocol)  # type: ignore[misc]
+    reduced: tuple[Any, ...] = super(kind, self).__reduce_ex__(protocol)  # type: ignore[assignment]
+    make, arguments, *rest = reduced
     arguments = tuple(base if argument is kind else argument for argument in arguments)
     return (_rebuilt, (make, arguments, wraps_of(self)), *rest)
 
@@ -225,5 +226,5 @@ def _rebuilt(
     make: Callable[..., nn.Module], arguments: tuple[Any, ...], wraps: tuple[Wrap, ...]
 ) -> nn.Module:
     module = make(*arguments)
-    module.__class__ = edited_class(type(module), wraps)
+    _set_wraps(module, wraps, type(module).__name__)
     return module

@@ -15,6 +15,7 @@ from hmhsa_insert.recipe import parse_recipe
 from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.load import load_model
 from hmhsa_insert.surgery.locate import Located, locate
+from hmhsa_insert.surgery.no_maps import why_no_maps
 from hmhsa_insert.surgery.plan import plan_located
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.verify import Check, verify
@@ -79,7 +80,7 @@ def check_network(entry: Entry) -> Row:
         facts["locate_s"] = round(time.process_time() - start, 3)
         facts |= _reading(located, entry)
         if not located.stages:
-            return Row(**facts, status="refused", reason="no feature map lies on every path")
+            return Row(**facts, status="refused", reason=why_no_maps(located))
         made = _plan_everywhere(model, located)
         facts["sites"] = len(made.sites)
         facts["in_tree"] = sum(site.in_tree for site in made.sites)

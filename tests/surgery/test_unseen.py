@@ -87,7 +87,7 @@ def test_lazy_parameters_are_refused_until_they_have_a_shape() -> None:
 
 
 def test_several_inputs_are_asked_for() -> None:
-    with pytest.raises(hi.HmhsaInsertError, match="give the sizes of all its inputs"):
+    with pytest.raises(hi.HmhsaInsertError, match="give all its inputs"):
         hi.locate_stages(NETS["TwoStream"][0](), (3, 64, 64))
 
 

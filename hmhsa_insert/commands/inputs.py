@@ -1,0 +1,81 @@
+"""Options that say what goes into a network, and the inputs they make."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hmhsa_insert.commands.options import parse_size
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hmhsa_insert.surgery.inputs import Inputs
+    from hmhsa_insert.surgery.load import LoadedModel
+
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="INPUT",
+        help="One input beside the image: [NAME:]SIZE[:DTYPE[<N]], such as timestep:int64 or tokens:77:int64<49408; "
+        "repeatable. Without a name, or with the first argument's, in the image's place.",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--fixed-batch", metavar="N", min=1, help="The one batch that the network takes; default: any."
+    ),
+]
+
+
+def described(
+    loaded: LoadedModel,
+    input_size: str | None,
+    given: list[str] | None,
+    batch: int | None,
+    option: str = "--input-size",
+) -> Inputs:
+    """Return what goes into a network: its own inputs, changed by what the options say.
+
+    Args:
+        loaded: the network.
+        input_size: the size of its image.
+        given: texts of other inputs. One with a name is passed by that name; those without take the place of all that
+            go in by position, and so does one with the name of the first argument.
+        batch: the one batch that it takes.
+        option: what the size was given with.
+
+    Raises:
+        HmhsaInsertError: a text describes no input, or two options describe the same one.
+    """
+    from hmhsa_insert.surgery.input import parse_input
+    from hmhsa_insert.surgery.inputs import Inputs
+
+    own = loaded.inputs
+    parsed = [parse_input(text, "--input") for text in given or []]
+    by_place = [made for name, made in parsed if name is None]
+    by_name = {name: made for name, made in parsed if name is not None}
+    if len(by_name) + len(by_place) < len(parsed):
+        raise HmhsaInsertError(Problem("--input", "two inputs have one name"))
+    replaced = bool(by_place) or _first_argument(loaded.model) in by_name
+    if replaced and input_size is not None:
+        message = "it describes the image, and so does --input"
+        raise HmhsaInsertError(Problem(option, message, "give one of the two"))
+    args = by_place if replaced else list(own.args)
+    kwargs = {} if replaced and not by_place else dict(own.kwargs)
+    made = Inputs(args, {**kwargs, **by_name}, batch or own.batch)
+    if input_size is None:
+        return made
+    _, height, width = size = parse_size(input_size, loaded.input_size, option)
+    if own.image_size[0] != size[0] and len(own.leaves) == 1:
+        return Inputs.of(size, made.batch) if not by_name else Inputs([size], by_name, made.batch)
+    return made.resized(lambda *_: (height, width))
+
+
+def _first_argument(model: nn.Module) -> str | None:
+    return next(iter(inspect.signature(model.forward).parameters), None)
