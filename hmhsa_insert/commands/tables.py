@@ -11,10 +11,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
+    from hmhsa_insert.surgery.acting import Check
     from hmhsa_insert.surgery.inputs import Inputs
     from hmhsa_insert.surgery.load import LoadedModel
     from hmhsa_insert.surgery.site import Plan, Site
-    from hmhsa_insert.surgery.verify import Check
 
 _MOST_ROWS = 30
 _MOST_KEYS = 4

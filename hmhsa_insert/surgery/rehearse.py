@@ -202,27 +202,42 @@ def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
 
 
 def _in_training(model: nn.Module, made: Plan, located: Located) -> Wiring:
-    """Check that every block runs in training mode too, in one of a few runs: a forward may go another way then."""
-    waiting = {index: site for index, site in enumerate(made.sites) if site.inserts}
+    """Check that every block runs in training mode too, in one of a few runs: a forward may go another way then.
+
+    A module that is replaced and not called in eval mode has to be called here.
+    """
+    base = located.trace
+    waiting = {i: s for i, s in enumerate(made.sites) if s.inserts or not base.calls_of(s.qualname)}
     for _ in range(_TRIES_IN_TRAINING):
         try:
-            calls = _calls_in_training(model, made, located.trace)
+            calls = _calls_in_training(model, made, base, [_counted(site) for site in waiting.values()])
         except Exception:  # such as BatchNorm on one value: on real inputs verification trains it
             return Wiring()
-        waiting = {index: site for index, site in waiting.items() if not calls[site.key]}
+        waiting = {index: site for index, site in waiting.items() if not calls[_counted(site)]}
         if not waiting:
             return Wiring()
-    return Wiring({i: f"'{site.key}' does not run in training mode" for i, site in waiting.items()})
+    return Wiring({i: _why_waiting(site) for i, site in waiting.items()})
 
 
-def _calls_in_training(model: nn.Module, made: Plan, base: Trace) -> Counter[str]:
+def _counted(site: Site) -> str:
+    """Return the module whose calls tell whether an edit is used."""
+    return site.key if site.inserts else site.qualname
+
+
+def _why_waiting(site: Site) -> str:
+    return (
+        f"'{site.key}' does not run in training mode" if site.inserts else "it is not called in the forward"
+    )
+
+
+def _calls_in_training(model: nn.Module, made: Plan, base: Trace, names: list[str]) -> Counter[str]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     calls: Counter[str] = Counter()
 
     def run() -> None:
         copy = fake_copy(model, mode, users_hooks=False)
         splice(copy, made)
-        for key in made.new_keys:
+        for key in names:
             copy.get_submodule(key).register_forward_pre_hook(lambda *_, key=key: calls.update([key]))
         device = next((p.device for p in copy.parameters()), torch.device("cpu"))
         args, kwargs = base.inputs.empty(input_dtype(model), device)
