@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from hmhsa_insert.commands.options import check_device
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.inert import json_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +80,7 @@ def _detect_one(
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
     from hmhsa_insert.training.checkpoint import write_whole
 
-    text = json.dumps(results, ensure_ascii=False) + "\n"
+    text = json_text(results) + "\n"
     write_whole(path, lambda writing: writing.write_text(text, encoding="utf-8"))
 
 

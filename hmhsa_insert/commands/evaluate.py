@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -61,7 +60,9 @@ def evaluate(
 
         evaluate_detectors(models, data, weights, settings or (), output, as_json)
         return
-    from hmhsa_insert.commands.console import out, wrote
+    from rich.text import Text
+
+    from hmhsa_insert.commands.console import out, print_json, wrote
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.score import candidate, score
@@ -69,7 +70,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     found: Evaluation | None = None
     for model in models:
-        with out.status(f"scoring {model}"):
+        with out.status(Text(f"scoring {model}")):
             what = candidate(
                 model,
                 data,
@@ -96,7 +97,7 @@ def evaluate(
             }
         )
     if as_json:
-        out.print_json(json.dumps(rows))
+        print_json(rows)
     else:
         out.print(_scores(rows, what.data.source))
         if len(rows) == 1:

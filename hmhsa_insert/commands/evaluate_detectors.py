@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,15 @@ def evaluate_detectors(
     Raises:
         HmhsaInsertError: a detector cannot be built, the data not be used, or the file not be written.
     """
-    from hmhsa_insert.commands.console import out, wrote
+    from rich.text import Text
+
+    from hmhsa_insert.commands.console import out, print_json, wrote
     from hmhsa_insert.detection.evaluation import write_detections
     from hmhsa_insert.detection.score import detection_candidate, score_detector
 
     rows: list[dict[str, Any]] = []
     for model in models:
-        with out.status(f"scoring {model}"):
+        with out.status(Text(f"scoring {model}")):
             what = detection_candidate(model, data, overrides=settings, weights=weights)
             cost = what.count()
             found = score_detector(what)
@@ -52,7 +53,7 @@ def evaluate_detectors(
             }
         )
     if as_json:
-        out.print_json(json.dumps(rows))
+        print_json(rows)
     else:
         out.print(_table(rows, what.data.source))
         for row in rows:

@@ -26,7 +26,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.commands.tables import cost_table, headline, plan_table
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
@@ -39,7 +39,7 @@ def plan(
     loaded = open_model(model, base=base, meta=True)
     made = make_plan(loaded.model, recipe, parse_size(input_size, loaded.input_size))
     if json:
-        out.print_json(data=made.to_dict())
+        print_json(made.to_dict())
         return
     size: Any = sizes_of(made.input_size)[0]
     out.print(headline(loaded, made.input_size))

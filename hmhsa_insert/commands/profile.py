@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from hmhsa_insert.commands.options import BaseOption, PluginOption, check_device
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.inert import json_text, visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.latency import Progress
@@ -203,10 +203,10 @@ def _show(records: list[dict[str, Any]], how: Format, output: Path | None, *, pa
             print_table(table)
         return
     if how == "json":
-        text = json.dumps({"records": records}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json_text({"records": records}, indent=1, allow_nan=False) + "\n"
     else:
         written = "md" if how == "table" else how
         text = render(records, written, title="Profile", parts=parts, sections=True)
     deliver(text, output)
     for finding in findings(records):
-        err.print(finding, markup=False, soft_wrap=True)
+        err.print(visible(finding), soft_wrap=True)

@@ -37,7 +37,7 @@ def stages(
 
     Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
     """
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.surgery.artifact import open_model
     from hmhsa_insert.surgery.locate import locate
 
@@ -45,7 +45,7 @@ def stages(
     loaded = open_model(model, base=base, meta=True)
     located = locate(loaded.model, parse_size(input_size, loaded.input_size))
     if json:
-        out.print_json(data=_as_data(loaded, located, all_cut_points))
+        print_json(_as_data(loaded, located, all_cut_points))
         return
     out.print(_tree(loaded, located))
     if all_cut_points:

@@ -22,6 +22,7 @@ _MOST_KEYS = 4
 
 def headline(loaded: LoadedModel, size: InputSize) -> Text:
     """Return which network was found and where, its class, and the size of its input."""
+    from hmhsa_insert.commands.console import bold
     from hmhsa_insert.surgery.inputs import size_text
     from hmhsa_insert.surgery.load import SOURCE
 
@@ -29,7 +30,7 @@ def headline(loaded: LoadedModel, size: InputSize) -> Text:
     origin = loaded.model.__dict__.get(SOURCE)
     made_from = f" (an artefact, from {origin.spec})" if origin and origin.spec != name else ""
     rest = f"{made_from}  {type(loaded.model).__name__}  input {size_text(size)}"
-    return Text.assemble((name, "bold"), rest)
+    return bold(name, rest)
 
 
 def plan_table(made: Plan) -> Table:

@@ -12,6 +12,7 @@ import typer
 
 from hmhsa_insert.commands.options import ModelArgument, PluginOption, load_plugins
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.detection.plan_run import DetectRun
@@ -206,7 +207,7 @@ class _Lines:
     def note(self, text: str) -> None:
         from hmhsa_insert.commands.console import out
 
-        out.print(text, markup=False, soft_wrap=True)
+        out.print(visible(text), soft_wrap=True)
 
     def step(self, step: Step) -> None:
         pass

@@ -42,7 +42,12 @@ def zoo(
         for entry in chosen:
             out.print(f"{entry.spec}  {entry.height}x{entry.width}")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     rows = []
     with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
         task = progress.add_task("networks", total=len(chosen))

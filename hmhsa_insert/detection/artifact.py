@@ -18,6 +18,7 @@ from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
+from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.record import (
@@ -219,9 +220,10 @@ def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Modul
 def _readme(record: DetectorRecord, done: list[Ledger]) -> str:
     source = record.source
     base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
-    recipes = ", ".join(str(ledger.plan.recipe["name"]) for ledger in done) or "none"
+    recipes = ", ".join(markdown(str(ledger.plan.recipe["name"])) for ledger in done) or "none"
     lines = [f"# {DETECTORS[record.kind].title}", "", "Made by hmhsa-insert. Load it with:", ""]
     lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
-    lines += [f"Backbone: `{source.spec if source else 'a network of your own'}`, recipes: {recipes}", ""]
+    spec = markdown_code(source.spec if source else "a network of your own")
+    lines += [f"Backbone: {spec}, recipes: {recipes}", ""]
     lines += [f"Classes: {record.num_classes - 1} and the background"]
     return "\n".join(lines) + "\n"

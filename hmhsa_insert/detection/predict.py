@@ -18,6 +18,7 @@ from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.detector import DetectorRecord, detector_record
 from hmhsa_insert.detection.results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.errors import ArtifactError, ModelError, Problem
+from hmhsa_insert.inert import visible
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 
@@ -116,7 +117,7 @@ def draw(detected: Detected, names: Sequence[str]) -> Image.Image:
             masks = found["masks"][:, 0] > MASK_THRESHOLD
             picture = draw_segmentation_masks(picture, masks, alpha=0.5, colors=colors)
         texts = [
-            f"{names[label - 1]} {score:.2f}" if 0 < label <= len(names) else f"{score:.2f}"
+            f"{visible(names[label - 1])} {score:.2f}" if 0 < label <= len(names) else f"{score:.2f}"
             for label, score in zip(labels, found["scores"].tolist(), strict=True)
         ]
         width = max(2, round(min(picture.shape[1:]) / 200))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.studies.problems import StudyError
 
 STUDY, TRIALS, TRIAL = "study.json", "trials", "trial.json"
@@ -104,7 +105,7 @@ def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:
     # two that finish one trial at once write two files.
     writing = folder / f"{_WRITING}{path.parent.name}-{socket.gethostname()}-{os.getpid()}"
     with writing.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        file.write(json_text(value, indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(writing, path)

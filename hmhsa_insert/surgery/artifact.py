@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.fake import deep_copy
@@ -186,9 +187,10 @@ def _readme(done: list[Ledger], source: Source | None) -> str:
     base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
     lines = ["# An edited network", "", "Made by hmhsa-insert. Load it with:", ""]
     lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
-    lines += [f"Base network: `{source.spec if source else done[0].plan.model}`", ""]
+    lines += [f"Base network: {markdown_code(source.spec if source else done[0].plan.model)}", ""]
     lines += ["| edit | where | new keys | parameters |", "|---|---|---|---|"]
     for ledger in done:
         for site in ledger.plan.sites:
-            lines.append(f"| {site.edit} | `{site.qualname}` | `{site.key or '-'}` | {site.num_params:,} |")
+            place, key = markdown_code(site.qualname), markdown_code(site.key or "-")
+            lines.append(f"| {markdown(site.edit)} | {place} | {key} | {site.num_params:,} |")
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ import torchvision
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import Source, load_model
@@ -192,7 +193,7 @@ def _problems(ledger: Ledger) -> list[str]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write plain data."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(data, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.training.checkpoint import WRITING, write_whole
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
@@ -100,7 +101,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write plain data."""
-        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        self.write_text(name, json_text(value, indent=1) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmhsa_insert.errors import RecipeError
+from hmhsa_insert.inert import visible
 from hmhsa_insert.recipe import find_recipe, load_recipe, parse_recipe, parse_text
 from hmhsa_insert.recipe.schema import RESERVED_IDS
 
@@ -62,7 +63,7 @@ def test_recipes_that_are_not_found(name, message, tip):
     with pytest.raises(RecipeError) as caught:
         find_recipe(name)
     (problem,) = caught.value.problems
-    assert (problem.where, problem.message) == (name, message)
+    assert (problem.where, problem.message) == (visible(name), message)
     assert problem.tip.startswith(tip)
     recipe, problems = parse_recipe(name)
     assert (recipe.edits, problems) == ((), [problem])
