@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
-from hmhsa_insert.recipe.library import intent_of, read_file, shipped_files
+from hmhsa_insert.recipe.library import intent_of, shipped_files
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -81,8 +82,11 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
         read = Document(read.value, marks, Findings(marks))
     else:
         path = find_study(source)
-        folder, intent, name = path.parent, intent_of(path), path.stem
-        read = read_text(_text(path), str(path))
+        text = read_file(path, StudyError, RECIPE)
+        folder, intent, name = path.parent, intent_of(text), path.stem
+        read = read_text(text, str(path))
+        if read.value is None:
+            raise StudyError(Problem(str(path), "the file is empty", _TIP))
     if not isinstance(read.value, dict):
         if read.value is not UNREADABLE:
             read.findings.add(
@@ -114,16 +118,6 @@ def find_study(name: str | Path) -> Path:
         message = "this is a folder, not a study file"
     tip = f"{near(Path(stem).name, shipped)} shipped: {', '.join(shipped)}".strip()
     raise StudyError(Problem(str(name), message, tip))
-
-
-def _text(path: Path) -> str:
-    try:
-        text = read_file(path)
-    except RecipeError as error:
-        raise StudyError(error.problems) from error
-    if not text.strip():
-        raise StudyError(Problem(str(path), "the file is empty", _TIP))
-    return text
 
 
 def _validated(document: Document) -> StudyFile | None:

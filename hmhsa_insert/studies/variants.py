@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe import Recipe, find_recipe
-from hmhsa_insert.recipe.library import read_file
 from hmhsa_insert.recipe.marks import Document, KeyPath
 from hmhsa_insert.recipe.recipe import parse_document
 from hmhsa_insert.recipe.yaml_text import read_text
@@ -121,7 +121,7 @@ def _base(
     try:
         beside = folder / entry.recipe
         found = beside if beside.is_file() else find_recipe(entry.recipe)
-        read = read_text(read_file(found), str(found))
+        read = read_text(read_file(found, RecipeError, RECIPE), str(found))
     except HmhsaInsertError as error:
         where = document.marks.where((*path, "recipe"))
         problems += [Problem(where, f"{p.where}: {p.message}", p.tip) for p in error.problems]
