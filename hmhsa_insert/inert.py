@@ -44,6 +44,8 @@ def _as_python(found: re.Match[str]) -> str:
 def json_text(value: Any, **options: Any) -> str:
     """Return plain data as JSON whose strings are inert; reading it gives the same data.
 
+    But for half a character, which a name that is not UTF-8 has and JSON does not: it is written as it is shown.
+
     Args:
         value: the data.
         options: of ``json.dumps``.
@@ -52,6 +54,8 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def _as_json(found: re.Match[str]) -> str:
+    if "\ud800" <= found[0] <= "\udfff":
+        return json.dumps(_as_python(found))[1:-1]
     return json.dumps(found[0])[1:-1]  # beyond the first 65,536 characters a pair
 
 
