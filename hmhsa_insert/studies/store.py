@@ -5,7 +5,6 @@ Files appear whole or not at all, and a trial's file is written once: it is the 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -14,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.shapes import StudyShape, TrialShape
 
 STUDY, TRIALS, TRIAL = "study.json", "trials", "trial.json"
 _WRITING = ".writing-"
@@ -35,9 +37,10 @@ def read_study(folder: Path) -> dict[str, Any] | None:
     path = folder / STUDY
     if not path.is_file():
         return None
-    found = _read(path)
-    if not isinstance(found, dict) or found.get("kind") != "study" or found.get("version") != 1:
+    found = read_json_mapping(path, StudyError)
+    if found.get("kind") != "study" or found.get("version") != 1:
         raise StudyError(Problem(str(path), "is no study's file of version 1"))
+    checked(StudyShape, found, path, StudyError)
     return found
 
 
@@ -71,7 +74,14 @@ def read_trial(folder: Path, id: str) -> dict[str, Any] | None:
         StudyError: its file is damaged.
     """
     path = trial_folder(folder, id) / TRIAL
-    return dict(_read(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    tip = "remove it to run the trial again"
+    row = read_json_mapping(path, StudyError, tip=tip)
+    known = checked(TrialShape, row, path, StudyError, tip)
+    if known.id != id:
+        raise StudyError(Problem(str(path), f"it is that of another trial, {known.id}", tip))
+    return row
 
 
 def commit(folder: Path, row: Mapping[str, Any]) -> None:
@@ -109,14 +119,6 @@ def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(writing, path)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        tip = "remove it to run the trial again" if path.name == TRIAL else ""
-        raise StudyError(Problem(str(path), f"cannot be read: {error}", tip)) from error
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:

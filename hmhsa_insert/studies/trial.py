@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.run_shapes import Here
+from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.training.data import Data, open_data
@@ -28,10 +29,10 @@ from hmhsa_insert.training.result import TrainResult
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import (
     ENVIRONMENT,
-    TIMING,
     is_run,
     read_config,
     read_predictions,
+    read_timing,
 )
 from hmhsa_insert.training.schema import LoaderSettings, Settings
 
@@ -235,7 +236,8 @@ def _spelled_alike(run: PlannedRun, path: Path) -> PlannedRun:
 def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
     """Return what is written of a finished trial; nothing in it but the seconds differs from one run to the next."""
     path = result.folder
-    here = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
+    here = read_json(path / ENVIRONMENT, RunError)
+    checked(Here, here, path / ENVIRONMENT, RunError)
     correct = read_predictions(path)["correct"].to_numpy(dtype=bool)
     return {
         "id": trial.id,
@@ -254,7 +256,7 @@ def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
 
 def _seconds(path: Path, val_images: int) -> float:
     """Return the seconds of training and evaluation, over all epochs."""
-    rows = pd.read_csv(path / TIMING)
+    rows = read_timing(path)
     evaluation = val_images / rows["eval_images_per_s"]
     return round(float(rows["train_s"].sum() + evaluation.sum()), 3)
 

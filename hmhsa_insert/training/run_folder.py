@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Problem, listed
+from hmhsa_insert.files.run_shapes import RunConfig
+from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
+from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_whole
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
@@ -73,6 +77,8 @@ class RunFolder:
         try:
             if known:
                 _compare(self.path, config)
+                if (self.path / TIMING).is_file():
+                    read_timing(self.path)  # before the first epoch is trained and not after it
             else:
                 self.write_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         except RunError:
@@ -91,9 +97,8 @@ class RunFolder:
 
     def add_timing(self, row: Row) -> None:
         """Add one epoch's seconds, images/s and memory."""
-        path = self.path / TIMING
-        rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
-        self.write_table(TIMING, pd.DataFrame([*(r for r in rows if r["epoch"] != row["epoch"]), row]))
+        known = read_timing(self.path).to_dict("records") if (self.path / TIMING).is_file() else []
+        self.write_table(TIMING, pd.DataFrame([*(r for r in known if r["epoch"] != row["epoch"]), row]))
 
     def write_predictions(self, found: _Predictions, split: Any) -> None:
         """Write what an evaluation said of every image of `split`."""
@@ -124,14 +129,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         RunError: it holds no run, or its file is damaged.
     """
     path = Path(folder) / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(
-            Problem(str(path), f"cannot be read: {error}", "is this the folder of a run?")
-        ) from error
-    if not isinstance(config, dict) or "settings" not in config:
-        raise RunError(Problem(str(path), "is no run's configuration"))
+    config: dict[str, Any] = read_yaml(path, RunError, tip="is this the folder of a run?")
+    checked(RunConfig, config, path, RunError)
     return config
 
 
@@ -141,10 +140,42 @@ def read_predictions(folder: str | Path) -> pd.DataFrame:
     Raises:
         RunError: there is none.
     """
-    path = Path(folder) / PREDICTIONS
-    if not path.is_file():
-        raise RunError(Problem(str(path), "there is no such file", "it is written at the end of an epoch"))
-    return pd.read_csv(path)
+    numbers = ("target", "predicted", "correct", "in_top5", "loss")
+    return _read_table(Path(folder) / PREDICTIONS, ("image", *numbers), numbers)
+
+
+def read_timing(folder: str | Path) -> pd.DataFrame:
+    """Return what each epoch of a run took: ``epoch``, ``train_s``, ``eval_images_per_s`` and more.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    numbers = ("epoch", "train_s", "eval_images_per_s")
+    tip = "remove it to go on: only how long finished epochs took is lost"
+    return _read_table(Path(folder) / TIMING, numbers, numbers, tip)
+
+
+def _read_table(
+    path: Path,
+    columns: Sequence[str],
+    numbers: Sequence[str],
+    tip: str = "it is written at the end of an epoch",
+) -> pd.DataFrame:
+    try:
+        # As the file has them: a name of an image may read like a number, or like a missing value.
+        table = pd.read_csv(path, dtype={"image": str}, keep_default_na=False, na_values={"memory_mib": [""]})
+    except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
+        said = error.strerror if isinstance(error, OSError) else str(error).strip().splitlines()[0]
+        raise RunError(Problem(str(path), f"cannot be read: {said}", tip)) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise RunError(Problem(str(path), f"it is damaged: it has no column {listed(missing)}", tip))
+    for name in numbers:
+        if not pd.api.types.is_numeric_dtype(table[name]) or not np.isfinite(table[name]).all():
+            raise RunError(
+                Problem(str(path), f"it is damaged: '{name}' holds something else than numbers", tip)
+            )
+    return table
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

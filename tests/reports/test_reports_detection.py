@@ -11,8 +11,9 @@ import yaml
 from report_records import RECORDS, profile
 
 from hmhsa_insert.reports.frame import as_records, tidy
+from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.render import render, report_tables
-from hmhsa_insert.reports.sources import ReportError, load_records
+from hmhsa_insert.reports.sources import load_records
 
 BOX = {"AP": 0.312, "AP50": 0.5, "AP75": 0.331, "APs": 0.1, "APm": 0.2, "APl": None}
 COST = {"num_params": 37_989_437, "macs": 238_978_357_760, "macs_modules_only": 239_049_195_530}
