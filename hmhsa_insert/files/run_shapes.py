@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hmhsa_insert.files.shapes import Count, Name, Percent, Shape, Share
 
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
-class _Data(Shape):
+class _Scored(Shape):
     source: Name
     val: Count
+
+
+class _Data(_Scored):
     classes: Annotated[int, Field(ge=1, le=10**7)]
     channels: Annotated[int, Field(ge=1, le=10**4)]
 
@@ -22,16 +25,28 @@ class _Recipe(Shape):
     name: Name
 
 
-class RunConfig(Shape):
-    """What ``config.yaml`` holds: what determines a run."""
+class NamedRun(Shape):
+    """What ``config.yaml`` holds, as far as a report reads it."""
 
     model: Name
     recipe: _Recipe | None
+    data: _Scored
+    settings: dict[str, Any]
+    detector: Name | None = None
+
+
+class RunConfig(NamedRun):
+    """What ``config.yaml`` holds: what determines a run."""
+
     data: _Data
     seed: int
-    settings: dict[str, Any]
     task: Literal["detect", "segment"] | None = None
-    detector: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_task(self) -> RunConfig:
+        if (self.task is None) != (self.detector is None):
+            raise ValueError("'task' and 'detector' go together")
+        return self
 
 
 class Image(Shape):

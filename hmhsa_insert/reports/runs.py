@@ -7,7 +7,7 @@ from typing import Any
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json
-from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, Precision, RunConfig
+from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.reports.problems import ReportError
@@ -32,7 +32,7 @@ def run_record(folder: Path) -> dict[str, Any]:
     if not (folder / _RESULT).is_file():
         raise ReportError(Problem(str(folder), "this run is not finished: it has no result yet"))
     path = folder / _CONFIG
-    config = checked(RunConfig, read_yaml(path, ReportError), path, ReportError)
+    config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
     result = read_json(folder / _RESULT, ReportError)
     reached, size = (_classification if config.detector is None else _detection)(folder, config, result)
     network = Path(config.model.rpartition(":")[2]).name
@@ -48,13 +48,13 @@ def run_record(folder: Path) -> dict[str, Any]:
     }
 
 
-def _classification(folder: Path, config: RunConfig, result: Any) -> tuple[dict[str, Any], list[int]]:
+def _classification(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
     """Return the accuracy in percent, and the size of the images."""
     side = checked(Image, config.settings, f"{folder / _CONFIG}: settings", ReportError).input_size
     return {"top1": checked(Accuracy, result, folder / _RESULT, ReportError).top1}, [3, side, side]
 
 
-def _detection(folder: Path, config: RunConfig, result: Any) -> tuple[dict[str, Any], list[int]]:
+def _detection(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
     """Return the averages of boxes and masks as shares, and the largest size of the images."""
     sides = checked(Images, config.settings, f"{folder / _CONFIG}: settings", ReportError).detector
     reached = checked(Precision, result, folder / _RESULT, ReportError)

@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"update-(\d+)\Z")
 WRITING = ".writing-"
 _DONE_WITH = ".old-"
 # Beside accelerate's files and not among its custom objects, which it reads back as pickles that may hold code.
-_EXTRA = "run.pt"
+EXTRA = "run.pt"
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, update: int, extra: Mapping[str, Any]) -> Path:
@@ -42,7 +42,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, update: int, extra: 
         accelerator.save_state(str(writing), safe_serialization=False)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            torch.save(dict(extra), writing / _EXTRA)
+            torch.save(dict(extra), writing / EXTRA)
             flush(writing)
             os.rename(writing, target)
             flush(folder)
@@ -62,7 +62,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any
     """
     try:
         accelerator.load_state(str(checkpoint))
-        extra: dict[str, Any] = torch.load(checkpoint / _EXTRA, map_location="cpu", weights_only=True)
+        extra: dict[str, Any] = torch.load(checkpoint / EXTRA, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in any way torch's reader likes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         tip = f"remove {checkpoint} to go on from an older one, or {checkpoint.parents[1]} to start again"

@@ -15,10 +15,11 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import load_checkpoint, save_checkpoint
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.training.checkpoint import EXTRA, load_checkpoint, save_checkpoint
 from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.problems import DataError, Stopped
-from hmhsa_insert.training.progress import Progress
+from hmhsa_insert.training.problems import DataError, RunError, Stopped
+from hmhsa_insert.training.progress import Progress, SavedPlace
 from hmhsa_insert.training.reporter import Reporter, Step
 from hmhsa_insert.training.schema import RunSettings
 from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
@@ -135,9 +136,14 @@ class Loop:
             RunError: it is damaged.
         """
         extra = load_checkpoint(self.accelerator, checkpoint)
+        checked(SavedPlace, extra, checkpoint / EXTRA, RunError)
         self.progress.load_state_dict(extra["progress"])
         if self.average is not None:
-            self.average.load_state_dict(extra["average"])
+            try:
+                self.average.load_state_dict(extra["average"])
+            except (RuntimeError, TypeError, AttributeError) as error:
+                message = f"its average does not fit the network: {str(error).splitlines()[0]}"
+                raise RunError(Problem(str(checkpoint / EXTRA), message)) from error
 
     def _on_device(self, batch: ReadBatch) -> Any:
         return self.objective.to_device(batch, self.accelerator.device, self.memory_format)

@@ -5,17 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from pydantic import ConfigDict, Field
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.shapes import Count, Shape
 from hmhsa_insert.training.problems import TrainingError
 
 Row = dict[str, float | int | None]
 Sums = dict[str, float]
+
+
+class _Saved(Shape):
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
+class _SavedBest(_Saved):
+    score: float
+    epoch: Count
+    weights: Literal["model", "ema"]
+
+
+class _SavedProgress(_Saved):
+    epoch: Count
+    update: Count
+    total: Count
+    history: list[Row]
+    best: _SavedBest
+    damaged: list[str]
+    sums: Annotated[list[Sums], Field(min_length=1)]
+
+
+class SavedPlace(_Saved):
+    """What a checkpoint holds beside weights and optimizer: the progress, and the weights' average."""
+
+    progress: _SavedProgress
+    average: dict[str, Any]
 
 
 @dataclass

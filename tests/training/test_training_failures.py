@@ -102,7 +102,9 @@ def test_a_damaged_configuration_or_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"update-000000008: cannot be read: .*remove .*to start again"):
         train_plain(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text("just words")
-    with pytest.raises(RunError, match=r"config\.yaml: is no run's configuration"):
+    with pytest.raises(
+        RunError, match=r"config\.yaml: it is damaged: 'it' must be a mapping, found 'just words'"
+    ):
         train_plain(tmp_path / "run")
     with pytest.raises(RunError, match="is this the folder of a run"):
         read_config(tmp_path)
