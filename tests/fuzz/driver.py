@@ -1,0 +1,220 @@
+"""Run many cases in worker processes, and write the table: ``python tests/fuzz/driver.py --cases 100000``.
+
+``--only N`` runs one case again and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cases import LARGE_MB, SLOW_S, Outcome, bound_memory, run_case
+from mutate import EVIL
+from specimens import KINDS, make_specimens
+
+# A worker that says nothing for so long hangs where no signal reaches it.
+_SILENT_S = 180
+_CASES_EACH = 4000
+_MORE_BYTES = 3 << 30
+_EVIL_MODULE = (
+    "import pathlib\n\npathlib.Path('IMPORTED').touch()\n\n\ndef factory(**kwargs):\n    raise RuntimeError\n"
+)
+
+
+def outcomes(seed: int, numbers: Sequence[int], folder: Path, workers: int = 1) -> Iterator[Outcome]:
+    """Yield what becomes of every case, in no order.
+
+    Args:
+        seed: of the run.
+        numbers: of the cases.
+        folder: with the specimens; each worker has a copy of its own.
+        workers: processes at a time.
+    """
+    waiting = [numbers[start : start + _CASES_EACH] for start in range(0, len(numbers), _CASES_EACH)]
+    running: list[_Worker] = []
+    while waiting or running:
+        while waiting and len(running) < workers:
+            running.append(_Worker(seed, waiting.pop(0), folder))
+        multiprocessing.connection.wait([worker.pipe for worker in running], timeout=1)
+        for worker in list(running):
+            yield from worker.told()
+            if worker.ended():
+                running.remove(worker)
+                if worker.left:
+                    lost, *rest = worker.left
+                    kind = KINDS[lost % len(KINDS)].name
+                    yield Outcome(
+                        lost, kind, "traceback", _SILENT_S, 0.0, False, False, "the process died or hung"
+                    )
+                    waiting += [rest] if rest else []
+
+
+class _Worker:
+    """One process and the cases it has not told of yet."""
+
+    def __init__(self, seed: int, numbers: Sequence[int], folder: Path) -> None:
+        self.left = list(numbers)
+        self.pipe, theirs = multiprocessing.Pipe(duplex=False)
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=_work, args=(seed, numbers, folder, theirs))
+        self._process.start()
+        theirs.close()
+        self._heard = time.monotonic()
+
+    def told(self) -> Iterator[Outcome]:
+        try:
+            while self.pipe.poll():
+                outcome = self.pipe.recv()
+                self.left.remove(outcome.number)
+                self._heard = time.monotonic()
+                yield outcome
+        except EOFError:
+            return
+
+    def ended(self) -> bool:
+        if not self.left or not self._process.is_alive() or time.monotonic() - self._heard > _SILENT_S:
+            self._process.kill() if self.left else None
+            self._process.join()
+            self.left = self.left if not self.pipe.poll() else self.left
+            return True
+        return False
+
+
+def _work(seed: int, numbers: Sequence[int], folder: Path, pipe: Connection) -> None:
+    with tempfile.TemporaryDirectory() as own:
+        here = Path(own) / "here"
+        shutil.copytree(folder, here)
+        os.chdir(here)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries warn of
+        originals = {kind.path: Path(kind.path).read_bytes() for kind in KINDS}
+        bound_memory(_MORE_BYTES)
+        for number in numbers:
+            pipe.send(run_case(seed, number, originals))
+        os.chdir("/")
+
+
+def prepared(folder: Path) -> Path:
+    """Make the specimens and the module that tells of being imported in `folder`, and return it."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        make_specimens()
+        Path(f"{EVIL}.py").write_text(_EVIL_MODULE)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def table(found: Sequence[Outcome]) -> list[str]:
+    """Return the lines of the table: a row for each kind of file, and their sum."""
+    by_kind: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in found:
+        by_kind[outcome.kind].append(outcome)
+    heads = (
+        "file",
+        "cases",
+        "accepted",
+        "refused",
+        "tracebacks",
+        "over 5 s",
+        "over 500 MB",
+        "imports",
+        "live text",
+    )
+    lines = [f"| {' | '.join(heads)} | median ms | most ms | most MB |", "|---" + "|---:" * 11 + "|"]
+    rows = [(kind.name, by_kind[kind.name]) for kind in KINDS if by_kind[kind.name]]
+    for name, group in [*rows, ("**all**", list(found))]:
+        results = Counter(each.result for each in group)
+        seconds = sorted(each.seconds for each in group)
+        counts = (
+            *(len(group), results["accepted"], results["refused"], results["traceback"]),
+            *(sum(each.seconds > SLOW_S for each in group), sum(each.megabytes > LARGE_MB for each in group)),
+            *(sum(each.imported for each in group), sum(each.live for each in group)),
+        )
+        times = (1000 * seconds[len(seconds) // 2], 1000 * seconds[-1], max(each.megabytes for each in group))
+        cells = [*(f"{count:,}" for count in counts), *(f"{each:,.0f}" for each in times)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def is_bad(outcome: Outcome) -> bool:
+    """Return True for what no case may come to."""
+    late, large = outcome.seconds > SLOW_S, outcome.megabytes > LARGE_MB
+    return outcome.result == "traceback" or late or large or outcome.imported or outcome.live
+
+
+def main() -> None:
+    """Run as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--only", type=int, help="run this case alone, in this process")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many")
+    parser.add_argument("--report", type=Path, help="write the table there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = prepared(Path(made))
+        if options.only is not None:
+            os.chdir(folder)
+            print(
+                run_case(
+                    options.seed, options.only, {kind.path: Path(kind.path).read_bytes() for kind in KINDS}
+                )
+            )
+            return
+        numbers = range(options.first, options.first + options.cases)
+        found, bad, began = [], [], time.monotonic()
+        for outcome in outcomes(options.seed, numbers, folder, options.workers):
+            found.append(outcome)
+            if is_bad(outcome):
+                bad.append(outcome)
+                print(f"case {outcome.number} {outcome}", flush=True)
+            if len(found) % 2000 == 0:
+                print(f"{len(found):,} cases, {time.monotonic() - began:.0f} s, {len(bad)} bad", flush=True)
+            if time.monotonic() - began > 60 * options.minutes:
+                break
+        seconds = time.monotonic() - began
+    if options.report is not None:
+        options.report.write_text(_report(found, bad, options, seconds), encoding="utf-8")
+    print("\n".join(table(found)))
+    sys.exit(bool(bad))
+
+
+def _report(found: list[Outcome], bad: list[Outcome], options: argparse.Namespace, seconds: float) -> str:
+    lines = ["# Fuzzing", ""]
+    lines += [
+        "Files of every kind, damaged at the level of text and of what the text says, then read by the command or"
+    ]
+    lines += [
+        "function that a user calls. `make test-fuzz` runs it; `python tests/fuzz/driver.py --only N` repeats a case.",
+        "",
+    ]
+    machine = f"{platform.machine()}, Python {platform.python_version()}, {options.workers} process(es)"
+    lines += [f"{len(found):,} cases from seed {options.seed} in {seconds / 60:.0f} minutes ({machine}).", ""]
+    lines += [*table(found), ""]
+    lines += [
+        "Times are of the processor, memory is beyond what the process had before the case. Live text: an escape"
+    ]
+    lines += ["code or the like in a message, or a message of more than 20,000 characters.", ""]
+    lines += ["## Cases that came to what none may", ""]
+    lines += [f"- case {each.number}, {each.kind}: {each.result} {each.detail} ({each.seconds:.1f} s, "
+              f"{each.megabytes:.0f} MB)" for each in bad] or ["None."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
