@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.recipe.yaml_text import read_yaml
 
 _CONFIG, _RESULT = "config.yaml", "result.json"
 _COSTS = ("num_params", "macs", "macs_modules_only")
@@ -23,14 +24,14 @@ def run_record(folder: Path) -> dict[str, Any]:
     It is called as a profile of the same network and recipe is, so that both become one row.
 
     Raises:
-        ValueError: the run is not finished, or its files are damaged.
-        OSError: they cannot be read.
+        ValueError: the run is not finished, or its files lack something.
+        HmhsaInsertError: they cannot be read.
     """
     if not (folder / _RESULT).is_file():
         raise ValueError("this run is not finished: it has no result yet")
     try:
-        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
-        result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        config = read_yaml(folder / _CONFIG, HmhsaInsertError)
+        result = read_json_mapping(folder / _RESULT, HmhsaInsertError)
         network = Path(str(config["model"]).rpartition(":")[2]).name
         reached, size = (
             _detection(config, result) if "detector" in config else _classification(config, result)
@@ -45,7 +46,7 @@ def run_record(folder: Path) -> dict[str, Any]:
             **reached,
             "data": f"{config['data']['source']}, {int(config['data']['val']):,} images",
         }
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"it is damaged: {error!r}") from error
 
 

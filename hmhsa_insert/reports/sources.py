@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, listed
+from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.reports.runs import is_run, run_record
 
 Record = Mapping[str, Any]
@@ -41,6 +41,9 @@ def load_records(sources: Iterable[Path | str]) -> list[Record]:
     for source in map(Path, sources):
         try:
             found = _from_folder(source) if source.is_dir() else _from_file(source)
+        except HmhsaInsertError as error:
+            problems += error.problems
+            continue
         except (OSError, ValueError) as error:
             problems.append(Problem(str(source), f"cannot be read: {error}"))
             continue
@@ -66,7 +69,7 @@ def _from_folder(folder: Path) -> list[Record]:
 
 
 def _from_file(file: Path) -> list[Record]:
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = read_json(file, ReportError)
     if isinstance(data, dict) and isinstance(data.get("records"), list):
         data = data["records"]
     entries = data if isinstance(data, list) else [data]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.studies.problems import StudyError
 
 _STUDY, _TRIALS, _TRIAL = "study.json", "trials", "trial.json"
@@ -166,9 +167,9 @@ def _row(listed: _Listed, trial: _Trial | None) -> dict[str, Any]:
 
 def _read(kind: type[_Model], path: Path, problems: list[Problem], tip: str = "") -> _Model | None:
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}"))
+        return kind.model_validate(read_json_mapping(path, StudyError, tip=tip))
+    except StudyError as error:
+        problems += error.problems
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

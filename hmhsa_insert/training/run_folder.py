@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
-import yaml
 from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.recipe.canonical import dump_plain
+from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_whole
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
@@ -23,6 +25,13 @@ CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment
 METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
+# All that a run writes into its folder, trackers' folders among it.
+_WRITTEN = re.compile(
+    r"((config|result|environment|epoch0|predictions)\.(yaml|json)|(metrics|timing|predictions)\.(csv|jsonl)|curves\.png"
+    r"|(best|last|ema)\.safetensors|\.lock|\.owner|\.writing-[^/]*"
+    r"|(checkpoints/(update-|\.)|hmhsa-insert/|wandb/|mlruns/).*|checkpoints/"
+    r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
+)
 _MOST_SHOWN = 8
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
@@ -56,6 +65,10 @@ class RunFolder:
             RunError: it holds another run or something else, or cannot be written.
         """
         known = (self.path / CONFIG).is_file()
+        if known:
+            read_config(
+                self.path
+            )  # another program's file may have this name: then nothing of ours goes beside it
         if self.path.exists() and not known and _foreign(self.path):
             tip = "give a folder that is new or empty"
             raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
@@ -73,7 +86,7 @@ class RunFolder:
             if known:
                 _compare(self.path, config)
             else:
-                self.write_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+                self.write_text(CONFIG, dump_plain(config))
         except RunError:
             self.release()
             raise
@@ -111,6 +124,11 @@ class RunFolder:
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def is_of_run(name: str) -> bool:
+    """Return True for the path of what a run writes into its folder."""
+    return _WRITTEN.match(name) is not None
+
+
 def is_run(folder: str | Path) -> bool:
     """Say whether a path is the folder of a run."""
     return (Path(folder) / CONFIG).is_file()
@@ -123,12 +141,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         RunError: it holds no run, or its file is damaged.
     """
     path = Path(folder) / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(
-            Problem(str(path), f"cannot be read: {error}", "is this the folder of a run?")
-        ) from error
+    config = read_yaml(path, RunError, tip="is this the folder of a run?")
     if not isinstance(config, dict) or "settings" not in config:
         raise RunError(Problem(str(path), "is no run's configuration"))
     return config
