@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -15,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hmhsa_insert.commands.console import out
+from hmhsa_insert.files.json_text import parse_json
+from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.inert import visible
 from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
 from hmhsa_insert.studies.plan_study import PlannedStudy
+from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import trial_folder
 from hmhsa_insert.studies.trial import Cell, Outcome, Trial
 
@@ -206,9 +208,10 @@ class _LiveTable(Unwatched):
             if path.parent.is_dir():
                 self._epochs.setdefault(id, (0, None))
             try:
-                row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+                line = read_file(path, StudyError, RECORD).splitlines()[-1]
+                row = parse_json(line, str(path), StudyError)
                 self._epochs[id] = (int(row["epoch"]), float(row.get("ema_top1", row["top1"])))
-            except (OSError, LookupError, ValueError):
+            except (StudyError, LookupError, TypeError, AttributeError, ValueError):
                 continue  # no epoch has ended yet
 
     def _left(self, trial: Trial, epoch: int) -> str:

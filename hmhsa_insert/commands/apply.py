@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     ModelArgument,
     PluginOption,
@@ -42,6 +43,7 @@ def apply(
     ] = "tree",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artefact.")] = False,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Splice a recipe's blocks into a network, prove what the edit did, and write the result.
@@ -59,7 +61,7 @@ def apply(
     load_plugins(plugin)
     refuse_unusable(recipe)
     with out.status("building the network"):
-        loaded = _build(model, base, weights, pretrained)
+        loaded = _build(model, base, allow_code, weights, pretrained)
     size = parse_size(input_size, loaded.input_size)
     out.print(headline(loaded, size))
     with out.status("tracing, locating, planning"):
@@ -72,7 +74,9 @@ def apply(
     wrote(save(edited, output, overwrite=overwrite), "load it with hi.load, or give it as MODEL")
 
 
-def _build(model: str, base: str | None, weights: Path | None, pretrained: bool) -> LoadedModel:
+def _build(
+    model: str, base: str | None, allow_code: bool, weights: Path | None, pretrained: bool
+) -> LoadedModel:
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.models import load_weights
     from hmhsa_insert.surgery.artifact import open_model
@@ -80,7 +84,7 @@ def _build(model: str, base: str | None, weights: Path | None, pretrained: bool)
     if pretrained and weights is not None:
         message = "--weights is given too, and a network begins with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
-    loaded = open_model(model, base=base, pretrained=pretrained)
+    loaded = open_model(model, base=base, allow_code=allow_code, pretrained=pretrained)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import check_device
+from hmhsa_insert.commands.options import AllowCodeOption, check_device
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.inert import json_text
 
@@ -27,6 +27,7 @@ def detect(
     ],
     score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of what is shown.")] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Find objects on images: a picture of each with boxes, classes, scores and masks, and COCO's result json.
 
@@ -43,7 +44,7 @@ def detect(
     _check_output(output)
     check_device(device)
     with err.status("loading the detector"):
-        detector = open_detector(folder, device)
+        detector = open_detector(folder, device, allow_code=allow_code)
     names = list(category_names(detector).values())
     results: list[dict[str, Any]] = []
     problems: list[Problem] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import JsonOption
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate(
             "--output", "-o", metavar="FILE", help="Write detections in COCO's result format, for one DIR."
         ),
     ] = None,
+    allow_code: AllowCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
@@ -58,7 +59,7 @@ def evaluate(
     if _detectors(models, output):
         from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
 
-        evaluate_detectors(models, data, weights, settings or (), output, as_json)
+        evaluate_detectors(models, data, weights, settings or (), allow_code, output, as_json)
         return
     from rich.text import Text
 
@@ -78,6 +79,7 @@ def evaluate(
                 data_dir=data_dir,
                 weights=weights,
                 pretrained=pretrained,
+                allow_code=allow_code,
             )
             side = what.settings.input_size
             cost = count(what.model, (what.channels, side, side))

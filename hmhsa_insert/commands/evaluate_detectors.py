@@ -17,6 +17,7 @@ def evaluate_detectors(
     data: str | None,
     weights: str,
     settings: Sequence[str],
+    allow_code: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -34,7 +35,9 @@ def evaluate_detectors(
     rows: list[dict[str, Any]] = []
     for model in models:
         with out.status(Text(f"scoring {model}")):
-            what = detection_candidate(model, data, overrides=settings, weights=weights)
+            what = detection_candidate(
+                model, data, overrides=settings, weights=weights, allow_code=allow_code
+            )
             cost = what.count()
             found = score_detector(what)
         rows.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     JsonOption,
     ModelArgument,
@@ -22,6 +23,7 @@ def plan(
     recipe: RecipeOption,
     input_size: SizeOption = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -36,7 +38,7 @@ def plan(
 
     load_plugins(plugin)
     refuse_unusable(recipe)
-    loaded = open_model(model, base=base, meta=True)
+    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     made = make_plan(loaded.model, recipe, parse_size(input_size, loaded.input_size))
     if json:
         print_json(made.to_dict())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     JsonOption,
     ModelArgument,
@@ -27,6 +28,7 @@ def stages(
     model: ModelArgument,
     input_size: SizeOption = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
@@ -42,7 +44,7 @@ def stages(
     from hmhsa_insert.surgery.locate import locate
 
     load_plugins(plugin)
-    loaded = open_model(model, base=base, meta=True)
+    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     located = locate(loaded.model, parse_size(input_size, loaded.input_size))
     if json:
         print_json(_as_data(loaded, located, all_cut_points))

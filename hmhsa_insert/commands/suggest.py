@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     ModelArgument,
     PluginOption,
@@ -46,6 +47,7 @@ def suggest(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all the recipes here.")
     ] = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """List where a block can go within a budget, and how wide: the Pareto set, as recipes ready to apply.
@@ -65,7 +67,7 @@ def suggest(
     for option, text in wanted.items():
         _limit(option, text, 1.0)  # refused before any work is done
     with err.status("building the network"):
-        loaded = open_model(model, base=base, meta=True)
+        loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     size: Any = parse_size(input_size, loaded.input_size)
     with err.status("resolving recipes") as status:
         found = find(

@@ -18,6 +18,7 @@ from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
+from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
 from hmhsa_insert.surgery.folder import write_folder
@@ -31,7 +32,6 @@ from hmhsa_insert.surgery.record import (
     is_rebuildable,
     plans_as_data,
     plans_from_data,
-    read_json,
     write_json,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers
@@ -80,27 +80,30 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     return _save_detector(model, record, Path(folder), overwrite)
 
 
-def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
     """Rebuild the edited model or the detector of an artefact; outputs equal the saved one's bit for bit.
 
     Args:
         folder: an artefact.
         base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
+        allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
         ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
     """
     if not is_detector(folder):
-        return artifact.load(folder, base)
+        return artifact.load(folder, base, allow_code=allow_code)
     target = Path(folder)
     stored = read_detector(target)
     if base is not None and ledgers(base):
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    network = copy.deepcopy(base) if base is not None else build_base(target / DETECTOR, stored.base)
+    network = (
+        copy.deepcopy(base) if base is not None else build_base(target / DETECTOR, stored.base, allow_code)
+    )
     network = artifact.respliced(network, stored.plans, target / DETECTOR)
     model = _rebuilt(network, stored, target / DETECTOR)
     fill(model, ledgers(model.get_submodule("backbone.body")), target, stored.base["aliases"])
@@ -127,7 +130,7 @@ def read_detector(folder: str | Path) -> StoredDetector:
         there = target.is_dir()
         message = f"this is no detector: it has no {missing[0]}" if there else "there is no such folder"
         raise ArtifactError(Problem(str(target), message, _TIP))
-    data = read_json(path)
+    data = read_json_mapping(path, ArtifactError)
     check_format(path, data)
     try:
         written = _Written.model_validate(data)

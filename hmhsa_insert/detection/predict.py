@@ -40,8 +40,15 @@ class Detected:
     results: list[dict[str, Any]]
 
 
-def open_detector(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def open_detector(
+    folder: str | Path, device: str | torch.device = "cpu", *, allow_code: bool = False
+) -> nn.Module:
     """Return the detector of a folder, or of a run's best weights, ready to infer on `device`.
+
+    Args:
+        folder: of a detector, or of a run.
+        device: where it is to infer.
+        allow_code: run the factory that the folder names as its backbone's.
 
     Raises:
         ArtifactError, WeightsError: it holds none, or is damaged.
@@ -56,7 +63,7 @@ def open_detector(folder: str | Path, device: str | torch.device = "cpu") -> nn.
         tip = "`hmhsa-insert train … --task detect` and hi.save(detector, DIR) write one"
         message = "this is no folder of a detector" if where.exists() else "there is no such folder"
         raise ArtifactError(Problem(str(folder), message, tip))
-    model = load(where)
+    model = load(where, allow_code=allow_code)
     if detector_record(model) is None:
         raise ModelError(Problem(str(folder), "this is a network, not a detector"))
     return model.eval().to(device)

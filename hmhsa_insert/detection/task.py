@@ -37,7 +37,7 @@ class DetectTask:
     Attributes:
         name: ``detect``, boxes; ``segment``, boxes and masks.
         detector: its kind.
-        model, recipe, data, settings, seed, init_from, pretrained: of the run; the model is the backbone.
+        model, recipe, data, settings, seed, init_from, pretrained, allow_code: of the run; the model is the backbone.
     """
 
     name: Name
@@ -49,6 +49,7 @@ class DetectTask:
     seed: int
     init_from: Path | None
     pretrained: bool
+    allow_code: bool = False
 
     @property
     def best(self) -> str:
@@ -78,6 +79,7 @@ class DetectTask:
             seed=self.seed,
             init_from=self.init_from,
             pretrained=self.pretrained,
+            allow_code=self.allow_code,
         )
 
     def count(self, network: Network) -> Counts:

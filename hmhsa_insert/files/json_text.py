@@ -71,7 +71,9 @@ def _parsed(text: str, limits: Limits) -> Any:
     too_deep = f"values are nested more than {limits.levels} deep"
     _check_text(text, limits)
     # Numbers are looked at one by one only where one may be too large: data sets have a hundred million of them.
-    looked_at = {"parse_int": _whole, "parse_float": _finite} if _MAYBE_LARGE.search(text) else {}
+    looked_at: dict[str, Any] = (
+        {"parse_int": _whole, "parse_float": _finite} if _MAYBE_LARGE.search(text) else {}
+    )
     try:
         found = json.loads(text, object_pairs_hook=_mapping, parse_constant=_refuse_constant, **looked_at)
     except RecursionError as reason:

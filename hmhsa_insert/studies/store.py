@@ -6,7 +6,6 @@ Files appear whole or not at all, and a trial's file is written once: it is the 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.ours import divided, few, remove
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.shapes import StudyShape, TrialShape
+from hmhsa_insert.training.run_folder import is_of_run
 
 STUDY, TRIALS, TRIAL = "study.json", "trials", "trial.json"
 _WRITING = ".writing-"
@@ -99,8 +100,17 @@ def commit(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget(folder: Path, id: str) -> None:
-    """Remove what became of a trial, and what is left of its training, so that it is run anew."""
-    shutil.rmtree(trial_folder(folder, id))
+    """Remove what became of a trial, and what is left of its training, so that it is run anew.
+
+    Raises:
+        StudyError: its folder also holds something else, which is never removed.
+    """
+    path = trial_folder(folder, id)
+    ours, others = divided(path, lambda name: name == TRIAL or is_of_run(name))
+    if others:
+        message = f"it also holds what no trial writes: {few(others)}"
+        raise StudyError(Problem(str(path), message, "move that away to run the trial again"))
+    remove(path, ours)
 
 
 def _foreign(folder: Path) -> bool:

@@ -23,6 +23,7 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
 from hmhsa_insert.studies.variants import Variant, make_variants
+from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
@@ -43,6 +44,7 @@ class Study:
         data: sources.
         seeds: of the trials.
         exclude: trials to leave out.
+        allow_code: whether code may run that a file names.
         threads, cpus, gpus: what each trial computes with.
         document: the file's values with their places.
     """
@@ -56,6 +58,7 @@ class Study:
     data: tuple[str, ...]
     seeds: tuple[int, ...]
     exclude: tuple[Exclusion, ...]
+    allow_code: bool
     threads: int
     cpus: float
     gpus: float
@@ -66,11 +69,12 @@ class Study:
         return self.document.marks.where(path)
 
 
-def load_study(source: str | Path | Mapping[str, Any]) -> Study:
+def load_study(source: str | Path | Mapping[str, Any], *, allow_code: bool = False) -> Study:
     """Read a study.
 
     Args:
         source: a path, the name of a shipped study, or a dict.
+        allow_code: whether a file may name factories as its networks; a dict may.
 
     Raises:
         StudyError: it is not found, cannot be read, or holds problems: all of them.
@@ -80,6 +84,7 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
         read = read_mapping(source)
         marks = type(read.marks)("study", read.marks.places)
         read = Document(read.value, marks, Findings(marks))
+        allow_code = True
     else:
         path = find_study(source)
         text = read_file(path, StudyError, RECIPE)
@@ -98,7 +103,7 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
     problems = read.findings.problems()
     if file is None:
         raise StudyError([*problems, *document.findings.problems()])
-    return _made(file, document, folder, name, intent, problems)
+    return _made(file, document, folder, name, intent, problems, allow_code)
 
 
 def find_study(name: str | Path) -> Path:
@@ -148,7 +153,13 @@ def _without(value: Any, paths: set[KeyPath], here: KeyPath = ()) -> Any:
 
 
 def _made(
-    file: StudyFile, document: Document, folder: Path, name: str, intent: str, more: list[Problem]
+    file: StudyFile,
+    document: Document,
+    folder: Path,
+    name: str,
+    intent: str,
+    more: list[Problem],
+    allow_code: bool,
 ) -> Study:
     """Make what the file describes; every problem of its recipes, settings and labels together, with those known."""
     findings = document.findings
@@ -158,6 +169,13 @@ def _made(
         try:
             settings[label] = _settings(document, label, folder)
         except HmhsaInsertError as error:
+            more += error.problems
+    for label, entry in file.models.items():
+        try:
+            named_by_file(
+                entry.model, document.marks.where(("models", label, "model")), allow_code, StudyError
+            )
+        except StudyError as error:
             more += error.problems
     models = {label: _beside(entry, folder) for label, entry in file.models.items()}
     _refuse_repeated(findings, "data", file.data)
@@ -176,6 +194,7 @@ def _made(
         data=tuple(file.data),
         seeds=tuple(file.seeds),
         exclude=tuple(file.exclude),
+        allow_code=allow_code,
         threads=file.threads,
         cpus=file.cpus if file.cpus is not None else float(file.threads),
         gpus=file.gpus,

@@ -78,13 +78,14 @@ def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
         (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
 
 
-def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
     """Rebuild the edited model of an artefact; its outputs equal the saved model's bit for bit.
 
     Args:
         folder: an artefact.
         base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
+        allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
         ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
@@ -96,7 +97,7 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    model = deep_copy(base) if base is not None else build_base(target / BASE, record)
+    model = deep_copy(base) if base is not None else build_base(target / BASE, record, allow_code)
     model = respliced(model, plans, target / PLAN)
     fill(model, ledgers(model), target, record["aliases"])
     if record.get("channels_last"):
@@ -120,12 +121,15 @@ def weights_summary(folder: str | Path) -> tuple[int, int]:
     return len(state), sum(tensor.nbytes for tensor in state.values())
 
 
-def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedModel:
+def open_model(
+    spec: str, *, base: str | None = None, allow_code: bool = False, **options: Any
+) -> LoadedModel:
     """Return the network of a MODEL|DIR argument: an artefact's folder, or what ``load_model`` builds.
 
     Args:
         spec: a folder that ``hi.save`` wrote, or a name.
         base: ``package.module:factory`` of an artefact's base network, where a library does not have it.
+        allow_code: run the factory that an artefact names.
         options: for :func:`~hmhsa_insert.surgery.load.load_model`.
 
     Raises:
@@ -134,7 +138,7 @@ def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedM
     if is_artifact(spec):
         if options.get("pretrained"):
             raise ModelError(Problem(spec, "an artefact has its own weights", "leave --pretrained out"))
-        model = load(spec, load_model(base).model if base else None)
+        model = load(spec, load_model(base).model if base else None, allow_code=allow_code)
         size = ledgers(model)[-1].plan.input_size
         return LoadedModel(model, Source(Path(spec).absolute().name), sizes_of(size)[0])
     if base is not None:

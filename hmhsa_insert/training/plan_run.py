@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -35,6 +35,7 @@ class Run(ABC, Generic[R_co]):
         seed: of base weights, blocks, order, draws.
         init_from: a checkpoint of the base network, or None.
         pretrained: whether to begin with the library's weights.
+        allow_code: whether code may run that a file names, such as an artefact its base network's factory.
     """
 
     model: str | nn.Module
@@ -44,6 +45,7 @@ class Run(ABC, Generic[R_co]):
     seed: int
     init_from: Path | None
     pretrained: bool
+    allow_code: bool = field(default=False, kw_only=True)
 
     @property
     @abstractmethod
@@ -102,7 +104,14 @@ class PlannedRun(Run[TrainResult]):
     def task(self) -> ClassifyTask:
         """Classification."""
         return ClassifyTask(
-            self.model, self.recipe, self.data, self.settings, self.seed, self.init_from, self.pretrained
+            self.model,
+            self.recipe,
+            self.data,
+            self.settings,
+            self.seed,
+            self.init_from,
+            self.pretrained,
+            self.allow_code,
         )
 
 
@@ -117,6 +126,7 @@ def plan_run(
     data_dir: str | Path | None = None,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> PlannedRun:
     """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`.
 
@@ -129,7 +139,8 @@ def plan_run(
     read = load_recipe(recipe).to_dict() if recipe is not None else None
     opened = open_data(data, data_dir, chosen.loader) if isinstance(data, str) else data
     named = model if isinstance(model, nn.Module) else str(model)
-    return PlannedRun(named, read, opened, chosen, seed, Path(init_from) if init_from else None, pretrained)
+    start = Path(init_from) if init_from else None
+    return PlannedRun(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code)
 
 
 def default_settings(data: str | Data, init_from: str | Path | None, pretrained: bool) -> str:

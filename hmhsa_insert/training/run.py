@@ -54,6 +54,7 @@ def train(
     data_dir: str | Path | None = None,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Train a network, edited by a recipe or not; go on with it if the folder holds the run already.
@@ -74,6 +75,7 @@ def train(
         data_dir: where downloaded data is kept.
         init_from: a checkpoint of the base network, by its own keys.
         pretrained: begin with the library's weights.
+        allow_code: build an artefact's base network with the factory that it names, if you trust the artefact.
         reporter: is told what happens.
 
     Returns:
@@ -94,6 +96,7 @@ def train(
         data_dir=data_dir,
         init_from=init_from,
         pretrained=pretrained,
+        allow_code=allow_code,
     )
     return train_run(planned, folder, reporter)
 

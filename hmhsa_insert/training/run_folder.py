@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import yaml
 from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem, listed
 from hmhsa_insert.files.run_shapes import RunConfig
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
+from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_whole
 from hmhsa_insert.training.problems import InUseError, RunError
@@ -28,6 +29,13 @@ CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment
 METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
+# All that a run writes into its folder, trackers' folders among it.
+_WRITTEN = re.compile(
+    r"((config|result|environment|epoch0|predictions)\.(yaml|json)|(metrics|timing|predictions)\.(csv|jsonl)|curves\.png"
+    r"|(best|last|ema)\.safetensors|\.lock|\.owner|\.writing-[^/]*"
+    r"|(checkpoints/(update-|\.)|hmhsa-insert/|wandb/|mlruns/).*|checkpoints/"
+    r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
+)
 _MOST_SHOWN = 8
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
@@ -61,6 +69,10 @@ class RunFolder:
             RunError: it holds another run or something else, or cannot be written.
         """
         known = (self.path / CONFIG).is_file()
+        if known:
+            read_config(
+                self.path
+            )  # another program's file may have this name: then nothing of ours goes beside it
         if self.path.exists() and not known and _foreign(self.path):
             tip = "give a folder that is new or empty"
             raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
@@ -80,7 +92,7 @@ class RunFolder:
                 if (self.path / TIMING).is_file():
                     read_timing(self.path)  # before the first epoch is trained and not after it
             else:
-                self.write_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+                self.write_text(CONFIG, dump_plain(config))
         except RunError:
             self.release()
             raise
@@ -115,6 +127,11 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Write text."""
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def is_of_run(name: str) -> bool:
+    """Return True for the path of what a run writes into its folder."""
+    return _WRITTEN.match(name) is not None
 
 
 def is_run(folder: str | Path) -> bool:

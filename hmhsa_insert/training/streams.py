@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from timm.data import create_dataset
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.seeding import STREAM, derived_seed
@@ -112,11 +112,8 @@ def _read_info(root: Path) -> dict[str, Any]:
     path = root / "_info.json"
     if not root.is_dir():
         raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
-    try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error}", _INFO_TIP)) from error
-    if not isinstance(info, dict) or not isinstance(info.get("splits"), dict):
+    info = read_json_mapping(path, DataError, tip=_INFO_TIP)
+    if not isinstance(info.get("splits"), dict):
         raise DataError(Problem(str(path), "names no splits", _INFO_TIP))
     return info
 

@@ -95,7 +95,7 @@ def test_a_backbone_of_ones_own_is_given_again(tmp_path: Path) -> None:
         ("options", {"size_of": 3}, "no such option"),
         ("options", {"image_mean": [0.5]}, "3 channels, and this has 1 values"),
         ("plans", [{"plan": 1}], "no plan that this release can read"),
-        ("base", {"source": "os:system", "kwargs": {}}, "code is never run"),
+        ("base", {"source": "os:system", "kwargs": {}}, "it names code to import and run, 'os:system'"),
         ("base", {"source": "timm/mobilenetv2_100", "kwargs": {}}, "no attribute `layer3`"),
         ("base", {"source": "timm/resnet18", "kwargs": 3}, "'kwargs' is no mapping"),
         ("new", 1, "Extra inputs"),

@@ -84,12 +84,12 @@ class _Worker:
             return
 
     def ended(self) -> bool:
-        if not self.left or not self._process.is_alive() or time.monotonic() - self._heard > _SILENT_S:
-            self._process.kill() if self.left else None
-            self._process.join()
-            self.left = self.left if not self.pipe.poll() else self.left
-            return True
-        return False
+        silent = time.monotonic() - self._heard > _SILENT_S
+        if self.left and self._process.is_alive() and not silent:
+            return False
+        self._process.kill()
+        self._process.join()
+        return True
 
 
 def _work(seed: int, numbers: Sequence[int], folder: Path, pipe: Connection) -> None:
