@@ -28,8 +28,8 @@ from hmhsa_insert.inert import visible
 SLOW_S, LARGE_MB, LONG_TEXT = 5.0, 500.0, 20_000
 _GIVE_UP_S = 60
 _MARK = Path("IMPORTED")
-# One case of so many also builds the network or opens the data, which takes a hundred times as long.
-_DEEP_EVERY = 40
+# Each kind as often as its share, in an order that spreads every kind over all cases.
+_TURNS = sorted((turn / kind.share, place) for place, kind in enumerate(KINDS) for turn in range(kind.share))
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,19 @@ def run_case(seed: int, number: int, originals: dict[str, bytes]) -> Outcome:
         originals: the content of every specimen.
     """
     rng = random.Random(f"{seed}:{number}")
-    kind = KINDS[number % len(KINDS)]
+    kind = kind_of(number)
     path = Path(kind.path)
-    deep = kind.deep is not None and rng.randrange(_DEEP_EVERY) == 0
+    deep = kind.deep is not None and rng.randrange(kind.deep_every) == 0
     path.write_bytes(damaged(rng, kind, originals[kind.path]))
     try:
         return _observed(number, kind, kind.deep if deep and kind.deep else kind.read)
     finally:
         path.write_bytes(originals[kind.path])
+
+
+def kind_of(number: int) -> Kind:
+    """Return the kind of file that a case is of."""
+    return KINDS[_TURNS[number % len(_TURNS)][1]]
 
 
 def damaged(rng: random.Random, kind: Kind, original: bytes) -> bytes:

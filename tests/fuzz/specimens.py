@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from accelerate import Accelerator
-from click.testing import Result
+from click.testing import CliRunner, Result
+from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
 from hmhsa_insert.detection.annotations import read_annotations
@@ -28,6 +29,7 @@ from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.store import read_study, read_trial
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.surgery.artifact import load as load_artifact
+from hmhsa_insert.surgery.folder import check_writable
 from hmhsa_insert.surgery.load import load_model
 from hmhsa_insert.training import open_data, read_config, read_predictions, read_result
 from hmhsa_insert.training.checkpoint import load_checkpoint
@@ -37,6 +39,8 @@ from hmhsa_insert.training.run_folder import read_timing
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.zoo.networks import entries_of
 
+# Made once: a command of the tool would make it each time.
+_APP = typer.main.get_command(app)
 NETWORK = "timm/test_resnet"
 CHECKPOINT = Path("checkpoints/update-000000008")
 TRIAL = "0123456789abcdef"
@@ -73,7 +77,7 @@ loss: {label_smoothing: 0.1}
 ema: {decay: 0.99, warmup: true}
 compute: {device: cpu}
 """
-NETWORKS = "timm/test_resnet 64x64\ntimm/resnet18  # a comment\npackage.module:factory 1x28x28\n"
+NETWORKS = "timm/test_resnet 64x64\ntimm/resnet18  # a comment\ntimm/test_vit 1x28x28\n"
 INFO = {
     "splits": {
         "train": {"filenames": ["train-0.tar"], "num_samples": 10},
@@ -92,19 +96,23 @@ class Kind:
         path: of its specimen.
         form: how what it says is written: yaml, json, text, safetensors, pickle.
         read: what is done with it, in the folder of specimens.
+        share: how many of the cases are of this kind, against the others: more where one takes little time.
         deep: what is done with one case of many, because it builds a network or opens data; None if there is no more.
+        deep_every: of how many cases that is one.
     """
 
     name: str
     path: str
     form: str
     read: Callable[[], object]
+    share: int
     deep: Callable[[], object] | None = None
+    deep_every: int = 40
 
 
 def command(line: str) -> str:
     """Return what a command prints; what it raises is raised, an exit that is not 0 as SystemExit."""
-    result: Result = CliRunner().invoke(app, shlex.split(line))
+    result: Result = CliRunner().invoke(_APP, shlex.split(line))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     if result.exit_code not in (0, 1):
@@ -159,38 +167,42 @@ def _restored() -> object:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("recipe", "recipe.yaml", "yaml", lambda: command("recipe check recipe.yaml"),
-         lambda: command(f"plan {NETWORK} --recipe recipe.yaml --input-size 64")),
-    Kind("study file", "study.yaml", "yaml", lambda: load_study("study.yaml"),
-         lambda: command("ablate study.yaml --dry-run -o planned")),
-    Kind("settings", "settings.yaml", "yaml", lambda: load_settings("settings.yaml", ())),
-    Kind("run: config.yaml", "run/config.yaml", "yaml", _run_record, _from_run),
-    Kind("run: result.json", "run/result.json", "json", lambda: (read_result("run"), _run_record())),
-    Kind("run: timing.csv", "run/timing.csv", "text", lambda: read_timing("run")),
-    Kind("run: predictions.csv", "run/predictions.csv", "text", lambda: read_predictions("run")),
-    Kind("run: weights", "run/best.safetensors", "safetensors", _from_run),
-    Kind("artifact: plan.json", "artifact/plan.json", "json", lambda: command("show artifact"),
+    Kind("recipe", "recipe.yaml", "yaml", lambda: command("recipe check recipe.yaml"), 8,
+         lambda: command(f"plan {NETWORK} --recipe recipe.yaml --input-size 64"), 300),
+    Kind("study file", "study.yaml", "yaml", lambda: load_study("study.yaml"), 6,
+         lambda: command("ablate study.yaml --dry-run -o planned"), 400),
+    Kind("settings", "settings.yaml", "yaml", lambda: load_settings("settings.yaml", ()), 6),
+    Kind("run: config.yaml", "run/config.yaml", "yaml", _run_record, 3, _from_run),
+    Kind("run: result.json", "run/result.json", "json", lambda: (read_result("run"), _run_record()), 2),
+    Kind("run: timing.csv", "run/timing.csv", "text", lambda: read_timing("run"), 3),
+    Kind("run: predictions.csv", "run/predictions.csv", "text", lambda: read_predictions("run"), 3),
+    Kind("run: weights", "run/best.safetensors", "safetensors", _from_run, 1),
+    Kind("artifact: plan.json", "artifact/plan.json", "json", lambda: command("show artifact"), 5,
          lambda: load_artifact("artifact")),
-    Kind("artifact: base.json", "artifact/base.json", "json", lambda: command("show artifact"),
+    Kind("artifact: base.json", "artifact/base.json", "json", lambda: command("show artifact"), 5,
          lambda: load_artifact("artifact")),
-    Kind("artifact: weights", "artifact/model.safetensors", "safetensors", lambda: command("show artifact"),
+    Kind("artifact: weights", "artifact/model.safetensors", "safetensors", lambda: command("show artifact"), 2,
          lambda: load_artifact("artifact")),
-    Kind("detector.json", "detector/detector.json", "json", _show_detector, lambda: load_detector("detector")),
-    Kind("profile", "profile.json", "json", lambda: command("report profile.json --format md"),
+    Kind("artifact: manifest.json", "artifact/manifest.json", "json",
+         lambda: check_writable(Path("artifact"), "plan.json", overwrite=True), 3),
+    Kind("detector.json", "detector/detector.json", "json", _show_detector, 4,
+         lambda: load_detector("detector"), 300),
+    Kind("profile", "profile.json", "json", lambda: command("report profile.json --format md"), 1,
          lambda: command("report profile.json --format html --parts")),
-    Kind("training record", "training.json", "json", lambda: command("report training.json --format csv")),
-    Kind("study.json", "study/study.json", "json", _study_record,
+    Kind("training record", "training.json", "json", lambda: command("report training.json --format csv"), 2),
+    Kind("study.json", "study/study.json", "json", _study_record, 5,
          lambda: command("report study --format md")),
-    Kind("trial.json", f"study/trials/{TRIAL}/trial.json", "json", _trials,
+    Kind("trial.json", f"study/trials/{TRIAL}/trial.json", "json", _trials, 5,
          lambda: command("report study --format json")),
     Kind("COCO annotations", "coco/annotations/instances_train.json", "json",
-         lambda: read_annotations(Path("coco/annotations/instances_train.json"), True)),
-    Kind("stream: _info.json", "stream/_info.json", "json", lambda: open_data("wds/stream")),
-    Kind("networks of the zoo", "networks.txt", "text", lambda: entries_of(Path("networks.txt"))),
-    Kind("weights: safetensors", "weights.safetensors", "safetensors", lambda: read_state_dict("weights.safetensors")),
-    Kind("weights: pickle", "weights.pth", "pickle", lambda: read_state_dict("weights.pth")),
-    Kind("checkpoint: run.pt", "checkpoints/update-000000008/run.pt", "pickle", _restored),
-    Kind("checkpoint: optimizer.bin", "checkpoints/update-000000008/optimizer.bin", "pickle", _restored),
+         lambda: read_annotations(Path("coco/annotations/instances_train.json"), True), 6),
+    Kind("stream: _info.json", "stream/_info.json", "json", lambda: open_data("wds/stream"), 5),
+    Kind("networks of the zoo", "networks.txt", "text", lambda: entries_of(Path("networks.txt")), 4),
+    Kind("weights: safetensors", "weights.safetensors", "safetensors",
+         lambda: read_state_dict("weights.safetensors"), 6),
+    Kind("weights: pickle", "weights.pth", "pickle", lambda: read_state_dict("weights.pth"), 6),
+    Kind("checkpoint: run.pt", f"{CHECKPOINT}/run.pt", "pickle", _restored, 4),
+    Kind("checkpoint: optimizer.bin", f"{CHECKPOINT}/optimizer.bin", "pickle", _restored, 4),
 )  # fmt: skip
 
 
@@ -203,12 +215,30 @@ def make_specimens() -> None:
     save_file(state, "weights.safetensors")
     torch.save({"model": state, "epoch": 3, "args": {"lr": 0.1}}, "weights.pth")
     command(f"apply {NETWORK} -r recipe.yaml --input-size 64 -o artifact")
-    run = "--epochs 1 --set input_size=32 --set compute.device=cpu --set loader.workers=0"
-    command(f"train {NETWORK} --recipe recipe.yaml --data digits {run} -o run")
-    command(f"profile {NETWORK} --recipe recipe.yaml --memory --size 64 -o profile.json")
+    run = "--epochs 1 --config settings.yaml --set batch_size=4 --set loader.workers=0"
+    _make_pictures()
+    command(f"train {NETWORK} --recipe recipe.yaml --data pictures {run} -o run")
+    _make_profile()
     _make_records()
     _make_detector()
     _make_checkpoint()
+
+
+def _make_pictures() -> None:
+    for number in range(16):
+        path = Path("pictures", "train" if number < 8 else "val", "ab"[number % 2], f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (15 * number, 60, 90)).save(path)
+
+
+def _make_profile() -> None:
+    command(f"profile {NETWORK} --recipe recipe.yaml --memory --size 64 -o profile.json")
+    records = json.loads(Path("profile.json").read_text())["records"]
+    for record in records:  # of a hundred modules a few are enough
+        record["by_module"] = record["by_module"][:3]
+        record["memory"]["by_module"] = dict(list(record["memory"]["by_module"].items())[:3])
+        record["parts"] = dict(list(record["parts"].items())[:2])
+    _write("profile.json", {"records": records})
 
 
 def _make_records() -> None:
