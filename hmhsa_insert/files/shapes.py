@@ -79,7 +79,8 @@ def checked(
 
 
 def _said(found: Any) -> str:
-    key = ".".join(map(str, found["loc"])) or "it"
+    # A member of a union adds its type to the place.
+    key = ".".join(str(part) for part in found["loc"] if "[" not in str(part)) or "it"
     if found["type"] == "missing":
         return f"'{key}' is missing"
     if found["type"] == "value_error":

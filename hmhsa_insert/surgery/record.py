@@ -18,10 +18,12 @@ from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.inputs import sizes_of
 from hmhsa_insert.surgery.load import Source, load_model, named_by_file
+from hmhsa_insert.surgery.plan_shape import BaseShape, PlansShape
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import Ledger, ledgers
 
@@ -125,10 +127,8 @@ def check_format(path: Path, data: Mapping[str, Any]) -> None:
 
 def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return what a file says of its base network, with its mappings; an ArtifactError if they are none."""
-    for key in ("kwargs", "aliases", "versions"):
-        if not isinstance(record.setdefault(key, {}), dict):
-            raise ArtifactError(Problem(str(path), f"its '{key}' is no mapping"))
-    return record
+    checked(BaseShape, record, path, ArtifactError)
+    return {"kwargs": {}, "aliases": {}, "versions": {}, **record}
 
 
 def build_base(path: Path, record: Mapping[str, Any], allow_code: bool = False) -> nn.Module:
@@ -160,6 +160,7 @@ def plans_from_data(path: Path, written: Any) -> list[Ledger]:
     Raises:
         ArtifactError: they cannot be read, or are no plans of ours.
     """
+    checked(PlansShape, {"plans": written}, path, ArtifactError)
     try:
         plans = [
             Ledger(Plan.from_dict(item["plan"]), int(item["seed"]), backend=item["backend"])

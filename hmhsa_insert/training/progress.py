@@ -143,7 +143,10 @@ class Progress:
         """Take over what :meth:`state_dict` returned; sums go to the processes they came from."""
         self.epoch, self.update, self.total = state["epoch"], state["update"], state["total"]
         self.history = [dict(row) for row in state["history"]]
-        self.best, self.damaged = Best(**state["best"]), set(state["damaged"])
+        self.best, self.damaged = (
+            Best(*(state["best"][name] for name in ("score", "epoch", "weights"))),
+            set(state["damaged"]),
+        )
         sums, rank, world = state["sums"], self.accelerator.process_index, self.accelerator.num_processes
         if len(sums) != world:  # a run that goes on with another number of processes: all on the first
             sums = [_added(sums), *({} for _ in range(world - 1))]

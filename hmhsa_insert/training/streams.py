@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
+from pydantic import Field
 from timm.data import create_dataset
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import Count, Shape, checked
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.seeding import STREAM, derived_seed
@@ -108,18 +111,29 @@ def open_streams(
     return train, val, tuple(str(number) for number in range(int(num_classes))), (note,)
 
 
+class _Shards(Shape):
+    filenames: Annotated[list[Annotated[str, Field(min_length=1, max_length=255)]], Field(min_length=1)]
+    num_samples: Count
+
+
+class _Info(Shape):
+    """The content of ``_info.json``."""
+
+    splits: dict[str, _Shards]
+    num_classes: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+
 def _read_info(root: Path) -> dict[str, Any]:
     path = root / "_info.json"
     if not root.is_dir():
         raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
     info = read_json_mapping(path, DataError, tip=_INFO_TIP)
-    if not isinstance(info.get("splits"), dict):
-        raise DataError(Problem(str(path), "names no splits", _INFO_TIP))
+    checked(_Info, info, path, DataError, _INFO_TIP)
     return info
 
 
 def _stream(root: Path, name: str, split: dict[str, Any]) -> Stream:
-    missing = [str(root / file) for file in split["filenames"] if not (root / file).is_file()]
+    missing = [str(root / file) for file in split["filenames"] if not os.path.isfile(root / file)]
     if missing:
         raise DataError(Problem(missing[0], f"this shard of split '{name}' is missing"))
     return Stream("wds/", str(root), name, int(split["num_samples"]), len(split["filenames"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.surgery.load import named_by_file
+
+_SIDE = re.compile("[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def entries_of(path: Path, allow_code: bool = False) -> list[Entry]:
         if not spec:
             continue
         sides = size.strip().split("x") if size.strip() else ["224", "224"]
-        if len(sides) not in (2, 3) or not all(side.isdecimal() and int(side) for side in sides):
+        if len(sides) not in (2, 3) or not all(_SIDE.fullmatch(side) for side in sides):
             message = f"'{size.strip()}' is no size"
             raise HmhsaInsertError(
                 Problem(f"{path}:{number}", message, "write 320x480 (H×W) or 1x28x28 (C×H×W)")

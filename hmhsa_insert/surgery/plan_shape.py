@@ -1,0 +1,77 @@
+"""What a plan in a file looks like, before anything is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from hmhsa_insert.files.shapes import Count, Name, Shape
+
+_Side = Annotated[int, Field(ge=1, le=1 << 20)]
+_Sides = Annotated[list[_Side], Field(min_length=1, max_length=8)]
+
+
+class _Map(Shape):
+    stride: Count
+    channels: _Side
+    height: _Side
+    width: _Side
+    layout: Literal["NCHW", "NHWC"]
+
+
+class _Block(Shape):
+    type: Name
+
+
+class _Site(Shape):
+    edit: Name
+    action: Literal["hook_output", "hook_input", "rewrite", "swap", "drop", "unstride"]
+    qualname: str
+    key: str = ""
+    inp: _Map | None
+    out_channels: Count = 0
+    block: _Block | None = None
+    identity: bool = False
+    residual: bool = False
+    path: list[int | str]
+    operation: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None
+    lengths: dict[str, Count] = Field(default_factory=dict)
+    num_params: Count = 0
+    macs: Count = 0
+    removed_params: Count = 0
+
+
+class _Recipe(Shape):
+    name: Name
+
+
+class _Plan(Shape):
+    recipe: _Recipe
+    model: Name
+    input_size: _Sides | Annotated[list[_Sides], Field(min_length=1)] | dict[str, _Sides]
+    sites: list[_Site]
+
+
+class _Done(Shape):
+    seed: int
+    backend: Literal["tree", "graph"]
+    plan: _Plan
+
+
+class PlansShape(Shape):
+    """The plans of ``plan.json``, and of ``detector.json``, which may have none."""
+
+    plans: list[_Done]
+
+
+class BaseShape(Shape):
+    """What a file says of its base network; ``kwargs`` are looked at where it is built."""
+
+    source: str | None = None
+    kind: str | None = Field(default=None, alias="class")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    training: bool = False
+    channels_last: bool = False
