@@ -8,6 +8,7 @@ runs no code that the folder names.
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
 
 def is_detector(folder: str | Path) -> bool:
     """Say whether a path is the folder of a detector."""
-    return all((Path(folder) / name).is_file() for name in (DETECTOR, WEIGHTS))
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (DETECTOR, WEIGHTS))
 
 
 def read_detector(folder: str | Path) -> StoredDetector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,8 +193,8 @@ def _present(
     read: Annotations, files: Files, missing: Literal["skip", "error"], notes: list[str]
 ) -> tuple[ImageRecord, ...]:
     """Return the images whose files are there."""
-    present = tuple(each for each in read.images if (files.images / each.file_name).is_file())
-    absent = [each.file_name for each in read.images if not (files.images / each.file_name).is_file()]
+    present = tuple(each for each in read.images if os.path.isfile(files.images / each.file_name))
+    absent = [each.file_name for each in read.images if not os.path.isfile(files.images / each.file_name)]
     if not absent:
         return present
     said = f"{len(absent):,} of {len(read.images):,} image files are missing: {few(absent)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ _COSTS = tuple(Costs.model_fields)
 
 def is_run(folder: Path) -> bool:
     """Say whether `folder` is that of a training run."""
-    return (folder / _CONFIG).is_file()
+    return os.path.isfile(folder / _CONFIG)
 
 
 def run_record(folder: Path) -> dict[str, Any]:

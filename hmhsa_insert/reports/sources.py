@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -33,7 +34,7 @@ def load_records(sources: Iterable[Path | str]) -> list[Record]:
     problems: list[Problem] = []
     for source in map(Path, sources):
         try:
-            found = _from_folder(source) if source.is_dir() else _from_file(source)
+            found = _from_folder(source) if os.path.isdir(source) else _from_file(source)
         except ReportError as error:
             problems += error.problems
             continue

@@ -215,7 +215,7 @@ def _settings(document: Document, label: str, folder: Path) -> Settings:
         raise StudyError(Problem(document.marks.where((*path, "base")), message))
     beside = folder / base
     try:
-        read = read_settings(beside if beside.is_file() else base)
+        read = read_settings(beside if os.path.isfile(beside) else base)
     except HmhsaInsertError as error:
         tip = f"{near(base, shipped_settings())} shipped: {', '.join(shipped_settings())}".strip()
         where = document.marks.where((*path, "base"))

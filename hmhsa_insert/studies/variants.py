@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _base(
         return form.document()
     try:
         beside = folder / entry.recipe
-        found = beside if beside.is_file() else find_recipe(entry.recipe)
+        found = beside if os.path.isfile(beside) else find_recipe(entry.recipe)
         read = read_text(read_file(found, RecipeError, RECIPE), str(found))
     except HmhsaInsertError as error:
         where = document.marks.where((*path, "recipe"))

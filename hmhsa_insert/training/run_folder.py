@@ -136,7 +136,7 @@ def is_of_run(name: str) -> bool:
 
 def is_run(folder: str | Path) -> bool:
     """Say whether a path is the folder of a run."""
-    return (Path(folder) / CONFIG).is_file()
+    return os.path.isfile(os.path.join(folder, CONFIG))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

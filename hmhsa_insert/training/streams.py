@@ -125,7 +125,7 @@ class _Info(Shape):
 
 def _read_info(root: Path) -> dict[str, Any]:
     path = root / "_info.json"
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
     info = read_json_mapping(path, DataError, tip=_INFO_TIP)
     checked(_Info, info, path, DataError, _INFO_TIP)

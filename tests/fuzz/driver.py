@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import platform
@@ -15,8 +16,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -164,6 +168,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", type=int, help="run this case alone, in this process")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many")
+    parser.add_argument(
+        "--keep", type=Path, help="add every outcome to this file; the report is of all in it"
+    )
     parser.add_argument("--report", type=Path, help="write the table there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
@@ -176,41 +183,51 @@ def main() -> None:
                 )
             )
             return
-        numbers = range(options.first, options.first + options.cases)
-        found, bad, began = [], [], time.monotonic()
-        for outcome in outcomes(options.seed, numbers, folder, options.workers):
-            found.append(outcome)
-            if is_bad(outcome):
-                bad.append(outcome)
-                print(f"case {outcome.number} {outcome}", flush=True)
-            if len(found) % 2000 == 0:
-                print(f"{len(found):,} cases, {time.monotonic() - began:.0f} s, {len(bad)} bad", flush=True)
-            if time.monotonic() - began > 60 * options.minutes:
-                break
-        seconds = time.monotonic() - began
+        found = list(_run(options, folder))
+    if options.keep is not None:
+        with options.keep.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(each)) + "\n" for each in found)
+        lines = options.keep.read_text(encoding="utf-8").splitlines()
+        found = list({each.number: each for each in (Outcome(**json.loads(line)) for line in lines)}.values())
     if options.report is not None:
-        options.report.write_text(_report(found, bad, options, seconds), encoding="utf-8")
+        options.report.write_text(_report(found, options), encoding="utf-8")
     print("\n".join(table(found)))
-    sys.exit(bool(bad))
+    sys.exit(any(map(is_bad, found)))
 
 
-def _report(found: list[Outcome], bad: list[Outcome], options: argparse.Namespace, seconds: float) -> str:
+def _run(options: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
+    """Yield the outcomes that the command line asks for, and tell of the bad ones and of how far it is."""
+    numbers = range(options.first, options.first + options.cases)
+    began, bad = time.monotonic(), 0
+    for done, outcome in enumerate(outcomes(options.seed, numbers, folder, options.workers), 1):
+        yield outcome
+        if is_bad(outcome):
+            bad += 1
+            print(f"case {outcome.number} {outcome}", flush=True)
+        if done % 2000 == 0:
+            print(f"{done:,} cases, {time.monotonic() - began:.0f} s, {bad} bad", flush=True)
+        if time.monotonic() - began > 60 * options.minutes:
+            return
+
+
+def _report(found: Sequence[Outcome], options: argparse.Namespace) -> str:
+    minutes = sum(each.seconds for each in found) / 60
     lines = ["# Fuzzing", ""]
     lines += [
         "Files of every kind, damaged at the level of text and of what the text says, then read by the command or"
     ]
     lines += [
-        "function that a user calls. `make test-fuzz` runs it; `python tests/fuzz/driver.py --only N` repeats a case.",
-        "",
+        "function that a user calls. `make test-fuzz` runs it; `python tests/fuzz/driver.py --only N` repeats a case."
     ]
-    machine = f"{platform.machine()}, Python {platform.python_version()}, {options.workers} process(es)"
-    lines += [f"{len(found):,} cases from seed {options.seed} in {seconds / 60:.0f} minutes ({machine}).", ""]
+    lines += ["", f"{len(found):,} cases of seed {options.seed}, {minutes:.0f} minutes of one processor "
+              f"({platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}).", ""]  # fmt: skip
     lines += [*table(found), ""]
     lines += [
         "Times are of the processor, memory is beyond what the process had before the case. Live text: an escape"
     ]
-    lines += ["code or the like in a message, or a message of more than 20,000 characters.", ""]
-    lines += ["## Cases that came to what none may", ""]
+    lines += ["code or the like in a message, or a message of more than 20,000 characters."]
+    bad = [each for each in found if is_bad(each)]
+    lines += ["", "## Cases that came to what none may", ""]
     lines += [f"- case {each.number}, {each.kind}: {each.result} {each.detail} ({each.seconds:.1f} s, "
               f"{each.megabytes:.0f} MB)" for each in bad] or ["None."]  # fmt: skip
     return "\n".join(lines) + "\n"

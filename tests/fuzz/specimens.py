@@ -25,10 +25,12 @@ from hmhsa_insert.detection.artifact import save as save_detector
 from hmhsa_insert.detection.detector import detector
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.models import read_state_dict
+from hmhsa_insert.reports.sources import load_records
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.store import read_study, read_trial
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.surgery.artifact import load as load_artifact
+from hmhsa_insert.surgery.artifact import read_record, weights_summary
 from hmhsa_insert.surgery.folder import check_writable
 from hmhsa_insert.surgery.load import load_model
 from hmhsa_insert.training import open_data, read_config, read_predictions, read_result
@@ -123,13 +125,23 @@ def command(line: str) -> str:
 
 
 def _run_record() -> object:
-    from hmhsa_insert.reports.sources import load_records
-
-    return read_config("run"), load_records(["run"])
+    return load_records(["run"])
 
 
-def _show_detector() -> object:
-    return read_detector("detector"), command("show detector")
+def _run_uses() -> object:
+    return _run_record(), _from_run()
+
+
+def _artifact_uses() -> object:
+    return command("show artifact"), load_artifact("artifact")
+
+
+def _detector_uses() -> object:
+    return command("show detector"), load_detector("detector")
+
+
+def _profile_uses() -> object:
+    return [command(f"report profile.json --parts --format {how}") for how in ("md", "csv", "html")]
 
 
 def _trials() -> object:
@@ -172,24 +184,25 @@ KINDS: tuple[Kind, ...] = (
     Kind("study file", "study.yaml", "yaml", lambda: load_study("study.yaml"), 6,
          lambda: command("ablate study.yaml --dry-run -o planned"), 400),
     Kind("settings", "settings.yaml", "yaml", lambda: load_settings("settings.yaml", ()), 6),
-    Kind("run: config.yaml", "run/config.yaml", "yaml", _run_record, 3, _from_run),
-    Kind("run: result.json", "run/result.json", "json", lambda: (read_result("run"), _run_record()), 2),
+    Kind("run: config.yaml", "run/config.yaml", "yaml", lambda: read_config("run"), 4, _run_uses, 20),
+    Kind("run: result.json", "run/result.json", "json", lambda: read_result("run"), 4, _run_record, 10),
     Kind("run: timing.csv", "run/timing.csv", "text", lambda: read_timing("run"), 3),
     Kind("run: predictions.csv", "run/predictions.csv", "text", lambda: read_predictions("run"), 3),
     Kind("run: weights", "run/best.safetensors", "safetensors", _from_run, 1),
-    Kind("artifact: plan.json", "artifact/plan.json", "json", lambda: command("show artifact"), 5,
-         lambda: load_artifact("artifact")),
-    Kind("artifact: base.json", "artifact/base.json", "json", lambda: command("show artifact"), 5,
-         lambda: load_artifact("artifact")),
-    Kind("artifact: weights", "artifact/model.safetensors", "safetensors", lambda: command("show artifact"), 2,
-         lambda: load_artifact("artifact")),
+    Kind("artifact: plan.json", "artifact/plan.json", "json", lambda: read_record("artifact"), 5,
+         _artifact_uses, 10),
+    Kind("artifact: base.json", "artifact/base.json", "json", lambda: read_record("artifact"), 5,
+         _artifact_uses, 10),
+    Kind("artifact: weights", "artifact/model.safetensors", "safetensors",
+         lambda: weights_summary("artifact"), 2, _artifact_uses, 10),
     Kind("artifact: manifest.json", "artifact/manifest.json", "json",
          lambda: check_writable(Path("artifact"), "plan.json", overwrite=True), 3),
-    Kind("detector.json", "detector/detector.json", "json", _show_detector, 4,
-         lambda: load_detector("detector"), 300),
-    Kind("profile", "profile.json", "json", lambda: command("report profile.json --format md"), 1,
-         lambda: command("report profile.json --format html --parts")),
-    Kind("training record", "training.json", "json", lambda: command("report training.json --format csv"), 2),
+    Kind("detector.json", "detector/detector.json", "json", lambda: read_detector("detector"), 4,
+         _detector_uses, 40),
+    Kind("profile", "profile.json", "json", lambda: load_records(["profile.json"]), 4,
+         _profile_uses, 25),
+    Kind("training record", "training.json", "json", lambda: load_records(["training.json"]), 4,
+         lambda: command("report training.json --format csv"), 20),
     Kind("study.json", "study/study.json", "json", _study_record, 5,
          lambda: command("report study --format md")),
     Kind("trial.json", f"study/trials/{TRIAL}/trial.json", "json", _trials, 5,
