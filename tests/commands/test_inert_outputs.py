@@ -36,6 +36,16 @@ def checked(line: str, how: str) -> str:
     return result.output
 
 
+def test_the_checks_notice_what_is_live() -> None:
+    name = HOSTILE[0]
+    assert len(live(name)) > 8
+    assert len(CHECKS["md"](name)) > 4
+    assert CHECKS["csv"](f"{name}\n") != []
+    assert {"input", "write"} <= set(CHECKS["latex"](name))
+    assert {"script", "img src", "img onerror"} <= set(CHECKS["html"](f"<script></script>{name}"))
+    assert CHECKS["html"](f'<p title="{name}">') != []
+
+
 def profile(name: str) -> dict[str, Any]:
     versions = {"torch": name, name: name}
     here = dict.fromkeys(ENVIRONMENT, name) | {"threads": 2, "channels_last": True, "compiled": False}
@@ -72,8 +82,9 @@ def records(name: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("how", FORMATS)
+@pytest.mark.parametrize(
+    ("how", "name"), [(how, name) for how in FORMATS for name in (HOSTILE if how == "csv" else HOSTILE[:2])]
+)
 def test_names_in_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     # A lone surrogate is refused where files are read, so the rest of the name is tried without it as well.
@@ -94,7 +105,7 @@ def study(name: str) -> dict[str, Any]:
     return {"kind": "study", "version": 1, **about, "trials": trials}
 
 
-@pytest.mark.parametrize("name", HOSTILE[:3])
+@pytest.mark.parametrize("name", HOSTILE[:1])
 @pytest.mark.parametrize("how", FORMATS)
 def test_names_in_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -117,7 +128,7 @@ def test_names_in_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: 
     assert "1+1" in checked(f"report s --format {how}", how)
 
 
-@pytest.mark.parametrize("name", HOSTILE[:3])
+@pytest.mark.parametrize("name", HOSTILE[2:3])
 @pytest.mark.parametrize("how", FORMATS)
 def test_names_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)

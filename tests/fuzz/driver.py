@@ -24,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cases import LARGE_MB, SLOW_S, Outcome, bound_memory, run_case
+from cases import LARGE_MB, SLOW_S, Outcome, bound_memory, kind_of, run_case
 from mutate import EVIL
 from specimens import KINDS, make_specimens
 
@@ -58,9 +58,15 @@ def outcomes(seed: int, numbers: Sequence[int], folder: Path, workers: int = 1) 
                 running.remove(worker)
                 if worker.left:
                     lost, *rest = worker.left
-                    kind = KINDS[lost % len(KINDS)].name
                     yield Outcome(
-                        lost, kind, "traceback", _SILENT_S, 0.0, False, False, "the process died or hung"
+                        lost,
+                        kind_of(lost).name,
+                        "traceback",
+                        _SILENT_S,
+                        0.0,
+                        False,
+                        False,
+                        "the process died or hung",
                     )
                     waiting += [rest] if rest else []
 
@@ -210,27 +216,41 @@ def _run(options: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
             return
 
 
+_HEAD = """# Fuzzing
+
+Files of every kind, damaged at the level of text and of what the text says, then read by the command or function that
+a user calls. `make test-fuzz` runs it; `python tests/fuzz/driver.py --only N` repeats a case.
+
+{cases:,} cases of seed {seed}, {minutes:.0f} minutes of one processor ({machine}, Python {python}, torch {torch}).
+
+{table}
+
+Times are of the processor, memory is beyond what the process had before the case. Live text: an escape code or the like
+in a message, or a message of more than 20,000 characters.
+
+## Cases that came to what none may
+
+{bad}
+"""
+
+
 def _report(found: Sequence[Outcome], options: argparse.Namespace) -> str:
-    minutes = sum(each.seconds for each in found) / 60
-    lines = ["# Fuzzing", ""]
-    lines += [
-        "Files of every kind, damaged at the level of text and of what the text says, then read by the command or"
+    bad = [
+        f"- case {each.number}, {each.kind}: {each.result} {each.detail} "
+        f"({each.seconds:.1f} s, {each.megabytes:.0f} MB)"
+        for each in found
+        if is_bad(each)
     ]
-    lines += [
-        "function that a user calls. `make test-fuzz` runs it; `python tests/fuzz/driver.py --only N` repeats a case."
-    ]
-    lines += ["", f"{len(found):,} cases of seed {options.seed}, {minutes:.0f} minutes of one processor "
-              f"({platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}).", ""]  # fmt: skip
-    lines += [*table(found), ""]
-    lines += [
-        "Times are of the processor, memory is beyond what the process had before the case. Live text: an escape"
-    ]
-    lines += ["code or the like in a message, or a message of more than 20,000 characters."]
-    bad = [each for each in found if is_bad(each)]
-    lines += ["", "## Cases that came to what none may", ""]
-    lines += [f"- case {each.number}, {each.kind}: {each.result} {each.detail} ({each.seconds:.1f} s, "
-              f"{each.megabytes:.0f} MB)" for each in bad] or ["None."]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return _HEAD.format(
+        cases=len(found),
+        seed=options.seed,
+        minutes=sum(each.seconds for each in found) / 60,
+        machine=platform.machine(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        table="\n".join(table(found)),
+        bad="\n".join(bad) or "None.",
+    )
 
 
 if __name__ == "__main__":
