@@ -25,7 +25,7 @@ from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.result import RunResult
-from hmhsa_insert.training.task import Forward, Panel, TrainBatchSource
+from hmhsa_insert.training.task import EvalBatchSource, Forward, Panel, TrainBatchSource
 
 Name = Literal["detect", "segment"]
 
@@ -87,7 +87,7 @@ class DetectTask:
 
     def loaders(
         self, network: Network, shares: Shares, pin: bool
-    ) -> tuple[TrainBatchSource, Iterable[DetectBatch]]:
+    ) -> tuple[TrainBatchSource, EvalBatchSource]:
         """Return this process's batches.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
 _MOST_SHOWN = 8
+_LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
 
@@ -61,7 +63,7 @@ class RunFolder:
             raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._acquire()
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
             raise InUseError(_in_use(self.path)) from error
@@ -77,6 +79,14 @@ class RunFolder:
         except RunError:
             self.release()
             raise
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if not _owner_is_gone(self.path / _OWNER):
+                raise
+            self._lock.acquire(timeout=_LETTING_GO_S)
 
     def release(self) -> None:
         """Let other processes have the folder."""
@@ -190,6 +200,20 @@ def _foreign(folder: Path) -> bool:
         return True
     ours = (_LOCK, _OWNER)
     return any(each.name not in ours and not each.name.startswith(WRITING) for each in folder.iterdir())
+
+
+def _owner_is_gone(owner: Path) -> bool:
+    """Return True if the process that had the folder was one of this machine, and has ended."""
+    try:
+        match = re.fullmatch(r"process (\d+) on (.*)", owner.read_text(errors="replace"), re.DOTALL)
+        if match is None or match[2] != socket.gethostname():
+            return False
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _in_use(folder: Path) -> Problem:
