@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -41,8 +42,7 @@ _REFUSALS = (
         "allow it and run the same command again",
     ),
 )
-# torch and safetensors put an error of the system in words of their own.
-_FULL = ("file write failed", "No space left", f"os error {errno.ENOSPC}", "unexpected pos")
+_PROBED_BYTES = 1 << 24
 # Beside accelerate's files and not among its custom objects, which it reads back as pickles that may hold code.
 _EXTRA = "run.pt"
 
@@ -81,8 +81,9 @@ def save_checkpoint(accelerator: Accelerator, target: Path, extra: Mapping[str, 
             flush(folder)
             _drop_older(folder)
     except (OSError, RuntimeError) as error:
+        refused = _refused(error, target, latest_checkpoint(folder))
         shutil.rmtree(writing, ignore_errors=True)
-        raise _refused(error, target, latest_checkpoint(folder)) from error
+        raise refused from error
     accelerator.wait_for_everyone()
     return target
 
@@ -152,9 +153,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         flush(writing)
         os.replace(writing, path)
     except (OSError, RuntimeError, SafetensorError) as error:
+        refused = _refused(error, path, None)
         with suppress(OSError):
             writing.unlink(missing_ok=True)
-        raise _refused(error, path, None) from error
+        raise refused from error
 
 
 def flush(path: Path) -> None:
@@ -206,12 +208,22 @@ def _first_line(error: BaseException) -> str:
 
 
 def _refused(error: Exception, path: Path, last_good: Path | None) -> RunError:
-    code = getattr(error, "errno", None)
-    if not path.parent.is_dir():
-        code = errno.ENOENT
-    elif code is None and any(text in str(error) for text in _FULL):
-        code = errno.ENOSPC
+    code = errno.ENOENT if not path.parent.is_dir() else getattr(error, "errno", None)
+    if code is None:
+        # safetensors quotes the system's number; torch's own words leave it open.
+        quoted = re.search(r"os error (\d+)", str(error))
+        code = int(quoted[1]) if quoted else _probed(path.parent)
     known = (row[1:] for row in _REFUSALS if code in row[0])
     reason, tip = next(known, (_first_line(error), "run the same command again once it can be written"))
     kept = f"the last good checkpoint is {last_good}; " if last_good else ""
     return RunError(Problem(str(path), f"cannot be written: {reason}", kept + tip))
+
+
+def _probed(folder: Path) -> int | None:
+    """Return the number by which the system refuses a file of some size in `folder`, or None."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, _PROBED_BYTES)
+    except OSError as error:
+        return error.errno
+    return None
