@@ -18,7 +18,7 @@ from hmhsa_insert.detection.costs import count_detector
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
 from hmhsa_insert.detection.metric import NAMES
-from hmhsa_insert.detection.network import build_detector
+from hmhsa_insert.detection.network import CELL, build_detector
 from hmhsa_insert.detection.result import DetectResult, read_detect_result
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.training.network import Network
@@ -84,6 +84,11 @@ class DetectTask:
         """Count at the settings' largest image: shorter side × longer side."""
         chosen = self.settings.detector
         return count_detector(network.model, (chosen.min_size, chosen.max_size))
+
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return backbone and pyramid, and the size of a square image, padded: others have more pixels."""
+        side = -(-min(self.settings.detector.min_size, self.settings.detector.max_size) // CELL) * CELL
+        return network.model.get_submodule("backbone"), (network.channels, side, side)
 
     def loaders(
         self, network: Network, shares: Shares, pin: bool

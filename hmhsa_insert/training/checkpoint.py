@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import load
@@ -157,6 +158,23 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         with suppress(OSError):
             writing.unlink(missing_ok=True)
         raise refused from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as :func:`write_whole` does.
+
+    A name that is no UTF-8 has lone surrogates, which are written as JSON and YAML read them again: ``\\udce9``.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    encoded = text.encode("utf-8", errors="backslashreplace")
+    write_whole(path, lambda writing: writing.write_bytes(encoded))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, as :func:`write_text` does."""
+    write_whole(path, lambda writing: table.to_csv(writing, index=False, errors="backslashreplace"))
 
 
 def flush(path: Path) -> None:

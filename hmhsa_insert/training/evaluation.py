@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.checkpoint import write_table
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
@@ -116,7 +116,7 @@ class Evaluation:
                 "loss": self.losses,
             }
         )
-        write_whole(folder / PREDICTIONS, lambda path: table.to_csv(path, index=False))
+        write_table(folder / PREDICTIONS, table)
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ from hmhsa_insert.training.run_folder import (
     LAST,
     RESULT,
     RunFolder,
+    folder_name,
 )
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
@@ -103,7 +104,7 @@ def train(
 
 def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Reporter | None = None) -> R_co:
     """Do as :func:`train` with a run that was planned, whatever its task."""
-    where = RunFolder(Path(folder) if folder is not None else Path("runs") / planned.name)
+    where = RunFolder(Path(folder) if folder is not None else Path("runs") / folder_name(planned.name))
     accelerator = make_accelerator(planned.settings, where.path)
     told: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
     with ExitStack() as stack:
@@ -123,18 +124,21 @@ def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Re
 
 
 def _train(planned: Run[R_co], folder: RunFolder, accelerator: Accelerator, told: Reporter) -> R_co:
-    settings, task = planned.settings, planned.task
-    set_determinism(settings.compute)
-    network = task.build()
-    for note in (*planned.data.notes, *network.notes):
-        told.note(note)
-    weights = Weights(accelerator, network.model, folder.path)
-    costs = task.count(network)
-    loop = assemble(planned, network, accelerator, folder.checkpoints, told)
+    set_determinism(planned.settings.compute)
+    try:
+        network = planned.task.build()
+        for note in (*planned.data.notes, *network.notes):
+            told.note(note)
+        weights = Weights(accelerator, network.model, folder.path)
+        costs = planned.task.count(network)
+        loop = assemble(planned, network, accelerator, folder.checkpoints, told)
+    except HmhsaInsertError:
+        folder.discard()
+        raise
     with loop.stop, closing(loop):
         _begin(loop, planned, network, folder)
         try:
-            while loop.progress.epoch < settings.epochs:
+            while loop.progress.epoch < planned.settings.epochs:
                 loop.train_epoch()
                 close_epoch(loop, folder, weights, planned.data.val)
                 loop.stop_if_asked()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import socket
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import WRITING, write_whole
+from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.schema import OPERATIONAL
@@ -25,6 +28,7 @@ METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
 _MOST_SHOWN = 8
+_LONGEST_NAME = 200  # bytes; file systems take 255
 _LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
@@ -49,6 +53,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / _LOCK)
+        self._new = False
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
@@ -57,20 +62,20 @@ class RunFolder:
             InUseError: another process has it.
             RunError: it holds another run or something else, or cannot be written.
         """
-        known = (self.path / CONFIG).is_file()
-        if self.path.exists() and not known and _foreign(self.path):
-            tip = "give a folder that is new or empty"
-            raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
         try:
+            known = (self.path / CONFIG).is_file()
+            self._new = not known
+            if self.path.exists() and not known and _foreign(self.path):
+                tip = "give a folder that is new or empty"
+                raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
             raise InUseError(_in_use(self.path)) from error
-        except OSError as error:
-            raise RunError(
-                Problem(str(self.path), f"cannot be written: {error.strerror or error}")
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(Problem(str(self.path), f"cannot be written: {reason}")) from error
         try:
             if known:
                 _compare(self.path, config)
@@ -91,6 +96,14 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
+
+    def discard(self) -> None:
+        """Remove what was written into a folder that was new, of a run that was refused before it began."""
+        if self._new and not self.checkpoints.exists():
+            for name in (CONFIG, ENVIRONMENT, EPOCH0, _OWNER, _LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's files
+                self.path.rmdir()
 
     def write_metrics(self, history: Sequence[Row]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
@@ -114,11 +127,21 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""
-        write_whole(self.path / name, lambda path: table.to_csv(path, index=False))
+        write_table(self.path / name, table)
 
     def write_text(self, name: str, text: str) -> None:
         """Write text."""
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path / name, text)
+
+
+def folder_name(name: str) -> str:
+    """Return a name as that of one folder: what no terminal shows is "_", and it is not too long."""
+    plain = "".join("_" if unicodedata.category(each)[0] == "C" or each in "/\\" else each for each in name)
+    if plain == name and len(plain.encode()) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    short = plain.encode()[: _LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
+    return f"{short}-{digest}"
 
 
 def is_run(folder: str | Path) -> bool:

@@ -172,6 +172,9 @@ class Task(Protocol[R_co]):
     def count(self, network: Network) -> Counts:
         """Count what the network costs for one image."""
 
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return what a batch of images runs through, and C, H, W of the smallest one."""
+
     def loaders(
         self, network: Network, shares: Shares, pin: bool
     ) -> tuple[TrainBatchSource, EvalBatchSource]:

@@ -23,7 +23,7 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.stop import STOPS
 
-T = TypeVar("T")
+T, R = TypeVar("T"), TypeVar("R")
 
 _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3  # in a row, with no batch in between: then starting them again does not help
@@ -119,35 +119,41 @@ class WorkerLoader(Generic[T]):
     def _from(self, first: int) -> Iterator[T]:
         if self._batches is not None:
             self._batches.first = first
-        batches = self._started()
+        batches = self._watched(self._started)
         passed_over = first if self._batches is None else 0
         while True:
             try:
-                with _CHILDREN.waited_for():
-                    self._check()
-                    batch = next(batches)
+                batch = self._watched(lambda: next(batches))
             except StopIteration:
                 return
-            except WorkerDied:
-                raise
-            except Exception as error:  # torch and the pipes put a worker's death in many words
-                wait([process.sentinel for process in self._processes], _DYING_S)
-                self._check(error)
-                raise
             if passed_over:
                 passed_over -= 1
             else:
                 yield batch
 
+    def _watched(self, act: Callable[[], R]) -> R:
+        """Wait for what the processes do; whatever a killed one makes of it is WorkerDied."""
+        try:
+            with _CHILDREN.waited_for():
+                self._check()
+                return act()
+        except (StopIteration, WorkerDied):
+            raise
+        except Exception as error:  # torch and the pipes put a worker's death in many words
+            wait([process.sentinel for process in self._processes], _DYING_S)
+            self._check(error)
+            raise
+
     def _started(self) -> Iterator[T]:
         """Begin to read; what is started now inherits that stop signals are blocked."""
         self._loader = self._loader or self._make()
         others = set(multiprocessing.active_children())
-        with _blocked_signals():
-            batches = iter(self._loader)
-        self._processes += [each for each in multiprocessing.active_children() if each not in others]
-        _CHILDREN.install()
-        return batches
+        try:
+            with _blocked_signals():
+                return iter(self._loader)
+        finally:
+            self._processes += [each for each in multiprocessing.active_children() if each not in others]
+            _CHILDREN.install()
 
     def _check(self, error: BaseException | None = None) -> None:
         for process in self._processes:
