@@ -79,10 +79,9 @@ def _detect_one(
 
 
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
-    from hmhsa_insert.training.checkpoint import write_whole
+    from hmhsa_insert.training.checkpoint import write_text
 
-    text = json_text(results) + "\n"
-    write_whole(path, lambda writing: writing.write_text(text, encoding="utf-8"))
+    write_text(path, json_text(results) + "\n")
 
 
 def _check_output(output: Path) -> None:

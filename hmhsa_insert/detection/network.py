@@ -21,7 +21,7 @@ from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 _BODY = "backbone.body"
-_CELL = 32  # images are padded to whole multiples of it
+CELL = 32  # images are padded to whole multiples of it
 
 
 def build_detector(
@@ -57,7 +57,7 @@ def build_detector(
         SettingsError: the network takes no colour images, or its factory not what the settings ask.
     """
     chosen = settings.detector
-    side = -(-chosen.min_size // _CELL) * _CELL
+    side = -(-chosen.min_size // CELL) * CELL
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
         # Its classes play no part: what runs behind the last stage is left out.

@@ -18,14 +18,14 @@ from hmhsa_insert.detection.costs import count_detector
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
 from hmhsa_insert.detection.metric import NAMES
-from hmhsa_insert.detection.network import build_detector
+from hmhsa_insert.detection.network import CELL, build_detector
 from hmhsa_insert.detection.result import DetectResult, read_detect_result
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.result import RunResult
-from hmhsa_insert.training.task import Forward, Panel, TrainBatchSource
+from hmhsa_insert.training.task import EvalBatchSource, Forward, Panel, TrainBatchSource
 
 Name = Literal["detect", "segment"]
 
@@ -87,9 +87,14 @@ class DetectTask:
         chosen = self.settings.detector
         return count_detector(network.model, (chosen.min_size, chosen.max_size))
 
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return backbone and pyramid, and the size of a square image, padded: others have more pixels."""
+        side = -(-min(self.settings.detector.min_size, self.settings.detector.max_size) // CELL) * CELL
+        return network.model.get_submodule("backbone"), (network.channels, side, side)
+
     def loaders(
         self, network: Network, shares: Shares, pin: bool
-    ) -> tuple[TrainBatchSource, Iterable[DetectBatch]]:
+    ) -> tuple[TrainBatchSource, EvalBatchSource]:
         """Return this process's batches.
 
         Raises:

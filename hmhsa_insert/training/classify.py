@@ -69,6 +69,10 @@ class ClassifyTask:
         side = self.settings.input_size
         return count(network.model, (network.channels, side, side))
 
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return the network, and the size of an image."""
+        return network.model, (network.channels, self.settings.input_size, self.settings.input_size)
+
     def loaders(self, network: Network, shares: Shares, pin: bool) -> tuple[TrainLoader, EvalLoader]:
         """Return this process's batches.
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.inert import csv_text
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
@@ -115,7 +115,7 @@ class Evaluation:
             "loss": self.losses.tolist(),
         }
         text = csv_text(columns, zip(*columns.values(), strict=True))
-        write_whole(folder / PREDICTIONS, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(folder / PREDICTIONS, text)
 
 
 @torch.no_grad()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import socket
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +23,7 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
-from hmhsa_insert.training.checkpoint import WRITING, write_whole
+from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.schema import OPERATIONAL
@@ -37,6 +40,8 @@ _WRITTEN = re.compile(
     r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
 )
 _MOST_SHOWN = 8
+_LONGEST_NAME = 200  # bytes; file systems take 255
+_LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
 
@@ -60,6 +65,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / _LOCK)
+        self._new = False
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
@@ -68,24 +74,22 @@ class RunFolder:
             InUseError: another process has it.
             RunError: it holds another run or something else, or cannot be written.
         """
-        known = (self.path / CONFIG).is_file()
-        if known:
-            read_config(
-                self.path
-            )  # another program's file may have this name: then nothing of ours goes beside it
-        if self.path.exists() and not known and _foreign(self.path):
-            tip = "give a folder that is new or empty"
-            raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
         try:
+            known = (self.path / CONFIG).is_file()
+            if known:  # another program's file may have this name: then nothing of ours goes beside it
+                read_config(self.path)
+            self._new = not known
+            if self.path.exists() and not known and _foreign(self.path):
+                tip = "give a folder that is new or empty"
+                raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._acquire()
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
             raise InUseError(_in_use(self.path)) from error
-        except OSError as error:
-            raise RunError(
-                Problem(str(self.path), f"cannot be written: {error.strerror or error}")
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(Problem(str(self.path), f"cannot be written: {reason}")) from error
         try:
             if known:
                 _compare(self.path, config)
@@ -97,9 +101,25 @@ class RunFolder:
             self.release()
             raise
 
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if not _owner_is_gone(self.path / _OWNER):
+                raise
+            self._lock.acquire(timeout=_LETTING_GO_S)
+
     def release(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
+
+    def discard(self) -> None:
+        """Remove what was written into a folder that was new, of a run that was refused before it began."""
+        if self._new and not self.checkpoints.exists():
+            for name in (CONFIG, ENVIRONMENT, EPOCH0, _OWNER, _LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's files
+                self.path.rmdir()
 
     def write_metrics(self, history: Sequence[Row]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
@@ -122,11 +142,21 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""
-        write_whole(self.path / name, lambda path: table.to_csv(path, index=False))
+        write_table(self.path / name, table)
 
     def write_text(self, name: str, text: str) -> None:
         """Write text."""
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path / name, text)
+
+
+def folder_name(name: str) -> str:
+    """Return a name as that of one folder: what no terminal shows is "_", and it is not too long."""
+    plain = "".join("_" if unicodedata.category(each)[0] == "C" or each in "/\\" else each for each in name)
+    if plain == name and len(plain.encode()) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    short = plain.encode()[: _LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
+    return f"{short}-{digest}"
 
 
 def is_of_run(name: str) -> bool:
@@ -239,6 +269,20 @@ def _foreign(folder: Path) -> bool:
         return True
     ours = (_LOCK, _OWNER)
     return any(each.name not in ours and not each.name.startswith(WRITING) for each in folder.iterdir())
+
+
+def _owner_is_gone(owner: Path) -> bool:
+    """Return True if the process that had the folder was one of this machine, and has ended."""
+    try:
+        match = re.fullmatch(r"process (\d+) on (.*)", owner.read_text(errors="replace"), re.DOTALL)
+        if match is None or match[2] != socket.gethostname():
+            return False
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _in_use(folder: Path) -> Problem:
