@@ -9,6 +9,7 @@ import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, check_device
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_file
 from hmhsa_insert.inert import json_text
 
 if TYPE_CHECKING:
@@ -71,10 +72,7 @@ def _detect_one(
 
     found = detect(detector, read_image(image), number, score)
     drawn = draw(found, names)
-    try:
-        drawn.save(picture)
-    except OSError as error:
-        raise HmhsaInsertError(Problem(str(picture), f"cannot be written: {error.strerror}")) from error
+    write_file(picture, drawn.save, HmhsaInsertError)
     return [{**entry, "file_name": str(image)} for entry in found.results]
 
 

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -76,8 +77,5 @@ def deliver(text: str, path: Path | None) -> None:
     if path is None:
         print(text, end="", file=out.file)  # not out.print, which would wrap it
         return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HmhsaInsertError(Problem(str(path), f"cannot be written: {error.strerror}")) from error
+    write_text(path, text, HmhsaInsertError)
     wrote(path)

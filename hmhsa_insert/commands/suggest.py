@@ -19,6 +19,7 @@ from hmhsa_insert.commands.options import (
     parse_size,
 )
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.suggest import Cost, Limits, Suggestion, Suggestions
@@ -169,10 +170,10 @@ def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
         raise HmhsaInsertError(there)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, each in files.items():
-            file.write_text(_text(each, found.base, network), encoding="utf-8")
     except OSError as error:
         raise HmhsaInsertError(Problem(str(folder), f"cannot be written: {error.strerror}")) from error
+    for file, each in files.items():
+        write_text(file, _text(each, found.base, network), HmhsaInsertError)
     wrote(folder, f"{len(files)} recipes; apply one with --recipe FILE")
 
 

@@ -100,6 +100,8 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
     import torch
     import torchvision
 
+    from hmhsa_insert.errors import HmhsaInsertError
+    from hmhsa_insert.files.whole import write_text
     from hmhsa_insert.zoo.report import to_csv, to_markdown
 
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
@@ -108,9 +110,7 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
         causes = {row["network"]: row["cause"] for row in csv.DictReader(file)}
     report.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".csv", to_csv(rows)), (".md", to_markdown(rows, {**versions, **machine}, causes))):
-        temporary = report.with_suffix(suffix + ".part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(report.with_suffix(suffix))
+        write_text(report.with_suffix(suffix), text, HmhsaInsertError)
 
 
 def _say_written(report: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,16 @@ def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:
     # Beside the trials and not in one's folder, which must hold a run's files alone; named by the process, so that
     # two that finish one trial at once write two files.
     writing = folder / f"{_WRITING}{path.parent.name}-{socket.gethostname()}-{os.getpid()}"
-    with writing.open("w", encoding="utf-8") as file:
-        file.write(json_text(value, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(writing, path)
+    try:
+        with writing.open("w", encoding="utf-8") as file:
+            file.write(json_text(value, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(writing, path)
+    except OSError:
+        with suppress(OSError):
+            writing.unlink()
+        raise
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:
