@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -46,6 +47,7 @@ def outcomes(seed: int, numbers: Sequence[int], folder: Path, workers: int = 1) 
         folder: with the specimens; each worker has a copy of its own.
         workers: processes at a time.
     """
+    gc.freeze()  # else each worker's collector copies all that is shared
     waiting = [numbers[start : start + _CASES_EACH] for start in range(0, len(numbers), _CASES_EACH)]
     running: list[_Worker] = []
     while waiting or running:
@@ -191,8 +193,6 @@ def main() -> None:
             return
         found = list(_run(options, folder))
     if options.keep is not None:
-        with options.keep.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(each)) + "\n" for each in found)
         lines = options.keep.read_text(encoding="utf-8").splitlines()
         found = list({each.number: each for each in (Outcome(**json.loads(line)) for line in lines)}.values())
     if options.report is not None:
@@ -207,6 +207,9 @@ def _run(options: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
     began, bad = time.monotonic(), 0
     for done, outcome in enumerate(outcomes(options.seed, numbers, folder, options.workers), 1):
         yield outcome
+        if options.keep is not None:
+            with options.keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
         if is_bad(outcome):
             bad += 1
             print(f"case {outcome.number} {outcome}", flush=True)
