@@ -34,6 +34,14 @@ test-long: $(DEV_STAMP)
 test-browser: $(DEV_STAMP)
 	BROWSER_TESTS=1 $(BIN)/python -m pytest -m browser
 
+# A hundred thousand damaged files of every kind, and their table (half an hour on 2 cores).
+test-fuzz: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/driver.py --cases 100000 --workers 2 --report reports/fuzz.md
+
+# Disks that fill up and folders that go under a command, and their table; as root, because it mounts the disks.
+test-disk: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/disturb.py --report reports/disturbed.md
+
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)
 	$(BIN)/hmhsa-insert zoo --report reports/zoo.md

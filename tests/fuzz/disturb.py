@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,21 @@ _NOT_REPEATED = re.compile(
 )
 _SECONDS = re.compile(rb'"seconds": [\d.]+')
 _HALF = re.compile(r"\.(writing-|old-)|\.(artifact|study|run)\.|\.part\Z")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a command leaves undisturbed.
+
+    Attributes:
+        digests: of the files that repeat.
+        used: bytes on the disk.
+        seconds: that it takes.
+    """
+
+    digests: dict[str, str]
+    used: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -162,15 +177,16 @@ def written(out: Path) -> dict[str, str]:
     return found
 
 
-def _half_written(out: Path) -> list[str]:
+def half_written(out: Path) -> list[str]:
+    """Return what is under a name that a file has only while it is written."""
     return [str(path.relative_to(out)) for path in out.rglob("*") if _HALF.search(path.name)]
 
 
-def _judged(name: str, how: str, out: Path, code: int, said: str, whole: dict[str, str]) -> Disturbed:
+def _judged(name: str, how: str, out: Path, code: int, said: str, whole: Whole) -> Disturbed:
     """Look at what is left, go on with room again, and compare."""
-    problems = [f"half-written: {left}" for left in _half_written(out)]
+    problems = [f"half-written: {left}" for left in half_written(out)]
     if code in (0, 99) or code < 0 or "Traceback" in said:
-        problems += [] if code == 0 and written(out) == whole else [f"exit {code}: {said[-300:]}"]
+        problems += [] if code == 0 and written(out) == whole.digests else [f"exit {code}: {said[-300:]}"]
     elif "error: " not in said:
         problems.append(f"no message: {said[-300:]}")
     again, told = run(name, out) if not (name == "apply" and code == 0) else (0, "")
@@ -184,11 +200,11 @@ def _judged(name: str, how: str, out: Path, code: int, said: str, whole: dict[st
     return Disturbed(name, how, code, message, tuple(problems))
 
 
-def full_disk(name: str, size: int, whole: dict[str, str]) -> Disturbed:
+def full_disk(name: str, size: int, whole: Whole) -> Disturbed:
     """Run a command on a disk of `size` bytes, then again with room."""
     with disk(size) as where:
         code, said = run(name, where)
-        left = _half_written(where)
+        left = half_written(where)
         enlarge(where)
         found = _judged(name, f"full at {size:,} bytes", where, code, said, whole)
         more = tuple(
@@ -197,7 +213,7 @@ def full_disk(name: str, size: int, whole: dict[str, str]) -> Disturbed:
         return Disturbed(found.command, found.how, found.code, found.said, found.problems + more)
 
 
-def removed_folder(name: str, after: float, whole: dict[str, str]) -> Disturbed:
+def removed_folder(name: str, after: float, whole: Whole) -> Disturbed:
     """Run a command and remove what it writes after so many seconds, then run it again."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
@@ -216,17 +232,17 @@ def removed_folder(name: str, after: float, whole: dict[str, str]) -> Disturbed:
         return found or Disturbed(name, f"removed after {after:.2f} s", 0, "ended before", ())
 
 
-def references() -> dict[str, tuple[dict[str, str], int, float]]:
-    """Return for every command what it writes undisturbed, the bytes that takes, and its seconds."""
+def references(names: Iterable[str] = COMMANDS) -> dict[str, Whole]:
+    """Return what each of the commands leaves undisturbed."""
     found = {}
-    for name in COMMANDS:
+    for name in names:
         with disk(1 << 30) as where:
             began = time.monotonic()
             code, said = run(name, where)
             assert code == 0, said
             seconds = time.monotonic() - began
             used = sum(path.stat().st_size for path in where.rglob("*") if path.is_file())
-            found[name] = (written(where), used, seconds)
+            found[name] = Whole(written(where), used, seconds)
     return found
 
 
@@ -244,26 +260,24 @@ def main() -> None:
         known = references()
         for number in range(options.disks):
             name = list(COMMANDS)[number % len(COMMANDS)]
-            whole, used, _ = known[name]
-            found.append(full_disk(name, 4096 * rng.randrange(1, used // 4096 + 2), whole))
+            found.append(full_disk(name, 4096 * rng.randrange(1, known[name].used // 4096 + 2), known[name]))
             print(found[-1], flush=True)
         for number in range(options.removals):
             name = ("train", "ablate", "apply", "train")[number % 4]
-            whole, _, seconds = known[name]
-            found.append(removed_folder(name, rng.uniform(0, seconds), whole))
+            found.append(removed_folder(name, rng.uniform(0, known[name].seconds), known[name]))
             print(found[-1], flush=True)
     if options.report is not None:
         options.report.write_text(_report(found, known), encoding="utf-8")
     sys.exit(any(each.problems for each in found))
 
 
-def _report(found: list[Disturbed], known: dict[str, tuple[dict[str, str], int, float]]) -> str:
+def _report(found: list[Disturbed], known: dict[str, Whole]) -> str:
     lines = ["# Full disks and removed folders", ""]
     lines += [
         "`python tests/fuzz/disturb.py` (as root: a disk is a tmpfs). After each disturbance the same command is run"
     ]
     lines += ["again with room, and must end with the bytes of an undisturbed run.", ""]
-    whole = ", ".join(f"{name} {used / 2**20:.1f} MiB" for name, (_, used, _) in known.items())
+    whole = ", ".join(f"{name} {each.used / 2**20:.1f} MiB" for name, each in known.items())
     bad = sum(bool(each.problems) for each in found)
     lines += [f"{len(found)} disturbances, {bad} with problems. Undisturbed: {whole}.", ""]
     lines += ["| command | disturbance | exit | what was said | problems |", "|---|---|---:|---|---|"]
