@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import hashlib
+import io
 import json
 import os
 import random
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hmhsa_insert.commands import app
 
 NETWORK = "timm/test_resnet"
-TRAIN = "--epochs 2 --set input_size=32 --set batch_size=4 --set loader.workers=0 --set compute.device=cpu"
+TRAIN = "--set checkpoint_steps=2 --set loader.workers=0 --set compute.device=cpu"
 RECIPE = """version: 1
 name: mine
 edits:
@@ -127,7 +130,7 @@ def prepare() -> None:
     """Write what the commands read into the current folder."""
     Path("mine.yaml").write_text(RECIPE)
     Path("study.yaml").write_text(STUDY)
-    Path("plain.yaml").write_text("epochs: 2\nbatch_size: 4\ninput_size: 32\n")
+    Path("plain.yaml").write_text("epochs: 1\nbatch_size: 4\ninput_size: 32\n")
     for number in range(24):
         path = Path("pictures", "train" if number < 16 else "val", "ab"[number % 2], f"{number}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,17 +149,7 @@ def run(name: str, out: Path, meanwhile: Callable[[], object] = lambda: None) ->
         if child == 0:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
-            code = 0
-            try:
-                torch.set_num_threads(1)
-                app(COMMANDS[name].replace("OUT", str(out)).split(), standalone_mode=True)
-            except SystemExit as error:
-                code = error.code if isinstance(error.code, int) else 1
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                code = 99
+            code = _here(name, out)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -164,6 +157,27 @@ def run(name: str, out: Path, meanwhile: Callable[[], object] = lambda: None) ->
         _, status = os.waitpid(child, 0)
         said.seek(0)
         return os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")
+
+
+def _here(name: str, out: Path) -> int:
+    """Run a command in this process; return its exit status, 99 for a traceback."""
+    torch.set_num_threads(1)
+    try:
+        app(COMMANDS[name].replace("OUT", str(out)).split(), standalone_mode=True)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 99
+    return 0
+
+
+def warm_up(names: Iterable[str] = COMMANDS) -> None:
+    """Run the commands once here, so that what they import is there in every child."""
+    for name in names:
+        with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
+            assert _here(name, Path(out)) == 0, name
+    gc.freeze()
 
 
 def written(out: Path) -> dict[str, str]:
@@ -234,6 +248,7 @@ def removed_folder(name: str, after: float, whole: Whole) -> Disturbed:
 
 def references(names: Iterable[str] = COMMANDS) -> dict[str, Whole]:
     """Return what each of the commands leaves undisturbed."""
+    warm_up(names)
     found = {}
     for name in names:
         with disk(1 << 30) as where:
