@@ -128,11 +128,20 @@ def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     for key in ("kwargs", "aliases", "versions"):
         if not isinstance(record.setdefault(key, {}), dict):
             raise ArtifactError(Problem(str(path), f"its '{key}' is no mapping"))
+    for alias, key in record["aliases"].items():
+        if not isinstance(key, str):
+            raise ArtifactError(
+                Problem(str(path), f"its 'aliases' tie '{alias}' to something that is no key")
+            )
     return record
 
 
-def build_base(path: Path, record: Mapping[str, Any], allow_code: bool = False) -> nn.Module:
+def build_base(
+    path: Path, record: Mapping[str, Any], allow_code: bool = False, *, meta: bool = False
+) -> nn.Module:
     """Build the base network that the record in file `path` names: a library's, or the user's if that is allowed.
+
+    With `meta`, it is built on the meta device where it can be.
 
     Raises:
         ArtifactError: it names none, or code, or options that only a caller may set.
@@ -151,7 +160,7 @@ def build_base(path: Path, record: Mapping[str, Any], allow_code: bool = False) 
     named_by_file(spec, where, allow_code, ArtifactError, _BASE_TIP)
     if unsafe := _unsafe(source.kwargs):
         raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
-    return load_model(source.spec, **source.kwargs).model
+    return load_model(source.spec, meta=meta, **source.kwargs).model
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:

@@ -199,7 +199,7 @@ def test_every_unreadable_source_is_reported(tmp_path):
     messages = [problem.message for problem in caught.value.problems]
     assert [message.split(":")[0] for message in messages] == [
         "cannot be read",
-        "cannot be read",
+        "it is damaged",
         "holds no record of a profile or a training run",
     ]
 

@@ -67,7 +67,7 @@ def test_a_damaged_trial_is_named(tmp_path, damage, message):
     with pytest.raises(StudyError) as error:
         read_outcomes(folder)
     (problem,) = error.value.problems
-    assert problem.where == str(path)
+    assert problem.where.startswith(str(path))
     assert message in problem.message
 
 
@@ -99,7 +99,7 @@ def test_a_damaged_study_is_named(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(StudyError, match=message) as error:
         read_outcomes(tmp_path)
-    assert error.value.problems[0].where.endswith("study.json")
+    assert error.value.problems[0].where.startswith(str(tmp_path / "study.json"))
 
 
 def test_a_hostile_id_leads_out_of_no_folder(tmp_path):
