@@ -37,7 +37,7 @@ def verification_peak(model: nn.Module, input_size: tuple[int, int, int], batch:
     hollow.train().requires_grad_(False)
     for _, inserted in inserted_modules(hollow):
         inserted.requires_grad_(True)
-    weights = sum(tensor.nbytes for tensor in (*hollow.parameters(), *hollow.buffers()))
+    weights: int = sum(tensor.nbytes for tensor in (*hollow.parameters(), *hollow.buffers()))
     try:
         with torch.random.fork_rng(), torch.enable_grad(), mode, _Live() as live:
             hollow(empty_input(hollow, input_size, batch))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -207,7 +206,7 @@ def _made(
 
 def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
     """Count the trials before any is planned."""
-    count = math.prod(map(len, (file.models, file.settings, file.data, file.seeds))) * variants
+    count = variants * len(file.models) * len(file.settings) * len(file.data) * len(file.seeds)
     if count > _MOST_TRIALS:
         message = (
             f"variants, models, settings, data and seeds make {count:,} trials, and a study has at most "

@@ -58,7 +58,7 @@ DETECTOR = {
     "base": {"source": "evil:factory", "kwargs": {}, "class": "Evil", "aliases": {}, "versions": {}},
     "plans": [],
 }
-PROFILE = {"kind": "profile", "name": "evil:factory", "group": "evil:factory", "model": "evil:factory"}
+PROFILE = {"kind": "plan", "name": "evil:factory", "group": "evil:factory", "model": "evil:factory"}
 
 
 def _weights(folder: Path) -> None:
@@ -193,11 +193,15 @@ def test_the_refusal_names_the_code_and_the_flag(strangers: Path, line: str) -> 
     assert marks() == []
 
 
-@pytest.mark.parametrize("line", REFUSALS)
+# A detector's run opens its data before it is built, and the coverage run builds in processes of its own.
+TRUSTED = [line for line in REFUSALS if line.split()[0] != "zoo" and "detector-run" not in line]
+
+
+@pytest.mark.parametrize("line", TRUSTED)
 def test_a_user_who_trusts_the_file_has_it_run(strangers: Path, line: str) -> None:
     """What comes of it is the factory's matter: here it builds another network than the files were made for."""
     result = run(f"{line} --allow-code")
-    assert marks() == (["IMPORTED"] if line.startswith("zoo") else ["IMPORTED", "CALLED"]), result.output
+    assert marks() == ["IMPORTED", "CALLED"], result.output
 
 
 def test_what_the_user_types_needs_no_leave(strangers: Path) -> None:

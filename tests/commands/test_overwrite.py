@@ -24,7 +24,7 @@ def _with(files: dict[str, str]) -> Callable[[], None]:
     def change() -> None:
         for name, text in files.items():
             path = Path("u") / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
     return change
@@ -187,7 +187,7 @@ def test_shapes_leave_a_folder_with_the_name_that_they_are_written_under(here: P
     pytest.importorskip("pycocotools")
     Path(".writing-shapes").mkdir()
     Path(".writing-shapes/thesis.tex").write_text("ten years")
-    output("data make-shapes shapes --images 2 --size 32")
+    assert run("data make-shapes shapes --images 2 --size 32").exit_code == 0
     assert Path(".writing-shapes/thesis.tex").read_text() == "ten years"
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == [".writing-shapes"]
 
