@@ -19,6 +19,8 @@ from hmhsa_insert.commands.options import (
     refuse_unusable,
 )
 
+_WORTH_SAYING = 2**30  # bytes
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -42,6 +44,9 @@ def apply(
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
     ] = "tree",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artefact.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Go on where verifying takes more memory than the machine has.")
+    ] = False,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
@@ -67,7 +72,7 @@ def apply(
     with out.status("tracing, locating, planning"):
         made = plan(loaded.model, recipe, size)
     out.print(plan_table(made))
-    edited = _edit(loaded.model, made, seed, backend)
+    edited = _edit(loaded.model, made, seed, backend, yes)
     if output is None:
         out.print("nothing was written; -o DIR keeps the result")
         return
@@ -90,7 +95,7 @@ def _build(
     return loaded
 
 
-def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"]) -> nn.Module:
+def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"], yes: bool) -> nn.Module:
     """Carry out a plan, prove what it did and print it; raise where a check fails."""
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.commands.tables import checks_table, cost_table
@@ -100,8 +105,11 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     from hmhsa_insert.surgery.inputs import sizes_of
     from hmhsa_insert.surgery.verify import verify
 
-    with out.status("splicing and verifying"):
+    image: Any = sizes_of(made.input_size)[0]
+    with out.status("splicing"):
         edited = apply_plan(model, made, seed, backend)
+        _say_memory(edited, image, yes)
+    with out.status("verifying"):
         checks = verify(model, edited)
     out.print(checks_table(checks))
     failed = [
@@ -109,6 +117,26 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     ]
     if failed:
         raise VerifyError(failed)
-    image: Any = sizes_of(made.input_size)[0]
     out.print(cost_table(count(model, image), count(edited, image)))
     return edited
+
+
+def _say_memory(edited: nn.Module, image: tuple[int, int, int], yes: bool) -> None:
+    """Say what verifying will take where that is much, and refuse what the machine does not have.
+
+    Raises:
+        HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
+    """
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.costs.peak import free_memory, verification_peak
+    from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+    needed, free = verification_peak(edited, image), free_memory()
+    if needed is None or needed < _WORTH_SAYING:
+        return
+    size = "×".join(map(str, image))
+    said = f"verifying two images of {size} takes about {needed / 2**30:.1f} GiB of memory"
+    if free is not None and needed > free and not yes:
+        tip = "give a smaller --input-size: the result runs at others too; or --yes to go on"
+        raise HmhsaInsertError(Problem("--input-size", f"{said}, and {free / 2**30:.1f} GiB are free", tip))
+    out.print(said)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, empty_input, fake_copy, real_copy
 from hmhsa_insert.costs.steps import Setting, prepare
+from hmhsa_insert.torch_private import FakeTensorMode
 
 GIB = 2**30
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.torch_private import tree_leaves
 
 Mode = Literal["inference", "training"]
 Step = Callable[[], None]

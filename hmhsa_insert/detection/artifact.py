@@ -22,6 +22,7 @@ from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
+from hmhsa_insert.surgery.fake import hollow_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.record import (
     FORMAT,
@@ -36,7 +37,7 @@ from hmhsa_insert.surgery.record import (
     write_json,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers
-from hmhsa_insert.surgery.tensors import fill, gather
+from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
 
 DETECTOR = "detector.json"
 _TIP = "hi.save(detector, DIR) and `hmhsa-insert train --task detect` write one"
@@ -102,11 +103,17 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    network = (
-        copy.deepcopy(base) if base is not None else build_base(target / DETECTOR, stored.base, allow_code)
-    )
-    network = artifact.respliced(network, stored.plans, target / DETECTOR)
-    model = _rebuilt(network, stored, target / DETECTOR)
+    path = target / DETECTOR
+    if base is not None:
+        hollow = hollow_copy(base)
+    else:
+        check_sizes(stored.base["kwargs"], path, target)
+        hollow = build_base(path, stored.base, allow_code, meta=True)
+    with torch.device("meta"):
+        hollow = _rebuilt(artifact.respliced(hollow, stored.plans, path), stored, path)
+    check_fit(hollow, ledgers(hollow.get_submodule("backbone.body")), target, stored.base["aliases"])
+    network = copy.deepcopy(base) if base is not None else build_base(path, stored.base, allow_code)
+    model = _rebuilt(artifact.respliced(network, stored.plans, path), stored, path)
     fill(model, ledgers(model.get_submodule("backbone.body")), target, stored.base["aliases"])
     if stored.channels_last:
         model = model.to(memory_format=torch.channels_last)

@@ -34,7 +34,8 @@ def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], l
         is_known: judges by its path each file, and each empty folder, of a folder without a list of its files.
     """
     listed = _listed(folder)
-    ours, others = [], []
+    ours: list[str] = []
+    others: list[str] = []
     for name in _entries(folder):
         if (folder / name).is_symlink():
             known = False

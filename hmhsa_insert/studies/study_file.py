@@ -27,6 +27,7 @@ from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
+_MOST_TRIALS = 100_000
 _TIP = "see recipes/studies for examples"
 
 
@@ -181,6 +182,7 @@ def _made(
     _refuse_repeated(findings, "data", file.data)
     _refuse_repeated(findings, "seeds", file.seeds)
     baseline = _baseline(findings, file, variants)
+    _check_number(findings, file, len(variants))
     problems = [*findings.problems(), *dict.fromkeys(more)]
     if problems:
         raise StudyError(problems)
@@ -200,6 +202,16 @@ def _made(
         gpus=file.gpus,
         document=document,
     )
+
+
+def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
+    """Count the trials before any is planned."""
+    count = variants * len(file.models) * len(file.settings) * len(file.data) * len(file.seeds)
+    if count > _MOST_TRIALS:
+        message = (
+            f"variants, models, settings, data and seeds make {count:,} trials, and a study has at most "
+        )
+        findings.add((), f"{message}{_MOST_TRIALS:,}", "make several studies of it")
 
 
 def _settings(document: Document, label: str, folder: Path) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,12 @@ from hmhsa_insert.recipe.marks import Document, KeyPath
 from hmhsa_insert.recipe.recipe import parse_document
 from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.studies.compose import Composition
+from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import VariantEntry
 from hmhsa_insert.surgery.plan import checked_recipe
 
+# More than anyone trains: each is a recipe that is read and planned.
+MOST_VARIANTS = 1_000
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -63,7 +67,11 @@ def make_variants(
         document: its values with their places.
         folder: where the file lies: recipes are looked for there first.
         problems: is added to.
+
+    Raises:
+        StudyError: the axes make more variants than a study may have; none is made.
     """
+    _check_number(entries, document)
     made = [
         variant
         for label in entries
@@ -76,6 +84,21 @@ def make_variants(
             problems.append(Problem(where, f"two variants are labelled '{variant.label}'", "rename one"))
         seen.add(variant.label)
     return made
+
+
+def _check_number(entries: Mapping[str, VariantEntry], document: Document) -> None:
+    """Count the variants before any is made: nine axes of ten values are a thousand million."""
+    counts = {
+        label: math.prod(len(values) for values in entry.axes.values()) * (1 + len(entry.controls))
+        for label, entry in entries.items()
+    }
+    if sum(counts.values()) > MOST_VARIANTS:
+        label = max(counts, key=lambda each: counts[each])
+        where = document.marks.where(("variants", label, "axes"), key=True)
+        message = (
+            f"the axes of '{label}' make {counts[label]:,} variants; a study has at most {MOST_VARIANTS:,}"
+        )
+        raise StudyError(Problem(where, message, "shorten its lists, or make several studies of it"))
 
 
 def _of_entry(

@@ -19,7 +19,7 @@ from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Pro
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.fake import deep_copy
+from hmhsa_insert.surgery.fake import deep_copy, hollow_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.identify import identify
@@ -35,7 +35,7 @@ from hmhsa_insert.surgery.record import (
     write_record,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
-from hmhsa_insert.surgery.tensors import fill, gather
+from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
 
 __all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
 
@@ -97,6 +97,13 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
+    if base is not None:
+        hollow = hollow_copy(base)
+    else:
+        check_sizes(record["kwargs"], target / BASE, target)
+        hollow = build_base(target / BASE, record, allow_code, meta=True)
+    hollow = respliced(hollow, plans, target / PLAN)
+    check_fit(hollow, ledgers(hollow), target, record["aliases"])
     model = deep_copy(base) if base is not None else build_base(target / BASE, record, allow_code)
     model = respliced(model, plans, target / PLAN)
     fill(model, ledgers(model), target, record["aliases"])

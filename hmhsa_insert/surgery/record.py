@@ -131,8 +131,12 @@ def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     return {"kwargs": {}, "aliases": {}, "versions": {}, **record}
 
 
-def build_base(path: Path, record: Mapping[str, Any], allow_code: bool = False) -> nn.Module:
+def build_base(
+    path: Path, record: Mapping[str, Any], allow_code: bool = False, *, meta: bool = False
+) -> nn.Module:
     """Build the base network that the record in file `path` names: a library's, or the user's if that is allowed.
+
+    With `meta`, it is built on the meta device where it can be.
 
     Raises:
         ArtifactError: it names none, or code, or options that only a caller may set.
@@ -151,7 +155,7 @@ def build_base(path: Path, record: Mapping[str, Any], allow_code: bool = False) 
     named_by_file(spec, where, allow_code, ArtifactError, _BASE_TIP)
     if unsafe := _unsafe(source.kwargs):
         raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
-    return load_model(source.spec, **source.kwargs).model
+    return load_model(source.spec, meta=meta, **source.kwargs).model
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:

@@ -13,6 +13,7 @@ from typing import Any, Generic
 import torch
 from torch import nn
 
+from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.training.classify import ClassifyTask
 from hmhsa_insert.training.data import SMALL, Data, open_data
@@ -161,5 +162,8 @@ def _described(model: nn.Module) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    try:
+        with path.open("rb") as file:
+            return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    except OSError as error:
+        raise WeightsError(Problem(str(path), f"cannot be read: {error.strerror or error}")) from error

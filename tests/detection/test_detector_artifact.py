@@ -36,6 +36,7 @@ def test_a_detector_is_loaded_bit_for_bit(tmp_path: Path, kind: str) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "README.md",
         "detector.json",
+        "manifest.json",
         "displaced.safetensors",
         "model.safetensors",
         "recipe.yaml",
