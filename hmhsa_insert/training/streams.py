@@ -125,7 +125,7 @@ def _read_info(root: Path) -> dict[str, Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 40
 
 
 def _stream(root: Path, name: str, split: Any) -> Stream:

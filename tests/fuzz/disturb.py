@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import gc
 import hashlib
-import io
+import importlib
 import json
 import os
 import random
@@ -142,14 +142,25 @@ def prepare() -> None:
     )
 
 
-def run(name: str, out: Path, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, str]:
-    """Run a command in a process of its own; return its exit status and what it printed."""
+def run(
+    name: str, out: Path, meanwhile: Callable[[], object] = lambda: None, tell: Path | None = None
+) -> tuple[int, str]:
+    """Run a command in a process of its own; return its exit status and what it printed.
+
+    Args:
+        name: of the command.
+        out: what stands for OUT in it.
+        meanwhile: is called here while it runs.
+        tell: a file for the names of the modules it imported.
+    """
     with tempfile.TemporaryFile() as said:
         child = os.fork()
         if child == 0:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             code = _here(name, out)
+            if tell is not None:
+                tell.write_text("\n".join(name for name in sys.modules if name.split(".")[0] != "__main__"))
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -173,10 +184,15 @@ def _here(name: str, out: Path) -> int:
 
 
 def warm_up(names: Iterable[str] = COMMANDS) -> None:
-    """Run the commands once here, so that what they import is there in every child."""
+    """Import what the commands import, so that children need not; nothing is run here, where autograd would not fork."""
     for name in names:
-        with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
-            assert _here(name, Path(out)) == 0, name
+        with tempfile.TemporaryDirectory() as out:
+            listed = Path(out, "modules")
+            code, said = run(name, Path(out, "out"), tell=listed)
+            assert code == 0, said
+            for module in listed.read_text().split():
+                with contextlib.suppress(Exception):
+                    importlib.import_module(module)
     gc.freeze()
 
 

@@ -30,7 +30,7 @@ from mutate import EVIL
 from specimens import KINDS, make_specimens
 
 # A worker that says nothing for so long hangs where no signal reaches it.
-_SILENT_S = 180
+_SILENT_S = 600
 _CASES_EACH = 4000
 _MORE_BYTES = 3 << 30
 _EVIL_MODULE = (
