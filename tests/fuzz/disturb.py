@@ -184,10 +184,14 @@ def _here(name: str, out: Path) -> int:
 
 
 def warm_up(names: Iterable[str] = COMMANDS) -> None:
-    """Import what the commands import, so that children need not; nothing is run here, where autograd would not fork."""
+    """Import what the commands import, so that children need not.
+
+    Nothing is run in this process: autograd refuses to run in a child where it ran before the fork.
+    """
     for name in names:
         with tempfile.TemporaryDirectory() as out:
             listed = Path(out, "modules")
+            Path(out, "out").mkdir()
             code, said = run(name, Path(out, "out"), tell=listed)
             assert code == 0, said
             for module in listed.read_text().split():
