@@ -88,7 +88,8 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise WeightsError(_pickle_problem(path, str(error))) from error
     except Exception as error:  # a damaged archive fails in many ways
-        reason = f": {error}" if " " in str(error) else ""  # else it is a byte of the file
+        first = str(error).strip().partition("\n")[0]
+        reason = f": {first}" if " " in first else ""  # else it is a byte of the file
         raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from command_line import recipe
@@ -197,3 +201,36 @@ def test_paths_are_shown_too(here: Path) -> None:
     for line in ("recipe check {}/r.yaml", "show {}", "report {}", "evaluate {}", "ablate {}/none.yaml"):
         said = checked(line.format(shlex.quote(str(folder))), "table")
         assert r"\x1b[31mred\u202e" in said
+
+
+def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from hmhsa_insert.commands.console import out, print_json
+    from hmhsa_insert.commands.evaluate import _classes, _scores
+    from hmhsa_insert.training.curves import draw_confusion
+    from hmhsa_insert.training.evaluation import Evaluation
+
+    numbers, whole = np.array([0, 1]), np.array([True, False])
+    classes = (HOSTILE[0], f"$x${HOSTILE[1]}")
+    found = Evaluation(numbers, numbers, numbers, whole, np.array([0.5, -0.25]), classes, (), 1.0)
+    split: Any = SimpleNamespace(name=lambda index: HOSTILE[index])
+    found.write_predictions(tmp_path, split)
+    text = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+    assert live(text) == []
+    assert CHECKS["csv"](text) == []
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["target"], row["correct"], row["in_top5"], row["loss"]) for row in rows] == [
+        ("0", "1", "1", "0.5"),
+        ("1", "1", "0", "-0.25"),
+    ]
+    draw_confusion(found.confusion, classes, tmp_path / "c.png")
+    assert (tmp_path / "c.png").stat().st_size > 0
+    shares = dict(zip(classes, [50.0, 25.0], strict=True))
+    row = {"name": HOSTILE[2], "num_params": 1, "macs": 1, "images": 2, "top1": 1.0, "top5": 1.0, "loss": 0.5}
+    rows_shown = [{**row, "images_per_s": 3.0, "per_class": shares, "damaged": [HOSTILE[3]]}]
+    out.print(_scores(rows_shown, HOSTILE[4]))
+    out.print(_classes(shares))
+    assert live(capsys.readouterr().out) == []
+    print_json(rows_shown)
+    printed = capsys.readouterr().out
+    assert live(printed) == []
+    assert json.loads(printed)[0]["name"] == HOSTILE[2].replace("\ud800", r"\ud800")
