@@ -38,8 +38,8 @@ def lines_of(report: str) -> list[str]:
         ("3", "r.json: holds no record of a profile or a training run"),
         (SHORT, "r.json: it is damaged: 'name' is missing; 'input_size' is missing"),
         (
-            {**WHOLE, "input_size": [3, 64, "\u0000", 64]},
-            "r.json: it is damaged: 'input_size.2' must be a whole number",
+            {**WHOLE, "input_size": [3, "\u0000", 64]},
+            "r.json: it is damaged: 'input_size.1' must be a whole number, ",
         ),
         ({**WHOLE, "input_size": 224}, "r.json: it is damaged: 'input_size' must be a list, found 224"),
         (

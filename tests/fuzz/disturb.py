@@ -227,9 +227,8 @@ def _judged(name: str, how: str, out: Path, code: int, said: str, whole: Whole) 
     if again != 0:
         problems.append(f"does not go on: {told[-300:]}")
     now = written(out)
-    problems += [
-        f"other bytes: {each}" for each in sorted({*now, *whole}) if now.get(each) != whole.get(each)
-    ]
+    names = sorted({*now, *whole.digests})
+    problems += [f"other bytes: {each}" for each in names if now.get(each) != whole.digests.get(each)]
     message = " ".join(said[said.find("error: ") :].split())[:200] if code else "ended before"
     return Disturbed(name, how, code, message, tuple(problems))
 
@@ -287,23 +286,33 @@ def main() -> None:
     parser.add_argument("--disks", type=int, default=40)
     parser.add_argument("--removals", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report", type=Path)
+    parser.add_argument("--report", type=Path, help="write the table there, after every case")
     options = parser.parse_args()
-    rng, found = random.Random(options.seed), []
+    rng = random.Random(options.seed)
+    found: list[Disturbed] = []
+    if options.report is not None:
+        options.report = options.report.absolute()
     with tempfile.TemporaryDirectory() as here, contextlib.chdir(here):
         prepare()
         known = references()
-        for number in range(options.disks):
-            name = list(COMMANDS)[number % len(COMMANDS)]
-            found.append(full_disk(name, 4096 * rng.randrange(1, known[name].used // 4096 + 2), known[name]))
-            print(found[-1], flush=True)
-        for number in range(options.removals):
-            name = ("train", "ablate", "apply", "train")[number % 4]
-            found.append(removed_folder(name, rng.uniform(0, known[name].seconds), known[name]))
-            print(found[-1], flush=True)
-    if options.report is not None:
-        options.report.write_text(_report(found, known), encoding="utf-8")
+        for disturbed in _disturbed(known, options, rng):
+            found.append(disturbed)
+            print(disturbed, flush=True)
+            if options.report is not None:
+                options.report.write_text(_report(found, known), encoding="utf-8")
     sys.exit(any(each.problems for each in found))
+
+
+def _disturbed(
+    known: dict[str, Whole], options: argparse.Namespace, rng: random.Random
+) -> Iterator[Disturbed]:
+    """Yield what becomes of disks of random sizes under every command, then of folders removed at random moments."""
+    for number in range(options.disks):
+        name = list(COMMANDS)[number % len(COMMANDS)]
+        yield full_disk(name, 4096 * rng.randrange(1, known[name].used // 4096 + 2), known[name])
+    for number in range(options.removals):
+        name = ("train", "ablate", "apply", "train")[number % 4]
+        yield removed_folder(name, rng.uniform(0, known[name].seconds), known[name])
 
 
 def _report(found: list[Disturbed], known: dict[str, Whole]) -> str:
