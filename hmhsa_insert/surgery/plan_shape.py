@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from hmhsa_insert.files.shapes import Count, Name, Shape
 
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
-_Sides = Annotated[list[_Side], Field(min_length=1, max_length=8)]
+
+
+def _sizes(value: Any) -> Any:
+    """Return sizes in any of their forms: of one input, of several in order or by name."""
+    one = isinstance(value, list) and all(isinstance(each, int) for each in value)
+    sizes = [value] if one else list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(sizes, list) or sizes in ([], [[]]) or not all(map(_is_size, sizes)):
+        raise ValueError("'input_size' holds no sizes such as [3, 224, 224]")
+    return value
+
+
+def _is_size(value: Any) -> bool:
+    whole = isinstance(value, list) and all(type(side) is int and 1 <= side <= 1 << 20 for side in value)
+    return whole and len(value) <= 8  # a scalar has none
 
 
 class _Map(Shape):
@@ -49,7 +62,7 @@ class _Recipe(Shape):
 class _Plan(Shape):
     recipe: _Recipe
     model: Name
-    input_size: _Sides | Annotated[list[_Sides], Field(min_length=1)] | dict[str, _Sides]
+    input_size: Annotated[Any, AfterValidator(_sizes)]
     sites: list[_Site]
 
 

@@ -140,16 +140,25 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "no sites": (
         lambda d: d["plans"][0]["plan"].pop("sites"),
-        ("it holds no plan that this release can read",),
+        ("it is damaged: 'plans.0.plan.sites' is missing",),
     ),
     "unknown field": (lambda d: site(d).update(new=1), ("it holds no plan that this release can read",)),
     "unknown action": (
         lambda d: site(d).update(action="x"),
-        ("it holds no plan that this release can read",),
+        (
+            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'rewrite', 'swap', "
+            "'drop' or 'unstride', found 'x'",
+        ),
     ),
     "no plans": (lambda d: d["plans"].clear(), ("it holds no plan",)),
-    "unknown backend": (lambda d: d["plans"][0].update(backend="jit"), ("there is no backend 'jit'",)),
-    "no input size": (lambda d: d["plans"][0]["plan"].update(input_size=[]), ("it has no input size",)),
+    "unknown backend": (
+        lambda d: d["plans"][0].update(backend="jit"),
+        ("it is damaged: 'plans.0.backend' must be 'tree' or 'graph', found 'jit'",),
+    ),
+    "no input size": (
+        lambda d: d["plans"][0]["plan"].update(input_size=[]),
+        ("it is damaged: 'input_size' holds no sizes such as [3, 224, 224]",),
+    ),
     "wrong recipe": (
         lambda d: d["plans"][0]["plan"]["recipe"].update(name="[/x]"),
         (
@@ -202,7 +211,7 @@ BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"kwargs": {"num_classes": [1]}},
         ("a folder may not set the option 'num_classes'", BASE),
     ),
-    "no mapping": ({"kwargs": [1]}, ("its 'kwargs' is no mapping",)),
+    "no mapping": ({"kwargs": [1]}, ("it is damaged: 'kwargs' must be a mapping, found [1]",)),
     "newer library": (
         {"source": "timm/resnet9000", "versions": {"timm": "9.0"}},
         (
