@@ -9,7 +9,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo shapes test test-long test-browser test-zoo lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -34,6 +34,14 @@ test-long: $(DEV_STAMP)
 test-browser: $(DEV_STAMP)
 	BROWSER_TESTS=1 $(BIN)/python -m pytest -m browser
 
+# A hundred thousand damaged files of every kind, and their table (half an hour on 2 cores).
+test-fuzz: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/driver.py --cases 100000 --workers 2 --report reports/fuzz.md
+
+# Disks that fill up and folders that go under a command, and their table; as root, because it mounts the disks.
+test-disk: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/disturb.py --report reports/disturbed.md
+
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)
 	$(BIN)/hmhsa-insert zoo --report reports/zoo.md
@@ -41,6 +49,10 @@ test-zoo: $(STAMP)
 # Four detectors on the shapes set, two at a time, and their report (under an hour on 2 cores).
 shapes: $(DEV_STAMP)
 	$(BIN)/python benchmarks/shapes.py
+
+# 100 trainings stopped by every signal, sent to every process, wherever they are (half an hour on 2 cores).
+kills: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_matrix.py runs/kills --report reports/kills.md
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .

@@ -10,10 +10,15 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hmhsa_insert.inert import visible
+
+# Of what was found, so much is quoted: a key may be as long as its file.
+_LONGEST = 2000
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong, in text that any terminal can show: names from files are made inert, and cut.
 
     Attributes:
         where: the place, as ``file:line:column``, a qualified module name, a path or an option.
@@ -25,9 +30,18 @@ class Problem:
     message: str
     tip: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("where", "message", "tip"):
+            object.__setattr__(self, name, _shown(getattr(self, name)))
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text} ({self.tip})" if self.tip else text
+
+
+def _shown(text: str) -> str:
+    cut = len(text) - _LONGEST
+    return visible(text[:_LONGEST]) + (f"… and {cut:,} more characters" if cut > 0 else "")
 
 
 class HmhsaInsertError(Exception):

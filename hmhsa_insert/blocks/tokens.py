@@ -100,6 +100,10 @@ def in_pieces(
 def _can_cut(x: torch.Tensor) -> bool:
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
         return False
+    if (
+        type(x) is not torch.Tensor
+    ):  # a fake tensor has no memory to save, and each piece costs as much as the whole
+        return False
     # A trace would keep this batch's cuts.
     return not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 

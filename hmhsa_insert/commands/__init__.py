@@ -26,20 +26,25 @@ from hmhsa_insert.commands.stages import stages
 from hmhsa_insert.commands.suggest import suggest
 from hmhsa_insert.commands.train import train
 from hmhsa_insert.commands.zoo import zoo
-from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 
 class _ReportingGroup(TyperGroup):
-    """Turns the package's own errors into a report and exit code 1, without a traceback."""
+    """Turns the package's own errors, and the system's, into a report and exit code 1, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        from hmhsa_insert.commands.console import report_error
+
         try:
             return super().invoke(ctx)
         except HmhsaInsertError as error:
-            from hmhsa_insert.commands.console import report_error
-
             report_error(error)
-            sys.exit(1)
+        except OSError as error:
+            if error.errno is None or isinstance(error, BrokenPipeError):
+                raise
+            # A full disk, a folder that is gone or may not be read: no fault of the program's.
+            report_error(HmhsaInsertError(Problem(str(error.filename or ""), error.strerror or str(error))))
+        sys.exit(1)
 
 
 app = typer.Typer(

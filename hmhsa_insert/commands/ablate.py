@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import PluginOption, load_plugins
+from hmhsa_insert.commands.options import AllowCodeOption, PluginOption, load_plugins
 from hmhsa_insert.errors import Problem
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def ablate(
         Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
     ] = None,
     plugin: PluginOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Run a study: networks × variants × seeds, each variant paired with the baseline.
 
@@ -72,7 +73,8 @@ def ablate(
     load_plugins(plugin)
     first = int(os.environ.get("RANK", "0")) == 0
     try:
-        planned = plan_study(load_study(study), data_dir=data_dir, plugins=plugin or ())
+        asked = load_study(study, allow_code=allow_code)
+        planned = plan_study(asked, data_dir=data_dir, plugins=plugin or ())
         folder = output if output is not None else default_folder(planned)
         if resume and read_study(folder) is None:
             _refuse_to_begin(folder)

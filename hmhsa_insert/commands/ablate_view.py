@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -15,8 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hmhsa_insert.commands.console import out
+from hmhsa_insert.files.json_text import parse_json
+from hmhsa_insert.files.text import RECORD, read_file
+from hmhsa_insert.inert import visible
 from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
 from hmhsa_insert.studies.plan_study import PlannedStudy
+from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import trial_folder
 from hmhsa_insert.studies.trial import Cell, Outcome, Trial
 
@@ -53,8 +56,8 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
         name = " · ".join([cell.variant, *named.of(cell)])
         same = first.setdefault(cell.digest, name)
         table.add_row(
-            Text(cell.variant if same == name else f"{cell.variant} (same as {same})"),
-            *map(Text, named.of(cell)),
+            visible(cell.variant if same == name else f"{cell.variant} (same as {same})"),
+            *map(visible, named.of(cell)),
             _ranges([trial.seed for trial in trials]),
             f"{cost.num_params / 1e6:.3f} M",
             f"{cost.macs / 1e6:.2f} M",
@@ -63,7 +66,7 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
         )
     out.print(table)
     for note in planned.notes:
-        out.print(Text(note, style="dim"))
+        out.print(visible(note), style="dim")
     distinct = list(planned.distinct.values())
     images = sum(planned.images[trial.cell.digest] for trial in distinct)
     macs = sum(3 * planned.costs[t.cell.digest].macs * planned.images[t.cell.digest] for t in distinct)
@@ -115,10 +118,11 @@ class _Lines(Unwatched):
         here = self._ended - self._before
         left = (time.monotonic() - self._began) / here * (self._total - self._ended)
         line = f"{self._ended}/{self._total}  {self._names.line(trial)}  {said}"
-        out.print(line + (f"  ({_duration(left)} left)" if self._ended < self._total else ""), soft_wrap=True)
+        more = f"  ({_duration(left)} left)" if self._ended < self._total else ""
+        out.print(visible(line + more), soft_wrap=True)
 
     def note(self, text: str) -> None:
-        out.print(text, soft_wrap=True)
+        out.print(visible(text), soft_wrap=True)
 
 
 class _LiveTable(Unwatched):
@@ -173,7 +177,7 @@ class _LiveTable(Unwatched):
             of = trial.cell.settings.epochs
             table.add_row(
                 Text(state, style=_STYLES.get(state, "dim")),
-                Text(
+                visible(
                     self._names.line(trial) + (f": {outcome.message}" if outcome and outcome.message else "")
                 ),
                 f"{of if state == 'done' else epoch}/{of}",
@@ -204,9 +208,10 @@ class _LiveTable(Unwatched):
             if path.parent.is_dir():
                 self._epochs.setdefault(id, (0, None))
             try:
-                row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+                line = read_file(path, StudyError, RECORD).splitlines()[-1]
+                row = parse_json(line, str(path), StudyError)
                 self._epochs[id] = (int(row["epoch"]), float(row.get("ema_top1", row["top1"])))
-            except (OSError, LookupError, ValueError):
+            except (StudyError, LookupError, TypeError, AttributeError, ValueError):
                 continue  # no epoch has ended yet
 
     def _left(self, trial: Trial, epoch: int) -> str:
@@ -226,7 +231,7 @@ class _LiveTable(Unwatched):
         elapsed = time.monotonic() - self._began
         left = f", about {_duration(elapsed / here * (total - ended - under_way))} left" if here else ""
         said = f"{ended} of {total} trials ended" + (f", {failed} failed" if failed else "") + left
-        return f"{said}\n{self._note}" if self._note else said
+        return f"{said}\n{visible(self._note)}" if self._note else said
 
 
 def _duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     ModelArgument,
     PluginOption,
@@ -18,9 +19,12 @@ from hmhsa_insert.commands.options import (
     refuse_unusable,
 )
 
+_WORTH_SAYING = 2**30  # bytes
+
 if TYPE_CHECKING:
     from torch import nn
 
+    from hmhsa_insert.surgery.inputs import Inputs
     from hmhsa_insert.surgery.load import LoadedModel
     from hmhsa_insert.surgery.site import Plan
 
@@ -43,7 +47,11 @@ def apply(
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
     ] = "tree",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artefact.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Go on where verifying takes more memory than the machine has.")
+    ] = False,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Splice a recipe's blocks into a network, prove what the edit did, and write the result.
@@ -61,20 +69,22 @@ def apply(
     load_plugins(plugin)
     refuse_unusable(recipe)
     with out.status("building the network"):
-        loaded = _build(model, base, weights, pretrained)
+        loaded = _build(model, base, allow_code, weights, pretrained)
     inputs = described(loaded, input_size, given, fixed_batch)
     out.print(headline(loaded, inputs))
     with out.status("tracing, locating, planning"):
         made = plan(loaded.model, recipe, inputs)
     out.print(plan_table(made))
-    edited = _edit(loaded.model, made, seed, backend)
+    edited = _edit(loaded.model, made, seed, backend, yes)
     if output is None:
         out.print("nothing was written; -o DIR keeps the result")
         return
     wrote(save(edited, output, overwrite=overwrite), "load it with hi.load, or give it as MODEL")
 
 
-def _build(model: str, base: str | None, weights: Path | None, pretrained: bool) -> LoadedModel:
+def _build(
+    model: str, base: str | None, allow_code: bool, weights: Path | None, pretrained: bool
+) -> LoadedModel:
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.models import load_weights
     from hmhsa_insert.surgery.artifact import open_model
@@ -82,13 +92,13 @@ def _build(model: str, base: str | None, weights: Path | None, pretrained: bool)
     if pretrained and weights is not None:
         message = "--weights is given too, and a network begins with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
-    loaded = open_model(model, base=base, pretrained=pretrained)
+    loaded = open_model(model, base=base, allow_code=allow_code, pretrained=pretrained)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded
 
 
-def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"]) -> nn.Module:
+def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"], yes: bool) -> nn.Module:
     """Carry out a plan, prove what it did and print it; raise where a check fails."""
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.commands.tables import checks_table, cost_table
@@ -97,8 +107,10 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     from hmhsa_insert.surgery.apply import apply_plan
     from hmhsa_insert.surgery.verify import verify
 
-    with out.status("splicing and verifying"):
+    with out.status("splicing"):
         edited = apply_plan(model, made, seed, backend)
+        _say_memory(edited, made.inputs, yes)
+    with out.status("verifying"):
         checks = verify(model, edited)
     out.print(checks_table(checks))
     failed = [
@@ -109,3 +121,23 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     before, after = (count(each, made.inputs).per_sample for each in (model, edited))
     out.print(cost_table(before, after))
     return edited
+
+
+def _say_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
+    """Say what verifying will take where that is much, and refuse what the machine does not have.
+
+    Raises:
+        HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
+    """
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.costs.peak import free_memory, verification_peak
+    from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+    needed, free = verification_peak(edited, inputs), free_memory()
+    if needed is None or needed < _WORTH_SAYING:
+        return
+    said = f"verifying two samples of {inputs} takes about {needed / 2**30:.1f} GiB of memory"
+    if free is not None and needed > free and not yes:
+        tip = "give a smaller --input-size: the result runs at others too; or --yes to go on"
+        raise HmhsaInsertError(Problem("--input-size", f"{said}, and {free / 2**30:.1f} GiB are free", tip))
+    out.print(said)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.highlighter import JSONHighlighter
+from rich.segment import Segment
 from rich.text import Text
+
+from hmhsa_insert.inert import json_text, visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.errors import HmhsaInsertError
@@ -19,10 +24,31 @@ _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
 
 # Problems of one kind at one place that are written out; one edit can be refused at a hundred modules.
 _MOST_ALIKE = 6
+_MOST_PROBLEMS = 60
 
-# What is printed holds users' paths and names: a "[b]" or ":x:" in them is no markup.
-out = Console(width=_WIDTH, highlight=False, markup=False, emoji=False)
-err = Console(width=_WIDTH, highlight=False, markup=False, emoji=False, stderr=True)
+
+class _InertConsole(Console):
+    """A console on which text is shown and never carried out, whatever it is part of.
+
+    What is printed holds users' paths and names: a "[b]" or ":x:" in them is no markup, an escape code no command.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(width=_WIDTH, highlight=False, markup=False, emoji=False, stderr=stderr)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        # Cells of tables, titles: before they are measured, so that columns stay aligned.
+        return super().render_str(visible(text, lines=True), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if not segment.control:
+                segment = Segment(visible(segment.text, lines=True), segment.style)
+            yield segment
+
+
+out = _InertConsole()
+err = _InertConsole(stderr=True)
 
 
 def report_error(error: HmhsaInsertError) -> None:
@@ -30,7 +56,9 @@ def report_error(error: HmhsaInsertError) -> None:
     count = len(error.problems)
     heading = f"error: {error.title}" + (f" ({count} problems)" if count > 1 else "")
     err.print(Text(heading, style="bold red"))
-    for (where, tip), alike in groupby(error.problems, key=lambda problem: (problem.where, problem.tip)):
+    for (where, tip), alike in groupby(
+        error.problems[:_MOST_PROBLEMS], key=lambda problem: (problem.where, problem.tip)
+    ):
         messages = [problem.message for problem in alike]
         for message in messages[:_MOST_ALIKE]:
             line = Text("  ")
@@ -42,12 +70,20 @@ def report_error(error: HmhsaInsertError) -> None:
         if tip:
             err.print(Text(f"    {tip}", style="dim"), soft_wrap=True)
 
+    if count > _MOST_PROBLEMS:
+        err.print(f"  … and {count - _MOST_PROBLEMS} more problems")
+
 
 def bold(text: str, rest: str = "") -> Text:
     """Return a line that begins in bold."""
-    return Text.assemble((text, "bold"), rest)
+    return Text.assemble((visible(text), "bold"), visible(rest))
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON for programs, every string of it whole."""
+    out.print(JSONHighlighter()(json_text(data, indent=2)), soft_wrap=True)
 
 
 def wrote(path: Path | str, what: str = "") -> None:
     """Say where something was written."""
-    out.print(Text(f"wrote {path}{f' ({what})' if what else ''}", style="green"), soft_wrap=True)
+    out.print(Text(visible(f"wrote {path}{f' ({what})' if what else ''}"), style="green"), soft_wrap=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import check_device
+from hmhsa_insert.commands.options import AllowCodeOption, check_device
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_file
+from hmhsa_insert.inert import json_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +28,7 @@ def detect(
     ],
     score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of what is shown.")] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Find objects on images: a picture of each with boxes, classes, scores and masks, and COCO's result json.
 
@@ -43,7 +45,7 @@ def detect(
     _check_output(output)
     check_device(device)
     with err.status("loading the detector"):
-        detector = open_detector(folder, device)
+        detector = open_detector(folder, device, allow_code=allow_code)
     names = list(category_names(detector).values())
     results: list[dict[str, Any]] = []
     problems: list[Problem] = []
@@ -70,18 +72,14 @@ def _detect_one(
 
     found = detect(detector, read_image(image), number, score)
     drawn = draw(found, names)
-    try:
-        drawn.save(picture)
-    except OSError as error:
-        raise HmhsaInsertError(Problem(str(picture), f"cannot be written: {error.strerror}")) from error
+    write_file(picture, drawn.save, HmhsaInsertError)
     return [{**entry, "file_name": str(image)} for entry in found.results]
 
 
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
-    from hmhsa_insert.training.checkpoint import write_whole
+    from hmhsa_insert.training.checkpoint import write_text
 
-    text = json.dumps(results, ensure_ascii=False) + "\n"
-    write_whole(path, lambda writing: writing.write_text(text, encoding="utf-8"))
+    write_text(path, json_text(results) + "\n")
 
 
 def _check_output(output: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import JsonOption
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ def evaluate(
             "--output", "-o", metavar="FILE", help="Write detections in COCO's result format, for one DIR."
         ),
     ] = None,
+    allow_code: AllowCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
@@ -59,9 +59,11 @@ def evaluate(
     if _detectors(models, output):
         from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
 
-        evaluate_detectors(models, data, weights, settings or (), output, as_json)
+        evaluate_detectors(models, data, weights, settings or (), allow_code, output, as_json)
         return
-    from hmhsa_insert.commands.console import out, wrote
+    from rich.text import Text
+
+    from hmhsa_insert.commands.console import out, print_json, wrote
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.score import candidate, score
@@ -69,7 +71,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     found: Evaluation | None = None
     for model in models:
-        with out.status(f"scoring {model}"):
+        with out.status(Text(f"scoring {model}")):
             what = candidate(
                 model,
                 data,
@@ -77,6 +79,7 @@ def evaluate(
                 data_dir=data_dir,
                 weights=weights,
                 pretrained=pretrained,
+                allow_code=allow_code,
             )
             side = what.settings.input_size
             cost = count(what.model, (what.channels, side, side))
@@ -96,7 +99,7 @@ def evaluate(
             }
         )
     if as_json:
-        out.print_json(json.dumps(rows))
+        print_json(rows)
     else:
         out.print(_scores(rows, what.data.source))
         if len(rows) == 1:

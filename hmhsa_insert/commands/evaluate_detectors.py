@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ def evaluate_detectors(
     data: str | None,
     weights: str,
     settings: Sequence[str],
+    allow_code: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -26,14 +26,18 @@ def evaluate_detectors(
     Raises:
         HmhsaInsertError: a detector cannot be built, the data not be used, or the file not be written.
     """
-    from hmhsa_insert.commands.console import out, wrote
+    from rich.text import Text
+
+    from hmhsa_insert.commands.console import out, print_json, wrote
     from hmhsa_insert.detection.evaluation import write_detections
     from hmhsa_insert.detection.score import detection_candidate, score_detector
 
     rows: list[dict[str, Any]] = []
     for model in models:
-        with out.status(f"scoring {model}"):
-            what = detection_candidate(model, data, overrides=settings, weights=weights)
+        with out.status(Text(f"scoring {model}")):
+            what = detection_candidate(
+                model, data, overrides=settings, weights=weights, allow_code=allow_code
+            )
             cost = what.count()
             found = score_detector(what)
         rows.append(
@@ -52,7 +56,7 @@ def evaluate_detectors(
             }
         )
     if as_json:
-        out.print_json(json.dumps(rows))
+        print_json(rows)
     else:
         out.print(_table(rows, what.data.source))
         for row in rows:

@@ -44,6 +44,12 @@ BaseOption = Annotated[
         help="Builds the base network of a folder whose own is not a library's.",
     ),
 ]
+AllowCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Import and run factories that a file names: for files that you trust."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

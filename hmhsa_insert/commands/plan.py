@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     JsonOption,
     ModelArgument,
@@ -22,11 +23,12 @@ def plan(
     given: InputOption = None,
     fixed_batch: BatchOption = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.commands.tables import cost_table, headline, plan_table
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
@@ -35,10 +37,10 @@ def plan(
 
     load_plugins(plugin)
     refuse_unusable(recipe)
-    loaded = open_model(model, base=base, meta=True)
+    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     made = make_plan(loaded.model, recipe, described(loaded, input_size, given, fixed_batch))
     if json:
-        out.print_json(data=made.to_dict())
+        print_json(made.to_dict())
         return
     out.print(headline(loaded, made.inputs))
     before = count(loaded.model, made.inputs).per_sample

@@ -10,6 +10,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_text
+from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.reports.table import Row, Table
@@ -19,7 +21,9 @@ def print_table(table: Table) -> None:
     """Print a table of a report, and its notes below it."""
     from hmhsa_insert.commands.console import out
 
-    shown = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(
+        title=Text(visible(table.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     # A column that nobody measured only takes room.
     kept = [place for place in range(len(table.headers)) if any(row.cells[place].text for row in table.rows)]
     for header in (table.headers[place] for place in kept):
@@ -36,13 +40,13 @@ def print_table(table: Table) -> None:
         before = row
     out.print(shown)
     for note in table.notes:
-        out.print(Text(note, style="dim"))
+        out.print(Text(visible(note), style="dim"))
     out.print()
 
 
 def _texts(row: Row, before: Row | None) -> list[Text]:
     """Return the cells of a row; what the first says again, in the same group, is left out."""
-    texts = [Text(cell.text) for cell in row.cells]
+    texts = [Text(visible(cell.text)) for cell in row.cells]
     if row.mark:
         texts[0].append(f" [{row.mark}]")
     elif before is not None and before.group == row.group and before.cells[0] == row.cells[0]:
@@ -73,8 +77,5 @@ def deliver(text: str, path: Path | None) -> None:
     if path is None:
         print(text, end="", file=out.file)  # not out.print, which would wrap it
         return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HmhsaInsertError(Problem(str(path), f"cannot be written: {error.strerror}")) from error
+    write_text(path, text, HmhsaInsertError)
     wrote(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
-from hmhsa_insert.commands.options import BaseOption, PluginOption, check_device, load_plugins
+from hmhsa_insert.commands.options import (
+    AllowCodeOption,
+    BaseOption,
+    PluginOption,
+    check_device,
+    load_plugins,
+)
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.inert import json_text, visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.latency import Progress
@@ -79,6 +85,7 @@ def profile(
     how: FormatOption = None,
     output: OutputOption = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Say what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
@@ -111,13 +118,13 @@ def profile(
         refuse_measuring({"--latency": latency, "--memory": memory})
         with err.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
-            found = dict(zip(others, _networks(others, base, meta=True), strict=True))
-        records = detector_records(models, found, recipe or [], size or [], detector)
+            found = dict(zip(others, _networks(others, base, allow_code, meta=True), strict=True))
+        records = detector_records(models, found, recipe or [], size or [], detector, allow_code)
         _show(records, chosen, output, parts=True)
         return
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
-        networks = _networks(models, base, meta=not is_run)  # shapes are enough to count
+        networks = _networks(models, base, allow_code, meta=not is_run)  # shapes are enough to count
     inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
     records = _records(networks, recipe or [], inputs, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
@@ -138,7 +145,7 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
     return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
 
 
-def _networks(specs: list[str], base: str | None, *, meta: bool) -> list[LoadedModel]:
+def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: bool) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
     from hmhsa_insert.surgery.artifact import is_artifact, open_model, read_record
     from hmhsa_insert.surgery.load import Source
@@ -148,7 +155,7 @@ def _networks(specs: list[str], base: str | None, *, meta: bool) -> list[LoadedM
     for spec in specs:
         try:
             known = not is_artifact(spec) or Source(str(read_record(spec)[0].get("source"))).is_library
-            found.append(open_model(spec, base=None if known else base, meta=meta))
+            found.append(open_model(spec, base=None if known else base, allow_code=allow_code, meta=meta))
         except HmhsaInsertError as error:
             problems += error.problems
     if problems:
@@ -206,10 +213,10 @@ def _show(records: list[dict[str, Any]], how: Format, output: Path | None, *, pa
             print_table(table)
         return
     if how == "json":
-        text = json.dumps({"records": records}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json_text({"records": records}, indent=1, allow_nan=False) + "\n"
     else:
         written = "md" if how == "table" else how
         text = render(records, written, title="Profile", parts=parts, sections=True)
     deliver(text, output)
     for finding in findings(records):
-        err.print(finding, markup=False, soft_wrap=True)
+        err.print(visible(finding), soft_wrap=True)

@@ -32,7 +32,12 @@ def refuse_measuring(asked: dict[str, bool]) -> None:
 
 
 def detector_records(
-    specs: list[str], networks: dict[str, LoadedModel], recipes: list[str], sizes: list[str], kind: str | None
+    specs: list[str],
+    networks: dict[str, LoadedModel],
+    recipes: list[str],
+    sizes: list[str],
+    kind: str | None,
+    allow_code: bool,
 ) -> list[dict[str, Any]]:
     """Return the profiles of detectors: folders as they are, networks plain and with each recipe inside `kind`.
 
@@ -42,6 +47,7 @@ def detector_records(
         recipes: planned anew at each size.
         sizes: as the user wrote them; by default 800x1333.
         kind: the detector around networks.
+        allow_code: run the factories that folders name as their backbones'.
 
     Raises:
         ModelError: a network beside detectors, and no kind; no such detector; a network that lacks a stride.
@@ -56,7 +62,7 @@ def detector_records(
         tip = "--detector retinanet builds one around it"
         raise ModelError([Problem(spec, message, tip) for spec in networks])
     with err.status("loading the detectors"):
-        loaded = {spec: load(spec) for spec in specs if spec not in networks}
+        loaded = {spec: load(spec, allow_code=allow_code) for spec in specs if spec not in networks}
     records = []
     for text in sizes or [_SIZE]:
         size = parse_size(text, (3,), "--size")

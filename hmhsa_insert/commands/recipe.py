@@ -38,8 +38,8 @@ def check(
 def schema() -> None:
     """Print the JSON Schema of recipes, block options included."""
     from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import print_json
     from hmhsa_insert.recipe import json_schema
 
     names = (*BLOCKS, *(f"timm/{name}" for name in TIMM_NAMES))
-    out.print_json(data=json_schema({name: block_type(name).options.model_json_schema() for name in names}))
+    print_json(json_schema({name: block_type(name).options.model_json_schema() for name in names}))

@@ -46,8 +46,9 @@ def report(
     Example: `hmhsa-insert report profile.json runs/resnet18-stage3-digits-s0 --published -o table.html`
     """
     from hmhsa_insert.reports.columns import COLUMNS
+    from hmhsa_insert.reports.problems import ReportError
     from hmhsa_insert.reports.render import format_of, render, report_tables
-    from hmhsa_insert.reports.sources import ReportError, load_records, published_records
+    from hmhsa_insert.reports.sources import load_records, published_records
     from hmhsa_insert.studies.outcomes import is_study
 
     check_writable_file(output)
@@ -71,7 +72,7 @@ def report(
 
 
 def _refuse_with_study(sources: list[Path], options: dict[str, object]) -> None:
-    from hmhsa_insert.reports.sources import ReportError
+    from hmhsa_insert.reports.problems import ReportError
 
     problems = []
     if len(sources) > 1:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hmhsa_insert.inert import visible
+
 if TYPE_CHECKING:
     from hmhsa_insert.detection.detector import DetectorRecord
 
@@ -31,8 +33,9 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
     out.print(bold(str(folder)), soft_wrap=True)
     if stored:
         out.print(_detector(stored.record), soft_wrap=True)
-    out.print(f"base network  {record.get('class')}, {source}{f' ({options})' if options else ''}")
-    out.print("made with     " + ", ".join(f"{name} {text}" for name, text in record["versions"].items()))
+    out.print(visible(f"base network  {record.get('class')}, {source}{f' ({options})' if options else ''}"))
+    made_with = ", ".join(f"{name} {text}" for name, text in record["versions"].items())
+    out.print(visible(f"made with     {made_with}"))
     out.print(f"weights       {count} tensors, {big(size)}B")
     for ledger in plans:
         out.print(f"edited with   backend {ledger.backend}, seed {ledger.seed}\n")
@@ -45,8 +48,10 @@ def _detector(record: DetectorRecord) -> str:
     from hmhsa_insert.detection.detector import DETECTORS
 
     kind = DETECTORS.get(record.kind)
-    names = list(record.categories.values()) or [f"{record.num_classes - 1} classes without names"]
+    names = [visible(name) for name in record.categories.values()] or [
+        f"{record.num_classes - 1} classes without names"
+    ]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     size = f"images at {record.options.get('min_size')} to {record.options.get('max_size')} pixels"
-    lines = f"detector      {kind.title if kind else record.kind}, {size}"
+    lines = f"detector      {kind.title if kind else visible(record.kind)}, {size}"
     return f"{lines}\nfinds         {', '.join(names[:_MOST_NAMES])}{more}"

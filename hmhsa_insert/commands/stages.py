@@ -8,6 +8,7 @@ import typer
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     JsonOption,
     ModelArgument,
@@ -29,6 +30,7 @@ def stages(
     given: InputOption = None,
     fixed_batch: BatchOption = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
@@ -39,16 +41,16 @@ def stages(
 
     Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
     """
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.surgery.artifact import open_model
     from hmhsa_insert.surgery.locate import locate
     from hmhsa_insert.surgery.no_maps import why_no_maps
 
     load_plugins(plugin)
-    loaded = open_model(model, base=base, meta=True)
+    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
     if json:
-        out.print_json(data=_as_data(loaded, located, all_cut_points))
+        print_json(_as_data(loaded, located, all_cut_points))
         return
     out.print(_tree(loaded, located))
     if all_cut_points:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
+    AllowCodeOption,
     BaseOption,
     ModelArgument,
     PluginOption,
@@ -18,6 +19,7 @@ from hmhsa_insert.commands.options import (
     load_plugins,
 )
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.suggest import Cost, Limits, Suggestion, Suggestions
@@ -48,6 +50,7 @@ def suggest(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all the recipes here.")
     ] = None,
     base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """List where a block can go within a budget, and how wide: the Pareto set, as recipes ready to apply.
@@ -67,7 +70,7 @@ def suggest(
     for option, text in wanted.items():
         _limit(option, text, 1.0)  # refused before any work is done
     with err.status("building the network"):
-        loaded = open_model(model, base=base, meta=True)
+        loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
     inputs = described(loaded, input_size, given, fixed_batch)
     with err.status("resolving recipes") as status:
         found = find(
@@ -169,10 +172,10 @@ def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
         raise HmhsaInsertError(there)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, each in files.items():
-            file.write_text(_text(each, found.base, network), encoding="utf-8")
     except OSError as error:
         raise HmhsaInsertError(Problem(str(folder), f"cannot be written: {error.strerror}")) from error
+    for file, each in files.items():
+        write_text(file, _text(each, found.base, network), HmhsaInsertError)
     wrote(folder, f"{len(files)} recipes; apply one with --recipe FILE")
 
 

@@ -22,6 +22,7 @@ _MOST_KEYS = 4
 
 def headline(loaded: LoadedModel, inputs: Inputs) -> Text:
     """Return which network was found and where, its class, and what goes in."""
+    from hmhsa_insert.commands.console import bold
     from hmhsa_insert.surgery.fake import notes
     from hmhsa_insert.surgery.load import SOURCE
 
@@ -29,7 +30,7 @@ def headline(loaded: LoadedModel, inputs: Inputs) -> Text:
     origin = notes(loaded.model).get(SOURCE)
     made_from = f" (an artefact, from {origin.spec})" if origin and origin.spec != name else ""
     rest = f"{made_from}  {type(loaded.model).__name__}  input {inputs}"
-    return Text.assemble((name, "bold"), rest)
+    return bold(name, rest)
 
 
 def plan_table(made: Plan) -> Table:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import ModelArgument, PluginOption, load_plugins
+from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, PluginOption, load_plugins
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.detection.plan_run import DetectRun
@@ -76,6 +77,7 @@ def train(
         ),
     ] = None,
     plugin: PluginOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Train a network, edited by a recipe or not. The same command goes on with an unfinished run.
 
@@ -103,6 +105,7 @@ def train(
             task=task,
             detector=detector,
             data_dir=data_dir,
+            allow_code=allow_code,
         )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)
@@ -206,7 +209,7 @@ class _Lines:
     def note(self, text: str) -> None:
         from hmhsa_insert.commands.console import out
 
-        out.print(text, markup=False, soft_wrap=True)
+        out.print(visible(text), soft_wrap=True)
 
     def step(self, step: Step) -> None:
         pass

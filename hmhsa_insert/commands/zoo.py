@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hmhsa_insert.commands.options import AllowCodeOption
+
 
 def zoo(
     pattern: Annotated[str, typer.Option("--filter", metavar="PATTERN", help="Such as 'resnet*'.")] = "*",
@@ -19,6 +21,7 @@ def zoo(
     ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds for one network.")] = 300.0,
     workers: Annotated[int, typer.Option(min=1, help="Networks at a time.")] = 1,
+    allow_code: AllowCodeOption = False,
     list_only: Annotated[bool, typer.Option("--list", help="List the networks and stop.")] = False,
 ) -> None:
     """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
@@ -32,8 +35,12 @@ def zoo(
     from hmhsa_insert.zoo.report import summary
     from hmhsa_insert.zoo.run import run
 
+    if report is not None:
+        _refuse_to_replace(report)
     chosen = (
-        [e for e in entries_of(networks) if fnmatchcase(e.spec, pattern)] if networks else entries(pattern)
+        [e for e in entries_of(networks, allow_code) if fnmatchcase(e.spec, pattern)]
+        if networks
+        else entries(pattern)
     )
     if not chosen:
         tip = near(pattern, [entry.name for entry in entries()]) or "`hmhsa-insert zoo --list` shows them"
@@ -42,7 +49,12 @@ def zoo(
         for entry in chosen:
             out.print(f"{entry.spec}  {entry.height}x{entry.width}")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     rows = []
     with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
         task = progress.add_task("networks", total=len(chosen))
@@ -63,6 +75,22 @@ def zoo(
         raise typer.Exit(1)
 
 
+def _refuse_to_replace(report: Path) -> None:
+    """Refuse to write over files that are no table of an earlier run: the twin's name is not one the user typed."""
+    from hmhsa_insert.errors import HmhsaInsertError, Problem
+    from hmhsa_insert.files.text import RECORD, read_file
+    from hmhsa_insert.zoo.report import to_csv, to_markdown
+
+    problems = []
+    for suffix, ours in ((".csv", to_csv([])), (".md", to_markdown([], {}, {}))):
+        path = report.with_suffix(suffix)
+        if path.exists() and not read_file(path, HmhsaInsertError, RECORD).startswith(ours.splitlines()[0]):
+            message = "it exists, and is no table of an earlier run"
+            problems.append(Problem(str(path), message, "give --report another name"))
+    if problems:
+        raise HmhsaInsertError(problems)
+
+
 def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
     import csv
     import os
@@ -72,6 +100,8 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
     import torch
     import torchvision
 
+    from hmhsa_insert.errors import HmhsaInsertError
+    from hmhsa_insert.files.whole import write_text
     from hmhsa_insert.zoo.report import to_csv, to_markdown
 
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
@@ -80,9 +110,7 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
         causes = {row["network"]: row["cause"] for row in csv.DictReader(file)}
     report.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".csv", to_csv(rows)), (".md", to_markdown(rows, {**versions, **machine}, causes))):
-        temporary = report.with_suffix(suffix + ".part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(report.with_suffix(suffix))
+        write_text(report.with_suffix(suffix), text, HmhsaInsertError)
 
 
 def _say_written(report: Path) -> None:

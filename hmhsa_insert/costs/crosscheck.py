@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.fake import home, real_copy, without_fast_path
 from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.torch_private import TreeSpec, tree_flatten, tree_leaves, tree_unflatten, untraced
 
 TOLERANCE = 0.01
 # fvcore has to compute what it traces. Above this, both counters run on a smaller image instead.
@@ -67,6 +67,8 @@ def crosscheck(model: nn.Module, counts: Counts) -> CrossCheck:
             return _failed(inputs, macs, error)
     try:
         theirs = fvcore_macs(model, inputs)
+    except _FvcoreError as error:
+        return CrossCheck(inputs, macs, None, None, f"not cross-checked: fvcore cannot be imported: {error}")
     except Exception as error:
         return _failed(inputs, macs, error)
     difference = theirs / macs - 1 if macs else float(bool(theirs))
@@ -87,13 +89,23 @@ def fvcore_macs(model: nn.Module, input_size: InputSize) -> int:
     quiet = warnings.catch_warnings()
     with torch.random.fork_rng(), torch.no_grad(), without_fast_path(), quiet, _PlainSizes():
         warnings.simplefilter("ignore")
-        # Imported here: the import itself warns, and takes as long as the count.
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(_TensorsOnly(copied, leaves, form), tensors)
+        analysis = _analysis()(_TensorsOnly(copied, leaves, form), tensors)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         analysis.set_op_handle(**_HANDLES)
         return int(analysis.total()) // (inputs.batch or 1)
+
+
+class _FvcoreError(Exception):
+    """fvcore is not installed, or does not work with what is."""
+
+
+def _analysis() -> Any:
+    """Import fvcore where it is used: the import itself warns, and takes as long as the count."""
+    try:
+        from fvcore.nn import FlopCountAnalysis
+    except Exception as error:  # its last release is of 2022, and what it imports goes on
+        raise _FvcoreError(next(iter(str(error).splitlines()), type(error).__name__)) from error
+    return FlopCountAnalysis
 
 
 class _PlainSizes(TorchFunctionMode):
@@ -104,12 +116,8 @@ class _PlainSizes(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in self._SIZES:
             return func(*args, **(kwargs or {}))
-        state = torch._C._get_tracing_state()
-        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
-        try:
+        with untraced():
             return func(*args, **(kwargs or {}))
-        finally:
-            torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
 
 
 class _TensorsOnly(nn.Module):

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery import fake as surgery_fake
 from hmhsa_insert.surgery.fake import swapped_copy
 from hmhsa_insert.surgery.inputs import Inputs
+from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode
 
 
 def fake_copy(model: nn.Module, *, dtype: torch.dtype | None = None) -> tuple[nn.Module, FakeTensorMode]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from hmhsa_insert.torch_private import HigherOrderOperator
+
 aten = torch.ops.aten
 
 
@@ -91,7 +93,7 @@ _FREE = frozenset(_FREE_NAMES.split())
 @functools.cache
 def left_out(function: Any) -> bool:
     """Say whether the overload `function` is an operation that tables of costs leave out on purpose."""
-    if isinstance(function, torch._ops.HigherOrderOperator):
+    if isinstance(function, HigherOrderOperator):
         return False
     if function.is_view or _FREE_TAGS & set(function.tags):
         return True

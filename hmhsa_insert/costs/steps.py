@@ -10,10 +10,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.torch_private import tree_leaves, tree_map_only
 
 Mode = Literal["inference", "training"]
 Step = Callable[[], None]

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hmhsa_insert.detection.segmentation import (
+    BadSegmentation,
+    is_int,
+    is_number,
+    mask_area,
+    read_segmentation,
+)
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import DataError
 
 _SHOWN = 5
 _LISTS = ("images", "annotations", "categories")
-_FEWEST_NUMBERS = 6  # of a polygon: pycocotools takes four numbers for a box
+_MOST_PIXELS = 2**31
+GIVEN = "_given"  # of an annotation: what its file says, where something else is used
 
 
 @dataclass(frozen=True)
@@ -67,11 +77,12 @@ def read_annotations(path: Path, masks: bool) -> Annotations:
     categories = _by_id(whole["categories"], "categories", _category_fault, problems)
     theirs: dict[int, list[Mapping[str, Any]]] = {number: [] for number in images}
     for place, each in enumerate(whole["annotations"]):
-        fault = _annotation_fault(each, images, categories, masks)
-        if fault:
-            problems.add(fault, f"annotations[{place}]")
-        else:
-            theirs[each["image_id"]].append(_completed(each, masks))
+        try:
+            if fault := _annotation_fault(each, images, categories):
+                raise BadSegmentation(fault)
+            theirs[each["image_id"]].append(_completed(each, images[each["image_id"]], masks))
+        except BadSegmentation as error:
+            problems.add(str(error), f"annotations[{place}]{_numbered(each)}")
     if not images:
         problems.add("there are no images", "images")
     if not categories:
@@ -111,6 +122,12 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
+def _numbered(entry: Any) -> str:
+    """Return the id that an entry of the file has, if it has one."""
+    number = entry.get("id") if isinstance(entry, dict) else None
+    return f" (id {number})" if is_int(number) or isinstance(number, str) else ""
+
+
 def _read(path: Path) -> dict[str, list[Any]]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
@@ -130,85 +147,82 @@ def _by_id(
     found: dict[int, dict[str, Any]] = {}
     for place, each in enumerate(entries):
         fault = "is no mapping with a whole number 'id'"
-        if isinstance(each, dict) and _is_int(each.get("id")):
+        if isinstance(each, dict) and is_int(each.get("id")):
             fault = fault_of(each) or ("an 'id' that another one has" if each["id"] in found else "")
         if fault:
-            problems.add(fault, f"{title}[{place}]")
+            problems.add(fault, f"{title}[{place}]{_numbered(each)}")
         else:
             found[each["id"]] = each
     return found
 
 
 def _image_fault(image: Mapping[str, Any]) -> str:
-    name = image.get("file_name")
-    if not isinstance(name, str) or not name:
+    fault = _name_fault(image.get("file_name"))
+    if fault:
+        return fault
+    sides: list[Any] = [image.get(key) for key in ("height", "width")]
+    if not all(is_int(side) and side > 0 for side in sides):
+        return "no 'height' and 'width' in pixels"
+    return "" if math.prod(sides) <= _MOST_PIXELS else "a 'height' and 'width' that no picture has"
+
+
+def _name_fault(name: Any) -> str:
+    if not isinstance(name, str) or not PurePosixPath(name).parts or "\0" in name:
         return "no 'file_name'"
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    # A colon is a letter of a name, but for a drive of Windows.
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[\\/]", name):
         return "a 'file_name' outside the folder of images"
-    sides: list[Any] = [image.get(key) for key in ("height", "width")]
-    return "" if all(_is_int(side) and side > 0 for side in sides) else "no 'height' and 'width' in pixels"
+    return ""
 
 
 def _category_fault(category: Mapping[str, Any]) -> str:
     return "" if isinstance(category.get("name"), str) and category["name"] else "no 'name'"
 
 
-def _annotation_fault(
-    each: Any, images: Mapping[int, Any], categories: Mapping[int, Any], masks: bool
-) -> str:
+def _annotation_fault(each: Any, images: Mapping[int, Any], categories: Mapping[int, Any]) -> str:
     if not isinstance(each, dict):
         return "is no mapping"
-    if not _is_int(each.get("image_id")) or each["image_id"] not in images:
+    if not is_int(each.get("image_id")) or each["image_id"] not in images:
         return "an 'image_id' that no image has"
-    if not _is_int(each.get("category_id")) or each["category_id"] not in categories:
+    if not is_int(each.get("category_id")) or each["category_id"] not in categories:
         return "a 'category_id' that no category has"
     box = each.get("bbox")
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         return "no 'bbox' of four numbers [x, y, width, height]"
     if each.get("iscrowd", 0) not in (0, 1):
         return "an 'iscrowd' that is neither 0 nor 1"
-    image = images[each["image_id"]]
-    return _segmentation_fault(each.get("segmentation"), image) if masks else ""
+    return ""
 
 
-def _segmentation_fault(value: Any, image: Mapping[str, Any]) -> str:
-    if isinstance(value, list):
-        polygons = all(isinstance(each, list) and all(map(_is_number, each)) for each in value)
-        even = polygons and all(len(each) % 2 == 0 for each in value)
-        return "" if even else "a 'segmentation' that is no list of polygons [x1, y1, x2, y2, …]"
-    if isinstance(value, dict) and isinstance(value.get("counts"), str | list):
-        fits = value.get("size") == [image["height"], image["width"]]
-        return "" if fits else "a 'segmentation' whose size is not the image's"
-    return "no 'segmentation' (polygons or RLE), which masks need"
+def _completed(each: Mapping[str, Any], image: Mapping[str, Any], masks: bool) -> dict[str, Any]:
+    """Return what is used of an annotation; area and iscrowd as COCO means them where they are missing.
 
-
-def _completed(each: Mapping[str, Any], masks: bool) -> dict[str, Any]:
-    """Return what is used of an annotation; area and iscrowd as COCO means them where they are missing."""
-    left, top, width, height = (float(number) for number in each["bbox"])
-    area: Any = each.get("area")
+    Raises:
+        BadSegmentation: it has none that can be used, and masks are needed.
+    """
+    size = image["height"], image["width"]
+    given = is_number(each.get("area")) and 0 <= each["area"] <= _MOST_PIXELS
+    segmentation = None
+    if masks or not given:
+        with nullcontext() if masks else suppress(BadSegmentation):
+            segmentation = read_segmentation(each.get("segmentation"), *size)
     kept = {
         "image_id": each["image_id"],
         "category_id": each["category_id"],
-        "bbox": [left, top, width, height],
-        "area": float(area) if _is_number(area) else width * height,
+        "bbox": [float(number) for number in each["bbox"]],
         "iscrowd": int(each.get("iscrowd", 0)),
+        GIVEN: {"id": each.get("id"), "area": given},
     }
-    if masks:
-        kept["segmentation"] = _drawable(each["segmentation"])
-    return kept
+    if given:
+        kept["area"] = float(each["area"])
+    else:
+        kept["area"] = mask_area(segmentation, *size) if segmentation else _box_area(kept["bbox"], *size)
+    return {**kept, "segmentation": segmentation} if masks else kept
 
 
-def _drawable(segmentation: Any) -> Any:
-    """Return a segmentation without polygons of fewer than three corners."""
-    if isinstance(segmentation, list):
-        return [polygon for polygon in segmentation if len(polygon) >= _FEWEST_NUMBERS]
-    return segmentation
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _box_area(box: Sequence[float], height: int, width: int) -> float:
+    """Return the area of the part of a box that is in the image."""
+    left, top, across, down = box
+    sides = (min(left + across, width) - max(left, 0.0), min(top + down, height) - max(top, 0.0))
+    return max(sides[0], 0.0) * max(sides[1], 0.0)

@@ -8,6 +8,7 @@ runs no code that the folder names.
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
+from hmhsa_insert.surgery.fake import hollow_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.record import (
     FORMAT,
@@ -30,11 +34,10 @@ from hmhsa_insert.surgery.record import (
     is_rebuildable,
     plans_as_data,
     plans_from_data,
-    read_json,
     write_json,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers
-from hmhsa_insert.surgery.tensors import fill, gather
+from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
 
 DETECTOR = "detector.json"
 _TIP = "hi.save(detector, DIR) and `hmhsa-insert train --task detect` write one"
@@ -79,29 +82,38 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     return _save_detector(model, record, Path(folder), overwrite)
 
 
-def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
     """Rebuild the edited model or the detector of an artefact; outputs equal the saved one's bit for bit.
 
     Args:
         folder: an artefact.
         base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
+        allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
         ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
     """
     if not is_detector(folder):
-        return artifact.load(folder, base)
+        return artifact.load(folder, base, allow_code=allow_code)
     target = Path(folder)
     stored = read_detector(target)
     if base is not None and ledgers(base):
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    network = copy.deepcopy(base) if base is not None else build_base(target / DETECTOR, stored.base)
-    network = artifact.respliced(network, stored.plans, target / DETECTOR)
-    model = _rebuilt(network, stored, target / DETECTOR)
+    path = target / DETECTOR
+    if base is not None:
+        hollow = hollow_copy(base)
+    else:
+        check_sizes(stored.base["kwargs"], path, target)
+        hollow = build_base(path, stored.base, allow_code, meta=True)
+    with torch.device("meta"):
+        hollow = _rebuilt(artifact.respliced(hollow, stored.plans, path), stored, path)
+    check_fit(hollow, ledgers(hollow.get_submodule("backbone.body")), target, stored.base["aliases"])
+    network = copy.deepcopy(base) if base is not None else build_base(path, stored.base, allow_code)
+    model = _rebuilt(artifact.respliced(network, stored.plans, path), stored, path)
     fill(model, ledgers(model.get_submodule("backbone.body")), target, stored.base["aliases"])
     if stored.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -110,7 +122,7 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
 
 def is_detector(folder: str | Path) -> bool:
     """Say whether a path is the folder of a detector."""
-    return all((Path(folder) / name).is_file() for name in (DETECTOR, WEIGHTS))
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (DETECTOR, WEIGHTS))
 
 
 def read_detector(folder: str | Path) -> StoredDetector:
@@ -126,7 +138,7 @@ def read_detector(folder: str | Path) -> StoredDetector:
         there = target.is_dir()
         message = f"this is no detector: it has no {missing[0]}" if there else "there is no such folder"
         raise ArtifactError(Problem(str(target), message, _TIP))
-    data = read_json(path)
+    data = read_json_mapping(path, ArtifactError)
     check_format(path, data)
     try:
         written = _Written.model_validate(data)
@@ -219,9 +231,10 @@ def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Modul
 def _readme(record: DetectorRecord, done: list[Ledger]) -> str:
     source = record.source
     base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
-    recipes = ", ".join(str(ledger.plan.recipe["name"]) for ledger in done) or "none"
+    recipes = ", ".join(markdown(str(ledger.plan.recipe["name"])) for ledger in done) or "none"
     lines = [f"# {DETECTORS[record.kind].title}", "", "Made by hmhsa-insert. Load it with:", ""]
     lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
-    lines += [f"Backbone: `{source.spec if source else 'a network of your own'}`, recipes: {recipes}", ""]
+    spec = markdown_code(source.spec if source else "a network of your own")
+    lines += [f"Backbone: {spec}, recipes: {recipes}", ""]
     lines += [f"Classes: {record.num_classes - 1} and the background"]
     return "\n".join(lines) + "\n"

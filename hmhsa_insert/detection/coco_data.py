@@ -13,13 +13,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hmhsa_insert.detection.annotations import Annotations, ImageRecord, few, read_annotations
+from hmhsa_insert.detection.annotations import (
+    GIVEN,
+    Annotations,
+    ImageRecord,
+    few,
+    read_annotations,
+)
 from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.layout import TRAIN, VAL, Files, find_files
+from hmhsa_insert.detection.segmentation import encoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import DataError
 
 Target = dict[str, torch.Tensor]
+_LEAST_SIDE = 4 * torch.finfo(torch.float32).eps  # of a box, as a share of the image's longer side
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ def open_coco(root: str | Path, masks: bool = False, missing: Literal["skip", "e
     for split, each in files.items():
         if each.passed_over:
             notes.append(f"{split}: {each.annotations.name} counts, not {_named(each.passed_over)}")
+    notes += [note for name, split in splits.items() for note in _areas(name, split)]
     notes += _left_out(splits[TRAIN], masks)
     if not any(trainable(each, record) for record in splits[TRAIN].records for each in record.annotations):
         raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
@@ -147,27 +156,19 @@ def open_coco(root: str | Path, masks: bool = False, missing: Literal["skip", "e
 
 
 def trainable(annotation: Mapping[str, Any], record: ImageRecord) -> bool:
-    """Say whether an annotation is one to learn from: no crowd, a box with an area in the image, a mask if any."""
+    """Return True if an annotation is one to learn from: no crowd, a box with an area in the image, a mask if any."""
     if annotation["iscrowd"] or annotation.get("segmentation") == []:
         return False
     left, top, right, bottom = _corners(annotation["bbox"], record)
-    return right > left and bottom > top
+    # Detectors compute in float32: mirrored and scaled, the sides of a thinner box may fall together.
+    least = _LEAST_SIDE * max(record.width, record.height)
+    return right - left >= least and bottom - top >= least
 
 
 def decoded(segmentation: Any, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the mask of polygons or of an RLE, H×W, 0 or 1."""
     mask: np.ndarray[Any, np.dtype[np.uint8]] = mask_tools().decode(encoded(segmentation, height, width))
     return mask
-
-
-def encoded(segmentation: Any, height: int, width: int) -> Any:
-    """Return polygons or an RLE of either form as pycocotools' compressed RLE."""
-    tools = mask_tools()
-    if isinstance(segmentation, list):
-        return tools.merge(tools.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return tools.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 def _corners(box: list[float], record: ImageRecord) -> tuple[float, float, float, float]:
@@ -192,8 +193,9 @@ def _present(
     read: Annotations, files: Files, missing: Literal["skip", "error"], notes: list[str]
 ) -> tuple[ImageRecord, ...]:
     """Return the images whose files are there."""
-    present = tuple(each for each in read.images if (files.images / each.file_name).is_file())
-    absent = [each.file_name for each in read.images if not (files.images / each.file_name).is_file()]
+    present = tuple(each for each in read.images if _is_file(files.images / each.file_name))
+    there = {each.id for each in present}
+    absent = [each.file_name for each in read.images if each.id not in there]
     if not absent:
         return present
     said = f"{len(absent):,} of {len(read.images):,} image files are missing: {few(absent)}"
@@ -204,20 +206,41 @@ def _present(
     return present
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for any file
+        return False
+
+
 def _left_out(train: CocoSplit, masks: bool) -> list[str]:
     """Say what of the training split is not learned from."""
     pairs = [(each, record) for record in train.records for each in record.annotations]
     crowds = sum(bool(each["iscrowd"]) for each, _ in pairs)
-    without = sum(not each["iscrowd"] and not trainable(each, record) for each, record in pairs)
+    without = [
+        f"id {each[GIVEN]['id']} of {record.file_name}"
+        for each, record in pairs
+        if not each["iscrowd"] and not trainable(each, record)
+    ]
     empty = sum(not any(trainable(a, record) for a in record.annotations) for record in train.records)
     area = "area or mask" if masks else "area"
     counts = (
-        (without, f"boxes without {area} in the image left out"),
+        (len(without), f"boxes without {area} in the image left out ({few(without)})"),
         (crowds, "crowd regions not trained on"),
         (empty, "images without boxes kept as negatives"),
     )
     said = [f"{count:,} {text}" for count, text in counts if count]
     return [f"train: {', '.join(said)}"] if said else []
+
+
+def _areas(name: str, split: CocoSplit) -> list[str]:
+    """Say of how many annotations the area is computed."""
+    own = sum(not each[GIVEN]["area"] for record in split.records for each in record.annotations)
+    return (
+        [f"{name}: {own:,} annotations have no 'area': that of the mask is taken, or of the box"]
+        if own
+        else []
+    )
 
 
 def _named(paths: tuple[Path, ...]) -> str:
@@ -228,6 +251,7 @@ def _fingerprint(*splits: CocoSplit) -> str:
     digest = hashlib.sha256()
     for split in splits:
         for record in split.records:
-            text = [record.id, record.file_name, record.height, record.width, record.annotations]
+            used = [{key: each[key] for key in each if key != GIVEN} for each in record.annotations]
+            text = [record.id, record.file_name, record.height, record.width, used]
             digest.update(json.dumps(text, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 from hmhsa_insert.detection.backbone import pyramid_backbone
 from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
+from hmhsa_insert.detection.resize import DetectorTransform
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.artifact import open_model
 from hmhsa_insert.surgery.identify import identify
@@ -142,6 +143,7 @@ def detector(
     sized = {"pyramid_channels": pyramid_channels, "anchor_size": anchor_size, "group_norm": group_norm}
     parts = heads(chosen.name, pyramid_channels, classes, group_norm) | anchors(chosen.name, anchor_size)
     made = chosen.build(body, **parts, **given)
+    made.transform = DetectorTransform(min_size, max_size, mean, std)
     made.train(model.training)
     made.__dict__[RECORD] = DetectorRecord(
         chosen.name, classes, dict(categories or {}), size, {**given, **sized, **freezing}, source

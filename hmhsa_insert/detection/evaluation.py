@@ -20,7 +20,7 @@ from hmhsa_insert.detection.loader import DetectBatch
 from hmhsa_insert.detection.metric import Kind, Scores, average_precision
 from hmhsa_insert.detection.results import coco_results
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.progress import Row
@@ -93,7 +93,7 @@ def write_detections(detections: list[dict[str, Any]], path: Path) -> None:
         RunError: the disk refuses.
     """
     lines = ",\n".join(map(json.dumps, detections))
-    write_whole(path, lambda writing: writing.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
+    write_text(path, f"[\n{lines}\n]\n")
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def find_files(root: Path) -> tuple[Files, Files]:
     Raises:
         DataError: there is no such folder, file or images; all that is missing together.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(Problem(str(root), "there is no such folder", _TIP))
     problems: list[Problem] = []
     found = [_find(root, split, problems) for split in (TRAIN, VAL)]

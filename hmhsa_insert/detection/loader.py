@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from hmhsa_insert.detection.coco_data import CocoSplit, Target
-from hmhsa_insert.training.loader import default_workers, loader_options, read_or_next
+from hmhsa_insert.training.loader import default_workers, read_or_next, reading_loader
 from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
 from hmhsa_insert.training.seeding import IMAGE, derived_seed, seed_cpu
+from hmhsa_insert.training.workers import WorkerLoader
 
 
 class DetectBatch(NamedTuple):
@@ -39,11 +39,16 @@ class _Item(NamedTuple):
     damaged: bool
 
 
-class _Prepared(Dataset[_Item]):
-    """Images of a split by key, mirrored with a probability."""
+class _Prepared:
+    """Images of a split by key, mirrored with a probability; a batch at a time."""
 
     def __init__(self, split: CocoSplit, seed: int, hflip: float) -> None:
         self._split, self._seed, self._hflip = split, seed, hflip
+
+    def batch(self, keys: Sequence[Key]) -> DetectBatch:
+        """Return the images of these keys."""
+        images, targets, indices, damaged = zip(*(self[key] for key in keys), strict=True)
+        return DetectBatch(list(images), list(targets), torch.tensor(indices), torch.tensor(damaged))
 
     def __getitem__(self, key: Key) -> _Item:
         epoch, index = key
@@ -54,9 +59,6 @@ class _Prepared(Dataset[_Item]):
         if random.random() < self._hflip:
             pixels, target = mirrored(pixels, target)
         return _Item(pixels, target, index, read != wanted)
-
-    def __len__(self) -> int:
-        return len(self._split)
 
 
 class DetectTrainLoader:
@@ -75,8 +77,8 @@ class DetectTrainLoader:
         self, split: CocoSplit, shares: Shares, seed: int, hflip: float, workers: int | None, pin: bool
     ) -> None:
         self._sampler = TrainBatches(len(split), shares, seed)
-        options = _options(split, shares.world, workers, pin)
-        self._loader = DataLoader(_Prepared(split, seed, hflip), batch_sampler=self._sampler, **options)
+        count = _workers(split, shares.world, workers)
+        self._loader = reading_loader(_Prepared(split, seed, hflip).batch, self._sampler, count, pin)
 
     @property
     def updates(self) -> int:
@@ -88,14 +90,18 @@ class DetectTrainLoader:
         self._sampler.start(epoch, first_update)
         return iter(self._loader)
 
+    def close(self) -> None:
+        """End the processes that read."""
+        self._loader.close()
+
 
 def eval_loader(
     split: CocoSplit, batch_size: int, rank: int, world: int, workers: int | None, pin: bool
-) -> DataLoader[Any]:
+) -> WorkerLoader[DetectBatch]:
     """Return a split in order, every image once over all processes."""
     batches = EvalBatches(len(split), batch_size, rank, world)
-    options = _options(split, world, workers, pin)
-    return DataLoader(_Prepared(split, seed=0, hflip=0.0), batch_sampler=batches, **options)
+    prepared = _Prepared(split, seed=0, hflip=0.0)
+    return reading_loader(prepared.batch, batches, _workers(split, world, workers), pin)
 
 
 def mirrored(image: torch.Tensor, target: Target) -> tuple[torch.Tensor, Target]:
@@ -109,11 +115,5 @@ def mirrored(image: torch.Tensor, target: Target) -> tuple[torch.Tensor, Target]
     return image.flip(-1), turned
 
 
-def _options(split: CocoSplit, world: int, workers: int | None, pin: bool) -> dict[str, Any]:
-    count = default_workers(split, world) if workers is None else workers
-    return loader_options(count, pin, _collate)
-
-
-def _collate(items: Sequence[_Item]) -> DetectBatch:
-    images, targets, indices, damaged = zip(*items, strict=True)
-    return DetectBatch(list(images), list(targets), torch.tensor(indices), torch.tensor(damaged))
+def _workers(split: CocoSplit, world: int, workers: int | None) -> int:
+    return default_workers(split, world) if workers is None else workers

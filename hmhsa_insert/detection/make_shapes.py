@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,14 @@ def make_shapes(
     target = Path(folder)
     _check(target, images, size)
     target = target.absolute()
-    writing = target.with_name(f".writing-{target.name}")
-    shutil.rmtree(writing, ignore_errors=True)
     val = max(1, round(_VAL_SHARE * images))
     photographs = _photographs()
     instances = []
+    writing: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        writing = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        writing.chmod(0o755)
         for split, count in zip(_SPLITS, (images - val, val), strict=True):
             split_seed = derived_seed(seed, _SPLITS.index(split))
             instances.append(_write_split(writing, split, count, size, split_seed, photographs, on_image))
@@ -76,7 +79,8 @@ def make_shapes(
     except OSError as error:
         raise DataError(Problem(str(folder), f"cannot be written: {error.strerror or error}")) from error
     finally:
-        shutil.rmtree(writing, ignore_errors=True)
+        if writing is not None:
+            shutil.rmtree(writing, ignore_errors=True)
     return Made(Path(folder), (images - val, val), (instances[0], instances[1]))
 
 

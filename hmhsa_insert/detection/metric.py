@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from hmhsa_insert.detection.annotations import ImageRecord
-from hmhsa_insert.detection.coco_data import CocoSplit, encoded
+from hmhsa_insert.detection.coco_data import CocoSplit
 from hmhsa_insert.detection.coco_tools import coco_module, quiet
+from hmhsa_insert.detection.segmentation import encoded
 
 Kind = Literal["box", "mask"]
 Scores = dict[str, float | None]
@@ -46,7 +46,7 @@ def _truth(split: CocoSplit, kind: Kind) -> Any:
         for each in record.annotations:
             entry = dict(each)
             if kind == "mask":
-                entry["segmentation"] = _mask(entry["segmentation"], record)
+                entry["segmentation"] = encoded(entry["segmentation"], record.height, record.width)
             annotations.append(entry)
     return _indexed(split, annotations)
 
@@ -78,10 +78,3 @@ def _indexed(split: CocoSplit, annotations: list[dict[str, Any]]) -> Any:
         }
         made.createIndex()
     return made
-
-
-def _mask(segmentation: Any, record: ImageRecord) -> Any:
-    """Return a segmentation as RLE; one whose polygons have too few corners as an empty mask."""
-    if segmentation == []:
-        return {"size": [record.height, record.width], "counts": [record.height * record.width]}
-    return encoded(segmentation, record.height, record.width)

@@ -21,7 +21,7 @@ from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 _BODY = "backbone.body"
-_CELL = 32  # images are padded to whole multiples of it
+CELL = 32  # images are padded to whole multiples of it
 
 
 def build_detector(
@@ -34,6 +34,7 @@ def build_detector(
     seed: int = 0,
     init_from: Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> Network:
     """Build the detector of a run.
 
@@ -49,17 +50,19 @@ def build_detector(
         seed: of the run.
         init_from: a checkpoint of the backbone's base network, by its own keys.
         pretrained: begin with the library's weights.
+        allow_code: run the factory that an artefact names.
 
     Raises:
         ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.
         SettingsError: the network takes no colour images, or its factory not what the settings ask.
     """
     chosen = settings.detector
-    side = -(-chosen.min_size // _CELL) * _CELL
+    side = -(-chosen.min_size // CELL) * CELL
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
         # Its classes play no part: what runs behind the last stage is left out.
-        base, _, notes = build_base(model, {"in_chans": data.channels}, settings, init_from, pretrained)
+        asked = {"in_chans": data.channels}
+        base, _, notes = build_base(model, asked, settings, init_from, pretrained, allow_code)
         channels = input_channels(base)
         if channels != data.channels:
             raise SettingsError(Problem(str(model), f"takes images of {channels} channels, COCO's have 3"))

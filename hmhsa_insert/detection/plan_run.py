@@ -52,6 +52,7 @@ class DetectRun(Run[DetectResult]):
             self.seed,
             self.init_from,
             self.pretrained,
+            self.allow_code,
         )
 
     @property
@@ -77,6 +78,7 @@ def plan_detection(
     seed: int = 0,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> DetectRun:
     """Resolve the run of a detector, for :func:`~hmhsa_insert.training.run.train_run`.
 
@@ -91,6 +93,7 @@ def plan_detection(
         seed: of weights, blocks, order and draws.
         init_from: a checkpoint of the backbone's base network, by its own keys.
         pretrained: begin with the library's weights.
+        allow_code: run the factory that an artefact names.
 
     Raises:
         SettingsError, RecipeError, DataError: something cannot be read.
@@ -106,7 +109,7 @@ def plan_detection(
     opened = data if isinstance(data, CocoData) else open_coco(data, task == "segment", chosen.loader.corrupt)
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
-    return DetectRun(named, read, opened, chosen, seed, start, pretrained, task, kind)
+    return DetectRun(named, read, opened, chosen, seed, start, pretrained, task, kind, allow_code=allow_code)
 
 
 def _check(kind: str, task: Name) -> None:

@@ -18,6 +18,7 @@ from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.detector import DetectorRecord, detector_record
 from hmhsa_insert.detection.results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.errors import ArtifactError, ModelError, Problem
+from hmhsa_insert.inert import visible
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 
@@ -39,8 +40,15 @@ class Detected:
     results: list[dict[str, Any]]
 
 
-def open_detector(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def open_detector(
+    folder: str | Path, device: str | torch.device = "cpu", *, allow_code: bool = False
+) -> nn.Module:
     """Return the detector of a folder, or of a run's best weights, ready to infer on `device`.
+
+    Args:
+        folder: of a detector, or of a run.
+        device: where it is to infer.
+        allow_code: run the factory that the folder names as its backbone's.
 
     Raises:
         ArtifactError, WeightsError: it holds none, or is damaged.
@@ -55,7 +63,7 @@ def open_detector(folder: str | Path, device: str | torch.device = "cpu") -> nn.
         tip = "`hmhsa-insert train … --task detect` and hi.save(detector, DIR) write one"
         message = "this is no folder of a detector" if where.exists() else "there is no such folder"
         raise ArtifactError(Problem(str(folder), message, tip))
-    model = load(where)
+    model = load(where, allow_code=allow_code)
     if detector_record(model) is None:
         raise ModelError(Problem(str(folder), "this is a network, not a detector"))
     return model.eval().to(device)
@@ -116,7 +124,7 @@ def draw(detected: Detected, names: Sequence[str]) -> Image.Image:
             masks = found["masks"][:, 0] > MASK_THRESHOLD
             picture = draw_segmentation_masks(picture, masks, alpha=0.5, colors=colors)
         texts = [
-            f"{names[label - 1]} {score:.2f}" if 0 < label <= len(names) else f"{score:.2f}"
+            f"{visible(names[label - 1])} {score:.2f}" if 0 < label <= len(names) else f"{score:.2f}"
             for label, score in zip(labels, found["scores"].tolist(), strict=True)
         ]
         width = max(2, round(min(picture.shape[1:]) / 200))

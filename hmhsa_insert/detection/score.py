@@ -18,9 +18,10 @@ from hmhsa_insert.detection.loader import eval_loader
 from hmhsa_insert.detection.plan_run import DetectRun
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
-from hmhsa_insert.training.run_folder import ARTIFACT, is_run, read_config
+from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
 from hmhsa_insert.training.score import WEIGHTS, fill
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import load_settings
@@ -64,6 +65,7 @@ def detection_candidate(
     *,
     overrides: Sequence[str] = (),
     weights: str = "best",
+    allow_code: bool = False,
 ) -> DetectCandidate:
     """Build what :func:`score_detector` scores.
 
@@ -72,6 +74,7 @@ def detection_candidate(
         data: the folder of a data set in COCO's format; None: that of the run.
         overrides: of the settings.
         weights: of a run: best, last or ema.
+        allow_code: run the factory that the folder names.
 
     Raises:
         RunError, WeightsError, ArtifactError, ModelError: the detector cannot be built.
@@ -79,7 +82,7 @@ def detection_candidate(
     """
     where = Path(folder)
     if is_run(where):
-        return _of_run(where, data, overrides, weights)
+        return _of_run(where, data, overrides, weights, allow_code)
     if data is None:
         raise RunError(Problem(str(folder), "is no run, so the data has to be named", "--data COCO_ROOT"))
     record = read_detector(where).record
@@ -88,7 +91,8 @@ def detection_candidate(
     sizes = {"min_size": record.options["min_size"], "max_size": record.options["max_size"]}
     values = {"epochs": 1, "batch_size": 4, "detector": sizes}
     settings = load_settings(values, overrides, kind=DetectSettings)
-    return DetectCandidate(where.name, record.kind, load(where), opened, settings)
+    model = load(where, allow_code=allow_code)
+    return DetectCandidate(where.name, record.kind, model, opened, settings)
 
 
 def score_detector(what: DetectCandidate, on_batch: Callable[[int], None] | None = None) -> Detection:
@@ -103,10 +107,13 @@ def score_detector(what: DetectCandidate, on_batch: Callable[[int], None] | None
         return evaluate_detector(model, batches, what.data, accelerator, on_batch=on_batch)
 
 
-def _of_run(folder: Path, data: str | Path | None, overrides: Sequence[str], weights: str) -> DetectCandidate:
+def _of_run(
+    folder: Path, data: str | Path | None, overrides: Sequence[str], weights: str, allow_code: bool
+) -> DetectCandidate:
     config = read_config(folder)
+    spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
     settings = load_settings(config["settings"], overrides, kind=DetectSettings)
-    task, kind, spec = config["task"], config["detector"], str(config["model"])
+    task, kind, recipe, seed = config["task"], config["detector"], config["recipe"], config["seed"]
     source = data if data is not None else config["data"]["source"]
     opened = open_coco(source, task == "segment", settings.loader.corrupt)
     if opened.num_classes != config["data"]["classes"]:
@@ -118,7 +125,7 @@ def _of_run(folder: Path, data: str | Path | None, overrides: Sequence[str], wei
     if " " in spec:
         message = f"its network ({spec}) was given in memory, and is not in the folder"
         raise RunError(Problem(str(folder), message))
-    run = DetectRun(spec, config["recipe"], opened, settings, config["seed"], None, False, task, kind)
+    run = DetectRun(spec, recipe, opened, settings, seed, None, False, task, kind, allow_code=allow_code)
     model = run.task.build().model
     fill(model, folder / WEIGHTS[weights])
     return DetectCandidate(folder.name, kind, model, opened, settings)

@@ -18,14 +18,14 @@ from hmhsa_insert.detection.costs import count_detector
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
 from hmhsa_insert.detection.metric import NAMES
-from hmhsa_insert.detection.network import build_detector
+from hmhsa_insert.detection.network import CELL, build_detector
 from hmhsa_insert.detection.result import DetectResult, read_detect_result
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.result import RunResult
-from hmhsa_insert.training.task import Forward, Panel, TrainBatchSource
+from hmhsa_insert.training.task import EvalBatchSource, Forward, Panel, TrainBatchSource
 
 Name = Literal["detect", "segment"]
 
@@ -37,7 +37,7 @@ class DetectTask:
     Attributes:
         name: ``detect``, boxes; ``segment``, boxes and masks.
         detector: its kind.
-        model, recipe, data, settings, seed, init_from, pretrained: of the run; the model is the backbone.
+        model, recipe, data, settings, seed, init_from, pretrained, allow_code: of the run; the model is the backbone.
     """
 
     name: Name
@@ -49,6 +49,7 @@ class DetectTask:
     seed: int
     init_from: Path | None
     pretrained: bool
+    allow_code: bool = False
 
     @property
     def best(self) -> str:
@@ -78,6 +79,7 @@ class DetectTask:
             seed=self.seed,
             init_from=self.init_from,
             pretrained=self.pretrained,
+            allow_code=self.allow_code,
         )
 
     def count(self, network: Network) -> Counts:
@@ -85,9 +87,14 @@ class DetectTask:
         chosen = self.settings.detector
         return count_detector(network.model, (chosen.min_size, chosen.max_size))
 
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return backbone and pyramid, and the size of a square image, padded: others have more pixels."""
+        side = -(-min(self.settings.detector.min_size, self.settings.detector.max_size) // CELL) * CELL
+        return network.model.get_submodule("backbone"), (network.channels, side, side)
+
     def loaders(
         self, network: Network, shares: Shares, pin: bool
-    ) -> tuple[TrainBatchSource, Iterable[DetectBatch]]:
+    ) -> tuple[TrainBatchSource, EvalBatchSource]:
         """Return this process's batches.
 
         Raises:

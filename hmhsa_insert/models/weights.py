@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 import warnings
@@ -61,8 +62,10 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         WeightsError: there is no such file, it is damaged, holds code, or holds no tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(Problem(str(path), "is a folder" if path.is_dir() else "there is no such file"))
+    if not os.path.isfile(path):
+        raise WeightsError(
+            Problem(str(path), "is a folder" if os.path.isdir(path) else "there is no such file")
+        )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     return _state_dict_of(content, path)
 
@@ -85,7 +88,8 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise WeightsError(_pickle_problem(path, str(error))) from error
     except Exception as error:  # a damaged archive fails in many ways
-        reason = f": {error}" if " " in str(error) else ""  # else it is a byte of the file
+        first = str(error).strip().partition("\n")[0]
+        reason = f": {first}" if " " in first else ""  # else it is a byte of the file
         raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
 
 

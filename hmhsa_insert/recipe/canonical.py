@@ -1,13 +1,20 @@
-"""A recipe's plain values as YAML, in one form that reads back as the same values."""
+"""Plain values as YAML, a recipe's above all, in one form that reads back as the same values."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from hmhsa_insert.recipe.scalars import RESOLVERS
+
+
+def dump_plain(values: Mapping[str, Any]) -> str:
+    """Write plain values, a key a line."""
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def dump_yaml(recipe: dict[str, Any]) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hmhsa_insert.errors import Problem, RecipeError, near
-
-MOST_BYTES = 1 << 20
+from hmhsa_insert.files.text import RECIPE, read_file
 
 _PACKAGE = Path(__file__).parents[1]
 _TIP = "`hmhsa-insert recipes` lists the shipped ones"
@@ -31,7 +30,10 @@ class ShippedRecipe:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """Return the shipped recipes by name; empty if the package was installed without them."""
-    return [ShippedRecipe(name, intent_of(path), path) for name, path in shipped_files().items()]
+    return [
+        ShippedRecipe(name, intent_of(read_file(path, RecipeError, RECIPE)), path)
+        for name, path in shipped_files().items()
+    ]
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -70,32 +72,10 @@ def shipped_files(kind: str = "") -> dict[str, Path]:
     return {path.stem: path for path in sorted((folder / kind).glob("*.yaml"))}
 
 
-def read_file(path: Path) -> str:
-    """Return the text of a recipe's file.
-
-    Raises:
-        RecipeError: it cannot be opened, is larger than any recipe, or is not UTF-8.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise RecipeError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
-    if len(data) > MOST_BYTES:
-        raise RecipeError(Problem(str(path), "this file is larger than 1 MiB: it is no recipe"))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        message = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
-        raise RecipeError(Problem(f"{path}:{line}:{column}", message, "save the file as UTF-8")) from error
-
-
-def intent_of(path: Path) -> str:
+def intent_of(text: str) -> str:
     """Return the first paragraph of a file's leading comment."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         text = line.removeprefix("#").strip()
         if not line.startswith("#") or not text:
             break

@@ -14,6 +14,8 @@ from hmhsa_insert.errors import Problem
 
 KeyPath = tuple[str | int, ...]
 
+_MOST_PROBLEMS = 100
+
 
 class _Unreadable:
     """The type of :data:`UNREADABLE`."""
@@ -109,8 +111,10 @@ class Findings:
         return not any(finding.path[: len(path)] == path for finding in self._found)
 
     def problems(self) -> list[Problem]:
-        """Return the problems in the order of the file."""
-        return [finding.problem for finding in sorted(self._found, key=lambda finding: finding.order)]
+        """Return the problems in the order of the file: the first of them, where no one would read all."""
+        found = [finding.problem for finding in sorted(self._found, key=lambda finding: finding.order)]
+        more = len(found) - _MOST_PROBLEMS
+        return [*found[:_MOST_PROBLEMS], *([Problem("", f"and {more:,} more problems")] if more > 0 else [])]
 
 
 @dataclass(frozen=True)

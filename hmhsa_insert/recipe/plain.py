@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hmhsa_insert.files.text import RECIPE
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
 from hmhsa_insert.recipe.scalars import problem_of, shown
-from hmhsa_insert.recipe.yaml_text import MOST_LEVELS, MOST_VALUES
 
 SOURCE = "recipe"
 
@@ -35,10 +35,10 @@ class _RefusedError(Exception):
 
 def _plain(value: object, path: KeyPath, findings: Findings, places: dict[KeyPath, Mark | None]) -> Any:
     places[path] = None
-    if len(places) > MOST_VALUES:
-        raise _RefusedError((), f"the recipe holds more than {MOST_VALUES} values")
-    if len(path) > MOST_LEVELS:
-        raise _RefusedError(path[:1], f"values are nested more than {MOST_LEVELS} deep")
+    if len(places) > RECIPE.values:
+        raise _RefusedError((), f"the recipe holds more than {RECIPE.values:,} values")
+    if len(path) > RECIPE.levels:
+        raise _RefusedError(path[:1], f"values are nested more than {RECIPE.levels} deep")
     if isinstance(value, Mapping):
         copied = {}
         for key, item in value.items():

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem, RecipeError
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.recipe.edit import BlockSpec, Edit, read_edit
-from hmhsa_insert.recipe.library import find_recipe, read_file
+from hmhsa_insert.recipe.library import find_recipe
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Marks
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -84,7 +85,7 @@ def parse_recipe(source: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[P
         return parse_document(read_mapping(source), default_name="recipe")
     try:
         path = find_recipe(source)
-        return parse_text(read_file(path), str(path))
+        return parse_text(read_file(path, RecipeError, RECIPE), str(path))
     except RecipeError as error:
         nothing = Recipe(VERSION, "recipe", "", (), str(source), Marks(str(source), {}))
         return nothing, list(error.problems)
@@ -100,7 +101,9 @@ def parse_document(document: Document, default_name: str) -> tuple[Recipe, list[
     """Do as :func:`parse_recipe` with plain values that were read already; the name is for one without."""
     findings, value = document.findings, document.value
     if not isinstance(value, dict):
-        if value is not UNREADABLE:
+        if value is None:
+            findings.add((), "the recipe is empty", _LIBRARY_TIP)
+        elif value is not UNREADABLE:
             message = f"a recipe is a mapping with 'version' and 'edits', found {shown(value)}"
             findings.add((), message, _LIBRARY_TIP)
         value = {}

@@ -10,6 +10,8 @@ import math
 import re
 from typing import Any
 
+from hmhsa_insert.files.text import WHOLE_NUMBERS_END
+
 _PREFIX = "tag:yaml.org,2002:"
 STR, NULL, BOOL, INT, FLOAT, SEQ, MAP = (
     _PREFIX + kind for kind in ("str", "null", "bool", "int", "float", "seq", "map")
@@ -31,8 +33,8 @@ RESOLVERS: tuple[tuple[str, re.Pattern[str], list[str]], ...] = (
 )
 _PATTERNS = {tag: pattern for tag, pattern, _ in RESOLVERS}
 
-# A number of more digits is no size or count; Python itself refuses to read one of thousands.
-_MOST_DIGITS = 18
+# More digits than the longest whole number has in base 8; Python itself refuses to read thousands of them.
+_MOST_DIGITS = 54
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -47,10 +49,10 @@ def scalar_of(tag: str, text: str) -> tuple[Any, str]:
         return text, problem_of(text)
     pattern = _PATTERNS.get(tag)
     if pattern is None:
-        return None, f"the tag {tag_name(tag)} is not allowed: a recipe holds plain values only"
+        return None, f"the tag {tag_name(tag)} is not allowed: only plain values are read"
     if not pattern.match(text):
         return None, f"{shown(text)} does not fit its tag {tag_name(tag)}"
-    if tag == INT and len(text) > 3 * _MOST_DIGITS:
+    if tag == INT and len(text) > _MOST_DIGITS:
         return None, f"{shown(text)} has too many digits"
     value = _read(tag, text)
     return value, problem_of(value, text)
@@ -71,7 +73,7 @@ def problem_of(value: object, text: str = "") -> str:
     """Say why a plain value cannot stand in a recipe; an empty string if it can."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{text or shown(value)} is not a finite number"
-    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+    if isinstance(value, int) and abs(value) >= WHOLE_NUMBERS_END:
         return f"{shown(str(value))} has too many digits"
     if isinstance(value, str) and _SURROGATE.search(value):
         return f"{shown(value)} holds half a character (a lone surrogate)"

@@ -1,4 +1,4 @@
-"""YAML text to plain values with the place of every key and value.
+"""The one reader of YAML: text to plain values with the place of every key and value.
 
 PyYAML's parser is used as far as its node tree, which has positions; no constructor takes part, so that no
 tag can build an object or run code. Values are made here, by the rules of :mod:`hmhsa_insert.recipe.scalars`.
@@ -6,6 +6,7 @@ tag can build an object or run code. Values are made here, by the rules of :mod:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -15,12 +16,10 @@ from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.files.text import CONFIG, RECIPE, Limits, read_file
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
 from hmhsa_insert.recipe.scalars import MAP, RESOLVERS, SEQ, STR, scalar_of, shown, tag_name
-
-# Far beyond any recipe; what is larger is a bomb (aliases of aliases) or another kind of file.
-MOST_VALUES = 10_000
-MOST_LEVELS = 40
 
 # The beginning of PyYAML's reason, what to say instead, the tip.
 _SYNTAX = (
@@ -39,24 +38,38 @@ _SYNTAX = (
 )
 
 
-def read_text(text: str, source: str) -> Document:
-    """Read YAML `text` and mark every place in it; problems go to the document's findings."""
+def read_yaml(path: Path, error: type[HmhsaInsertError], limits: Limits = CONFIG, tip: str = "") -> Any:
+    """Return the plain values of a YAML file that this package wrote, in the words of YAML 1.2; None if it is empty.
+
+    Args:
+        path: of the file.
+        error: is raised for a file that cannot be used.
+        limits: how large and how deep it may be.
+        tip: what to do about a file that cannot be opened.
+
+    Raises:
+        HmhsaInsertError: an `error` with all its problems and their places.
+    """
+    document = read_text(read_file(path, error, limits, tip), str(path), limits)
+    if problems := document.findings.problems():
+        raise error(problems)
+    return document.value
+
+
+def read_text(text: str, source: str, limits: Limits = RECIPE) -> Document:
+    """Read YAML `text` and mark every place in it; problems go to the document's findings. No text is None."""
     places: dict[KeyPath, Mark | None] = {(): Mark(1, 1, 1, 1)}
     marks = Marks(source, places)
     findings = Findings(marks)
     value: Any = UNREADABLE
     loader: Any = None
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, limits)
         node = loader.get_node() if loader.check_node() else None
-        if node is not None:
-            value = _Values(findings, places).of(node, (), node)
-        if node is None or (value is None and not node.value):
-            findings.add((), "the recipe is empty", "`hmhsa-insert recipes` lists recipes to start from")
-            value = UNREADABLE
+        value = _Values(findings, places, limits.values).of(node, (), node) if node is not None else None
         if loader.check_node():
             line, column = _place(loader.get_event().start_mark)
-            findings.add_at(line, column, "a second document starts here: a recipe is one document")
+            findings.add_at(line, column, "a second document starts here, and a file is one document")
     except yaml.YAMLError as error:
         _add_syntax_error(findings, text, error)
     except _RefusedError as error:
@@ -68,7 +81,7 @@ def read_text(text: str, source: str) -> Document:
 
 
 class _RefusedError(Exception):
-    """Valid YAML that no recipe needs."""
+    """Valid YAML that no file of ours needs."""
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__(message)
@@ -78,23 +91,29 @@ class _RefusedError(Exception):
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
     """Text to nodes; without a constructor, and with YAML 1.2's words."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, limits: Limits) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
         Composer.__init__(self)
         BaseResolver.__init__(self)
-        self._level = 0
+        self._limits = limits
+        self._level = self._nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self._level > MOST_LEVELS:
+        self._nodes += 1
+        if self._level > self._limits.levels:
             # Deeper nesting would end in Python's RecursionError, in PyYAML or in ours.
-            mark = cast(Any, self).peek_event().start_mark
-            raise _RefusedError(f"values are nested more than {MOST_LEVELS} deep", *_place(mark))
+            self._refuse(f"values are nested more than {self._limits.levels} deep")
+        if self._nodes > 2 * self._limits.values:  # a key is a node too
+            self._refuse(f"the file holds more than {self._limits.values:,} values")
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
         return node
+
+    def _refuse(self, message: str) -> None:
+        raise _RefusedError(message, *_place(cast(Any, self).peek_event().start_mark))
 
 
 for _tag, _pattern, _first in RESOLVERS:
@@ -104,19 +123,20 @@ for _tag, _pattern, _first in RESOLVERS:
 class _Values:
     """Turns one node tree into plain values, following aliases up to a limit."""
 
-    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None]) -> None:
+    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None], most: int) -> None:
         self._findings = findings
         self._places = places
+        self._most = most
         self._open: set[int] = set()
 
     def of(self, node: yaml.Node, path: KeyPath, key: yaml.Node) -> Any:
         """Return the value of `node` and note its place; UNREADABLE if it has none."""
         self._places[path] = Mark(*_place(node.start_mark), *_place(key.start_mark))
-        if len(self._places) > MOST_VALUES:
+        if len(self._places) > self._most:
             # Placed at the top key: inside an alias, the node's own place would be its anchor's.
             place = self._findings.marks.order(path[:1], key=True)
             raise _RefusedError(
-                f"the recipe holds more than {MOST_VALUES} values, its aliases followed", *place
+                f"the file holds more than {self._most:,} values, its aliases followed", *place
             )
         if id(node) in self._open:
             return self._refuse(path, "this alias holds itself")
@@ -125,7 +145,7 @@ class _Values:
             return self._refuse(path, problem) if problem else value
         if node.tag != (SEQ if isinstance(node, yaml.SequenceNode) else MAP):
             return self._refuse(
-                path, f"the tag {tag_name(node.tag)} is not allowed: a recipe holds plain values only"
+                path, f"the tag {tag_name(node.tag)} is not allowed: only plain values are read"
             )
         self._open.add(id(node))
         value = (

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hmhsa_insert.errors import Problem, near
-from hmhsa_insert.reports.sources import ReportError
+from hmhsa_insert.reports.problems import ReportError
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib import resources
 
+from hmhsa_insert.inert import html as escape
 from hmhsa_insert.reports.plots import Plot
 from hmhsa_insert.reports.table import Header, Row, Table
 
@@ -69,7 +69,7 @@ def _row(row: Row, headers: Sequence[Header], *, starts_group: bool) -> str:
     for place, (cell, header) in enumerate(zip(row.cells, headers, strict=True)):
         mark = f"<sup>[{escape(row.mark)}]</sup>" if row.mark and place == 0 else ""
         kind = "number" if header.numeric else "text"
-        value = "" if cell.value is None else escape(str(cell.value))
+        value = "" if cell.value is None else escape(cell.value)
         cells.append(f'<td class="{kind}" data-value="{value}">{escape(cell.text)}{mark}</td>')
     return f'<tr class="{" ".join(names)}">{"".join(cells)}</tr>'
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from textwrap import fill
+from textwrap import wrap
 
+from hmhsa_insert.inert import markdown, markdown_start
 from hmhsa_insert.reports.table import Row, Table
 
 
 def to_markdown(table: Table) -> str:
     """Return `table` as GitHub Markdown, its notes as a list below it."""
-    lines = [[_escaped(header.text) for header in table.headers], *map(_line, table.rows)]
+    lines = [[markdown(header.text) for header in table.headers], *map(_line, table.rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(table.headers))]
     right = [header.numeric for header in table.headers]
     rule = [
         "-" * (width - 1) + ":" if numeric else "-" * width
         for width, numeric in zip(widths, right, strict=True)
     ]
-    text = [f"## {_escaped(table.title)}", ""] if table.title else []
+    text = [f"## {markdown(table.title)}", ""] if table.title else []
     for line in (lines[0], rule, *lines[1:]):
         padded = (
             cell.rjust(width) if numeric else cell.ljust(width)
@@ -24,20 +25,17 @@ def to_markdown(table: Table) -> str:
         )
         text.append(f"|{'|'.join(padded)}|")
     if table.notes:
-        text += [
-            "",
-            *(fill(_escaped(note), 80, initial_indent="- ", subsequent_indent="  ") for note in table.notes),
-        ]
+        text += ["", *map(_item, table.notes)]
     return "\n".join(text) + "\n"
 
 
 def _line(row: Row) -> list[str]:
-    first, *others = (_escaped(cell.text) for cell in row.cells)
+    first, *others = (markdown(cell.text) for cell in row.cells)
     return [f"{first} [{row.mark}]" if row.mark else first, *others]
 
 
-def _escaped(text: str) -> str:
-    """Return `text` so that Markdown shows it as it is, and a cell stays one cell."""
-    for special in "\\|`*<":
-        text = text.replace(special, f"\\{special}")
-    return " ".join(text.split())
+def _item(note: str) -> str:
+    """Return a note as an item of a list; a line of it that begins like a heading begins none."""
+    # Words stay whole: an escape cut in two would set free what it holds.
+    lines = wrap(markdown(note), 78, break_long_words=False, break_on_hyphens=False)
+    return "- " + "\n  ".join(map(markdown_start, lines))

@@ -81,7 +81,7 @@ def _of_profile(record: Record) -> Iterable[dict[str, Any]]:
     _, height, width = record["input_size"]
     whole = {"method": record["name"], "group": record.get("group") or record["name"]}
     sums: dict[str, dict[str, Any]] = {part: dict.fromkeys(_COUNTS, 0) for part in record.get("parts") or {}}
-    for module in record["by_module"]:
+    for module in record.get("by_module") or ():
         row = sums.setdefault(_part(module["name"], named), dict.fromkeys(_COUNTS, 0))
         for key in _COUNTS:
             row[key] += module[key]

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from hmhsa_insert.inert import visible
 from hmhsa_insert.reports.frame import size_label
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
@@ -24,6 +25,7 @@ MARKERS = "osD^vP*"
 # More than these would cover each other: then groups have a legend in place of labels, and their bases alone a bar.
 _MOST_LABELS = 30
 _MOST_BARS = 24
+_LONGEST = 60
 _STYLE: Any = {
     "svg.hashsalt": "hmhsa-insert",
     "font.size": 9,
@@ -104,11 +106,12 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
     table = _bars(parts)
 
     def draw(axes: Axes) -> None:
-        left = [0.0] * len(table)
+        left, places = [0.0] * len(table), range(len(table))
         for part, colour in zip(table.columns, cycle(COLOURS), strict=False):
             widths = _floats(table[part])
-            axes.barh(list(table.index), widths, left=left, color=colour, label=str(part), edgecolor="white")
+            axes.barh(places, widths, left=left, color=colour, label=named(part), edgecolor="white")
             left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.set_yticks(places, list(map(named, table.index)))
         axes.invert_yaxis()
         axes.set(xlabel="GMACs, attention included")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -137,7 +140,7 @@ def _bars(parts: pd.DataFrame) -> pd.DataFrame:
 def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: float, label: str) -> None:
     for (name, rows), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
         x, y = _floats(rows["pixels"]), _floats(rows[field], unit)
-        axes.plot(x, y, color=colour, marker=marker, label=name)
+        axes.plot(x, y, color=colour, marker=marker, label=named(name))
         axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=colour, linestyle=":", alpha=0.7)
     sizes = pd.concat([rows for _, rows in lines]).drop_duplicates("pixels")
     labels = [
@@ -158,10 +161,10 @@ def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: st
     for (group, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
         face = "none" if rows["published"].all() else colour
         x, y = _floats(rows["macs_modules_only"], 1e9), _floats(rows[field], unit)
-        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=str(group))
+        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=named(group))
         for name, place in zip(rows["method"], zip(x, y, strict=True), strict=True):
             if not crowded:
-                axes.annotate(str(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
+                axes.annotate(named(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
     axes.set(xlabel="GMACs, convolution and linear layers", ylabel=label)
     axes.margins(x=0.15, y=0.1)
     if crowded:
@@ -171,6 +174,12 @@ def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: st
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.05)
         axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def named(name: object) -> str:
+    """Return a name for a label: with what XML allows, and no longer than a plot has room for."""
+    text = visible(name)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _floats(values: pd.Series, unit: float = 1.0) -> list[float]:

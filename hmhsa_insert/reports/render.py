@@ -17,7 +17,8 @@ from hmhsa_insert.reports.growth import growth_table
 from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
-from hmhsa_insert.reports.sources import Record, ReportError
+from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.reports.table import Table, make_table
 from hmhsa_insert.reports.tasks import task_tables
 

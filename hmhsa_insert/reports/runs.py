@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.recipe.yaml_text import read_yaml
+from hmhsa_insert.reports.problems import ReportError
 
 _CONFIG, _RESULT = "config.yaml", "result.json"
-_COSTS = ("num_params", "macs", "macs_modules_only")
+_COSTS = tuple(Costs.model_fields)
 
 
 def is_run(folder: Path) -> bool:
     """Say whether `folder` is that of a training run."""
-    return (folder / _CONFIG).is_file()
+    return os.path.isfile(folder / _CONFIG)
 
 
 def run_record(folder: Path) -> dict[str, Any]:
@@ -23,40 +28,36 @@ def run_record(folder: Path) -> dict[str, Any]:
     It is called as a profile of the same network and recipe is, so that both become one row.
 
     Raises:
-        ValueError: the run is not finished, or its files are damaged.
-        OSError: they cannot be read.
+        ReportError: the run is not finished, or its files are damaged.
     """
     if not (folder / _RESULT).is_file():
-        raise ValueError("this run is not finished: it has no result yet")
-    try:
-        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
-        result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
-        network = Path(str(config["model"]).rpartition(":")[2]).name
-        reached, size = (
-            _detection(config, result) if "detector" in config else _classification(config, result)
-        )
-        group = f"{config['detector']} {network}" if "detector" in config else network
-        return {
-            "kind": "training",
-            "name": f"{group} + {config['recipe']['name']}" if config["recipe"] else group,
-            "group": group,
-            "input_size": size,
-            **{name: int(result[name]) for name in _COSTS if name in result},
-            **reached,
-            "data": f"{config['data']['source']}, {int(config['data']['val']):,} images",
-        }
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ValueError(f"it is damaged: {error!r}") from error
+        raise ReportError(Problem(str(folder), "this run is not finished: it has no result yet"))
+    path = folder / _CONFIG
+    config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
+    result = read_json(folder / _RESULT, ReportError)
+    reached, size = (_classification if config.detector is None else _detection)(folder, config, result)
+    network = Path(config.model.rpartition(":")[2]).name
+    group = network if config.detector is None else f"{config.detector} {network}"
+    return {
+        "kind": "training",
+        "name": f"{group} + {config.recipe.name}" if config.recipe else group,
+        "group": group,
+        "input_size": size,
+        **{name: result[name] for name in _COSTS if result.get(name) is not None},
+        **reached,
+        "data": f"{config.data.source}, {config.data.val:,} images",
+    }
 
 
-def _classification(config: Any, result: Any) -> tuple[dict[str, Any], list[int]]:
+def _classification(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
     """Return the accuracy in percent, and the size of the images."""
-    side = int(config["settings"]["input_size"])
-    return {"top1": float(result["top1"])}, [3, side, side]
+    side = checked(Image, config.settings, f"{folder / _CONFIG}: settings", ReportError).input_size
+    return {"top1": checked(Accuracy, result, folder / _RESULT, ReportError).top1}, [3, side, side]
 
 
-def _detection(config: Any, result: Any) -> tuple[dict[str, Any], list[int]]:
+def _detection(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
     """Return the averages of boxes and masks as shares, and the largest size of the images."""
-    sides = config["settings"]["detector"]
-    found = {kind: dict(result[kind]) for kind in ("box", "mask") if result.get(kind)}
-    return found, [3, int(sides["min_size"]), int(sides["max_size"])]
+    sides = checked(Images, config.settings, f"{folder / _CONFIG}: settings", ReportError).detector
+    reached = checked(Precision, result, folder / _RESULT, ReportError)
+    found = {kind: each.model_dump() for kind, each in (("box", reached.box), ("mask", reached.mask)) if each}
+    return found, [3, sides.min_size, sides.max_size]

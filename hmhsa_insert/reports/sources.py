@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, listed
+from hmhsa_insert.errors import Problem, listed
+from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.record_shapes import KINDS, RecordShape
 from hmhsa_insert.reports.runs import is_run, run_record
 
 Record = Mapping[str, Any]
-
-# The kinds of record a report understands; ``training`` needs name, input_size, and what was reached:
-# top1 in percent, or box and mask with COCO's averages as shares; and data if known.
-KINDS = ("profile", "training")
-
-
-class ReportError(HmhsaInsertError):
-    """A report cannot be made: a source cannot be read, or a column does not exist."""
-
-    title = "the report cannot be made"
 
 
 def load_records(sources: Iterable[Path | str]) -> list[Record]:
@@ -40,9 +34,9 @@ def load_records(sources: Iterable[Path | str]) -> list[Record]:
     problems: list[Problem] = []
     for source in map(Path, sources):
         try:
-            found = _from_folder(source) if source.is_dir() else _from_file(source)
-        except (OSError, ValueError) as error:
-            problems.append(Problem(str(source), f"cannot be read: {error}"))
+            found = _from_folder(source) if os.path.isdir(source) else _from_file(source)
+        except ReportError as error:
+            problems += error.problems
             continue
         if not found:
             tip = f"`hmhsa-insert profile -o FILE.json` writes one; kinds: {listed(KINDS)}"
@@ -66,11 +60,12 @@ def _from_folder(folder: Path) -> list[Record]:
 
 
 def _from_file(file: Path) -> list[Record]:
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = read_json(file, ReportError)
     if isinstance(data, dict) and isinstance(data.get("records"), list):
         data = data["records"]
     entries = data if isinstance(data, list) else [data]
-    return [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") in KINDS]
+    found = [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") in KINDS]
+    return [checked(RecordShape, entry, file, ReportError).model_dump(exclude_unset=True) for entry in found]
 
 
 def _published(row: Mapping[str, str]) -> Record:

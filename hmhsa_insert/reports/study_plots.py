@@ -8,7 +8,7 @@ from itertools import cycle
 import pandas as pd
 from matplotlib.axes import Axes
 
-from hmhsa_insert.reports.plots import COLOURS, MARKERS, Plot, draw_svg
+from hmhsa_insert.reports.plots import COLOURS, MARKERS, Plot, draw_svg, named
 
 # More rows than these no one reads; the widest differences are then shown.
 _MOST_ROWS = 60
@@ -48,7 +48,7 @@ def accuracy_against_macs(frame: pd.DataFrame) -> Plot | None:
 def _forest(axes: Axes, known: pd.DataFrame) -> None:
     many = known["group"].nunique() > 1
     labels = [
-        f"{variant} ({group})" if many else str(variant)
+        f"{named(variant)} ({named(group)})" if many else named(variant)
         for variant, group in zip(known["variant"], known["group"], strict=True)
     ]
     for place, row in enumerate(known.to_dict(orient="records")):
@@ -76,9 +76,9 @@ def _scatter(axes: Axes, known: pd.DataFrame) -> None:
             axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, markerfacecolor=face, capsize=2)
             if len(known) <= _MOST_LABELS:
                 axes.annotate(
-                    str(row["variant"]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7
+                    named(row["variant"]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7
                 )
-        axes.plot([], [], color=colour, marker=marker, linestyle="none", label=str(group))
+        axes.plot([], [], color=colour, marker=marker, linestyle="none", label=named(group))
     if known["group"].nunique() > 1:
         axes.legend(frameon=False, fontsize=8)
     axes.set(xlabel="GMACs, attention included", ylabel="Top-1 (%)")

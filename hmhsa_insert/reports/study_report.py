@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.reports.data import to_csv
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.latex import to_latex
@@ -59,4 +58,4 @@ def _json(study: StudyOutcomes) -> str:
         "trials": as_records(pd.DataFrame(trials)),
         "device_hours": as_records(device_hours(study)),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content, indent=1, allow_nan=False) + "\n"

@@ -88,6 +88,7 @@ def ablate(
     retry_failed: bool = False,
     data_dir: str | Path | None = None,
     plugins: Sequence[str] = (),
+    allow_code: bool = False,
     watcher: Watcher | None = None,
 ) -> StudyRun:
     """Run a study's trials that were not run yet, and go on with those that were begun.
@@ -102,13 +103,14 @@ def ablate(
         retry_failed: run those again that failed.
         data_dir: where downloaded data is kept.
         plugins: modules that add block types, imported already; trials import them too.
+        allow_code: run the factories that the study's file names as its networks, if you trust the file.
         watcher: is told what happens.
 
     Raises:
         StudyError: the study cannot be read, planned or written; or, at the end, folders of trials that cannot be used.
         Stopped, KeyboardInterrupt: on Ctrl-C or SIGTERM; everything is saved, and the same call goes on.
     """
-    planned = plan_study(load_study(study), data_dir=data_dir, plugins=plugins)
+    planned = plan_study(load_study(study, allow_code=allow_code), data_dir=data_dir, plugins=plugins)
     where = Path(folder) if folder is not None else default_folder(planned)
     runner = make_engine(engine, planned, workers, address)
     return run_study(planned, where, runner, only=only, retry_failed=retry_failed, watcher=watcher)

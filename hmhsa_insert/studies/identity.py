@@ -12,6 +12,7 @@ from torch import nn
 
 import hmhsa_insert
 from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.files.ours import MANIFEST
 from hmhsa_insert.surgery.artifact import is_artifact
 from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.load import SOURCE, Source
@@ -40,7 +41,7 @@ def source_of(run: PlannedRun, base: nn.Module) -> str:
     if is_artifact(spec):
         digest = hashlib.sha256()
         for path in sorted(Path(spec).iterdir()):
-            if path.suffix in (".json", ".safetensors"):
+            if path.suffix in (".json", ".safetensors") and path.name != MANIFEST:
                 digest.update(path.name.encode() + path.read_bytes())
         return f"artefact {digest.hexdigest()}"
     source = notes(base).get(SOURCE)

@@ -161,7 +161,7 @@ class _Planner:
             self._networks[key] = None
             try:
                 # Its weights play no part: neither downloaded ones nor a checkpoint's are read here.
-                network = build_network(run.model, run.data, run.settings)
+                network = build_network(run.model, run.data, run.settings, allow_code=cell.allow_code)
                 size = (network.channels, run.settings.input_size, run.settings.input_size)
                 self._networks[key] = (network, locate(network.base, size))
             except HmhsaInsertError as error:
@@ -216,6 +216,7 @@ def _cells(study: Study, data_dir: str | None, plugins: tuple[str, ...]) -> Iter
                         data_dir=data_dir,
                         threads=study.threads,
                         plugins=plugins,
+                        allow_code=study.allow_code,
                     )
                     yield cell, variant
 

@@ -5,16 +5,21 @@ Files appear whole or not at all, and a trial's file is written once: it is the 
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.ours import divided, few, remove
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.shapes import StudyShape, TrialShape
+from hmhsa_insert.training.run_folder import is_of_run
 
 STUDY, TRIALS, TRIAL = "study.json", "trials", "trial.json"
 _WRITING = ".writing-"
@@ -34,9 +39,10 @@ def read_study(folder: Path) -> dict[str, Any] | None:
     path = folder / STUDY
     if not path.is_file():
         return None
-    found = _read(path)
-    if not isinstance(found, dict) or found.get("kind") != "study" or found.get("version") != 1:
+    found = read_json_mapping(path, StudyError)
+    if found.get("kind") != "study" or found.get("version") != 1:
         raise StudyError(Problem(str(path), "is no study's file of version 1"))
+    checked(StudyShape, found, path, StudyError)
     return found
 
 
@@ -70,7 +76,14 @@ def read_trial(folder: Path, id: str) -> dict[str, Any] | None:
         StudyError: its file is damaged.
     """
     path = trial_folder(folder, id) / TRIAL
-    return dict(_read(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    tip = "remove it to run the trial again"
+    row = read_json_mapping(path, StudyError, tip=tip)
+    known = checked(TrialShape, row, path, StudyError, tip)
+    if known.id != id:
+        raise StudyError(Problem(str(path), f"it is that of another trial, {known.id}", tip))
+    return row
 
 
 def commit(folder: Path, row: Mapping[str, Any]) -> None:
@@ -88,8 +101,17 @@ def commit(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget(folder: Path, id: str) -> None:
-    """Remove what became of a trial, and what is left of its training, so that it is run anew."""
-    shutil.rmtree(trial_folder(folder, id))
+    """Remove what became of a trial, and what is left of its training, so that it is run anew.
+
+    Raises:
+        StudyError: its folder also holds something else, which is never removed.
+    """
+    path = trial_folder(folder, id)
+    ours, others = divided(path, lambda name: name == TRIAL or is_of_run(name))
+    if others:
+        message = f"it also holds what no trial writes: {few(others)}"
+        raise StudyError(Problem(str(path), message, "move that away to run the trial again"))
+    remove(path, ours)
 
 
 def _foreign(folder: Path) -> bool:
@@ -103,19 +125,16 @@ def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:
     # Beside the trials and not in one's folder, which must hold a run's files alone; named by the process, so that
     # two that finish one trial at once write two files.
     writing = folder / f"{_WRITING}{path.parent.name}-{socket.gethostname()}-{os.getpid()}"
-    with writing.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(writing, path)
-
-
-def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        tip = "remove it to run the trial again" if path.name == TRIAL else ""
-        raise StudyError(Problem(str(path), f"cannot be read: {error}", tip)) from error
+        with writing.open("w", encoding="utf-8") as file:
+            file.write(json_text(value, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(writing, path)
+    except OSError:
+        with suppress(OSError):
+            writing.unlink()
+        raise
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
-from hmhsa_insert.recipe.library import intent_of, read_file, shipped_files
+from hmhsa_insert.recipe.library import intent_of, shipped_files
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -22,9 +23,11 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
 from hmhsa_insert.studies.variants import Variant, make_variants
+from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
+_MOST_TRIALS = 100_000
 _TIP = "see recipes/studies for examples"
 
 
@@ -42,6 +45,7 @@ class Study:
         data: sources.
         seeds: of the trials.
         exclude: trials to leave out.
+        allow_code: whether code may run that a file names.
         threads, cpus, gpus: what each trial computes with.
         document: the file's values with their places.
     """
@@ -55,6 +59,7 @@ class Study:
     data: tuple[str, ...]
     seeds: tuple[int, ...]
     exclude: tuple[Exclusion, ...]
+    allow_code: bool
     threads: int
     cpus: float
     gpus: float
@@ -65,11 +70,12 @@ class Study:
         return self.document.marks.where(path)
 
 
-def load_study(source: str | Path | Mapping[str, Any]) -> Study:
+def load_study(source: str | Path | Mapping[str, Any], *, allow_code: bool = False) -> Study:
     """Read a study.
 
     Args:
         source: a path, the name of a shipped study, or a dict.
+        allow_code: whether a file may name factories as its networks; a dict may.
 
     Raises:
         StudyError: it is not found, cannot be read, or holds problems: all of them.
@@ -79,10 +85,14 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
         read = read_mapping(source)
         marks = type(read.marks)("study", read.marks.places)
         read = Document(read.value, marks, Findings(marks))
+        allow_code = True
     else:
         path = find_study(source)
-        folder, intent, name = path.parent, intent_of(path), path.stem
-        read = read_text(_text(path), str(path))
+        text = read_file(path, StudyError, RECIPE)
+        folder, intent, name = path.parent, intent_of(text), path.stem
+        read = read_text(text, str(path))
+        if read.value is None:
+            raise StudyError(Problem(str(path), "the file is empty", _TIP))
     if not isinstance(read.value, dict):
         if read.value is not UNREADABLE:
             read.findings.add(
@@ -94,7 +104,7 @@ def load_study(source: str | Path | Mapping[str, Any]) -> Study:
     problems = read.findings.problems()
     if file is None:
         raise StudyError([*problems, *document.findings.problems()])
-    return _made(file, document, folder, name, intent, problems)
+    return _made(file, document, folder, name, intent, problems, allow_code)
 
 
 def find_study(name: str | Path) -> Path:
@@ -114,16 +124,6 @@ def find_study(name: str | Path) -> Path:
         message = "this is a folder, not a study file"
     tip = f"{near(Path(stem).name, shipped)} shipped: {', '.join(shipped)}".strip()
     raise StudyError(Problem(str(name), message, tip))
-
-
-def _text(path: Path) -> str:
-    try:
-        text = read_file(path)
-    except RecipeError as error:
-        raise StudyError(error.problems) from error
-    if not text.strip():
-        raise StudyError(Problem(str(path), "the file is empty", _TIP))
-    return text
 
 
 def _validated(document: Document) -> StudyFile | None:
@@ -154,7 +154,13 @@ def _without(value: Any, paths: set[KeyPath], here: KeyPath = ()) -> Any:
 
 
 def _made(
-    file: StudyFile, document: Document, folder: Path, name: str, intent: str, more: list[Problem]
+    file: StudyFile,
+    document: Document,
+    folder: Path,
+    name: str,
+    intent: str,
+    more: list[Problem],
+    allow_code: bool,
 ) -> Study:
     """Make what the file describes; every problem of its recipes, settings and labels together, with those known."""
     findings = document.findings
@@ -165,10 +171,18 @@ def _made(
             settings[label] = _settings(document, label, folder)
         except HmhsaInsertError as error:
             more += error.problems
+    for label, entry in file.models.items():
+        try:
+            named_by_file(
+                entry.model, document.marks.where(("models", label, "model")), allow_code, StudyError
+            )
+        except StudyError as error:
+            more += error.problems
     models = {label: _beside(entry, folder) for label, entry in file.models.items()}
     _refuse_repeated(findings, "data", file.data)
     _refuse_repeated(findings, "seeds", file.seeds)
     baseline = _baseline(findings, file, variants)
+    _check_number(findings, file, len(variants))
     problems = [*findings.problems(), *dict.fromkeys(more)]
     if problems:
         raise StudyError(problems)
@@ -182,11 +196,22 @@ def _made(
         data=tuple(file.data),
         seeds=tuple(file.seeds),
         exclude=tuple(file.exclude),
+        allow_code=allow_code,
         threads=file.threads,
         cpus=file.cpus if file.cpus is not None else float(file.threads),
         gpus=file.gpus,
         document=document,
     )
+
+
+def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
+    """Count the trials before any is planned."""
+    count = variants * len(file.models) * len(file.settings) * len(file.data) * len(file.seeds)
+    if count > _MOST_TRIALS:
+        message = (
+            f"variants, models, settings, data and seeds make {count:,} trials, and a study has at most "
+        )
+        findings.add((), f"{message}{_MOST_TRIALS:,}", "make several studies of it")
 
 
 def _settings(document: Document, label: str, folder: Path) -> Settings:
@@ -202,7 +227,7 @@ def _settings(document: Document, label: str, folder: Path) -> Settings:
         raise StudyError(Problem(document.marks.where((*path, "base")), message))
     beside = folder / base
     try:
-        read = read_settings(beside if beside.is_file() else base)
+        read = read_settings(beside if os.path.isfile(beside) else base)
     except HmhsaInsertError as error:
         tip = f"{near(base, shipped_settings())} shipped: {', '.join(shipped_settings())}".strip()
         where = document.marks.where((*path, "base"))

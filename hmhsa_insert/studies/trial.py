@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -15,23 +14,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.run_shapes import Here
+from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
+from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.result import TrainResult
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import (
+    CONFIG,
     ENVIRONMENT,
-    TIMING,
     is_run,
     read_config,
     read_predictions,
+    read_timing,
 )
 from hmhsa_insert.training.schema import LoaderSettings, Settings
 
@@ -62,6 +65,7 @@ class Cell:
         data_dir: where downloaded data is kept.
         threads: torch computes with so many.
         plugins: modules to import first.
+        allow_code: whether code may run that a file names.
         digest: identity of everything but the seed.
         memory_bytes: saved for the backward pass per image, as measured in planning.
     """
@@ -78,6 +82,7 @@ class Cell:
     data_dir: str | None
     threads: int
     plugins: tuple[str, ...]
+    allow_code: bool = False
     digest: str = ""
     memory_bytes: float | None = None
 
@@ -189,7 +194,16 @@ def planned_run(cell: Cell, seed: int) -> PlannedRun:
     """
     data = _opened(cell.data, cell.data_dir, cell.settings.loader)
     init_from = Path(cell.init_from) if cell.init_from else None
-    return PlannedRun(cell.spec, cell.recipe, data, cell.settings, seed, init_from, cell.pretrained)
+    return PlannedRun(
+        cell.spec,
+        cell.recipe,
+        data,
+        cell.settings,
+        seed,
+        init_from,
+        cell.pretrained,
+        allow_code=cell.allow_code,
+    )
 
 
 def import_plugins(names: tuple[str, ...]) -> None:
@@ -229,13 +243,17 @@ def _spelled_alike(run: PlannedRun, path: Path) -> PlannedRun:
         return run
     known = read_config(path)
     data = replace(run.data, source=known["data"]["source"])
-    return replace(run, model=known["model"], recipe=known["recipe"], data=data)
+    model = named_by_file(
+        str(known["model"]), str(path / CONFIG), run.allow_code or known["model"] == run.model
+    )
+    return replace(run, model=model, recipe=known["recipe"], data=data)
 
 
 def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
     """Return what is written of a finished trial; nothing in it but the seconds differs from one run to the next."""
     path = result.folder
-    here = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
+    here = read_json(path / ENVIRONMENT, RunError)
+    checked(Here, here, path / ENVIRONMENT, RunError)
     correct = read_predictions(path)["correct"].to_numpy(dtype=bool)
     return {
         "id": trial.id,
@@ -254,7 +272,7 @@ def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
 
 def _seconds(path: Path, val_images: int) -> float:
     """Return the seconds of training and evaluation, over all epochs."""
-    rows = pd.read_csv(path / TIMING)
+    rows = read_timing(path)
     evaluation = val_images / rows["eval_images_per_s"]
     return round(float(rows["train_s"].sum() + evaluation.sum()), 3)
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe import Recipe, find_recipe
-from hmhsa_insert.recipe.library import read_file
 from hmhsa_insert.recipe.marks import Document, KeyPath
 from hmhsa_insert.recipe.recipe import parse_document
 from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.studies.compose import Composition
+from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import VariantEntry
 from hmhsa_insert.surgery.plan import checked_recipe
 
+# More than anyone trains: each is a recipe that is read and planned.
+MOST_VARIANTS = 1_000
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -62,7 +67,11 @@ def make_variants(
         document: its values with their places.
         folder: where the file lies: recipes are looked for there first.
         problems: is added to.
+
+    Raises:
+        StudyError: the axes make more variants than a study may have; none is made.
     """
+    _check_number(entries, document)
     made = [
         variant
         for label in entries
@@ -75,6 +84,21 @@ def make_variants(
             problems.append(Problem(where, f"two variants are labelled '{variant.label}'", "rename one"))
         seen.add(variant.label)
     return made
+
+
+def _check_number(entries: Mapping[str, VariantEntry], document: Document) -> None:
+    """Count the variants before any is made: nine axes of ten values are a thousand million."""
+    counts = {
+        label: math.prod(len(values) for values in entry.axes.values()) * (1 + len(entry.controls))
+        for label, entry in entries.items()
+    }
+    if sum(counts.values()) > MOST_VARIANTS:
+        label = max(counts, key=lambda each: counts[each])
+        where = document.marks.where(("variants", label, "axes"), key=True)
+        message = (
+            f"the axes of '{label}' make {counts[label]:,} variants; a study has at most {MOST_VARIANTS:,}"
+        )
+        raise StudyError(Problem(where, message, "shorten its lists, or make several studies of it"))
 
 
 def _of_entry(
@@ -120,8 +144,8 @@ def _base(
         return form.document()
     try:
         beside = folder / entry.recipe
-        found = beside if beside.is_file() else find_recipe(entry.recipe)
-        read = read_text(read_file(found), str(found))
+        found = beside if os.path.isfile(beside) else find_recipe(entry.recipe)
+        read = read_text(read_file(found, RecipeError, RECIPE), str(found))
     except HmhsaInsertError as error:
         where = document.marks.where((*path, "recipe"))
         problems += [Problem(where, f"{p.where}: {p.message}", p.tip) for p in error.problems]

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.fake import deep_copy
+from hmhsa_insert.surgery.fake import deep_copy, hollow_copy
 from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.identify import identify
@@ -34,7 +35,7 @@ from hmhsa_insert.surgery.record import (
     write_record,
 )
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
-from hmhsa_insert.surgery.tensors import fill, gather
+from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
 
 __all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
 
@@ -77,13 +78,14 @@ def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
         (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
 
 
-def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
+def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
     """Rebuild the edited model of an artefact; its outputs equal the saved model's bit for bit.
 
     Args:
         folder: an artefact.
         base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
+        allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
         ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
@@ -95,7 +97,14 @@ def load(folder: str | Path, base: nn.Module | None = None) -> nn.Module:
         raise ArtifactError(
             Problem(type(base).__name__, "this base network is edited", "give hi.remove(base)")
         )
-    model = deep_copy(base) if base is not None else build_base(target / BASE, record)
+    if base is not None:
+        hollow = hollow_copy(base)
+    else:
+        check_sizes(record["kwargs"], target / BASE, target)
+        hollow = build_base(target / BASE, record, allow_code, meta=True)
+    hollow = respliced(hollow, plans, target / PLAN)
+    check_fit(hollow, ledgers(hollow), target, record["aliases"])
+    model = deep_copy(base) if base is not None else build_base(target / BASE, record, allow_code)
     model = respliced(model, plans, target / PLAN)
     fill(model, ledgers(model), target, record["aliases"])
     if record.get("channels_last"):
@@ -119,12 +128,15 @@ def weights_summary(folder: str | Path) -> tuple[int, int]:
     return len(state), sum(tensor.nbytes for tensor in state.values())
 
 
-def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedModel:
+def open_model(
+    spec: str, *, base: str | None = None, allow_code: bool = False, **options: Any
+) -> LoadedModel:
     """Return the network of a MODEL|DIR argument: an artefact's folder, or what ``load_model`` builds.
 
     Args:
         spec: a folder that ``hi.save`` wrote, or a name.
         base: ``package.module:factory`` of an artefact's base network, where a library does not have it.
+        allow_code: run the factory that an artefact names.
         options: for :func:`~hmhsa_insert.surgery.load.load_model`.
 
     Raises:
@@ -133,7 +145,7 @@ def open_model(spec: str, *, base: str | None = None, **options: Any) -> LoadedM
     if is_artifact(spec):
         if options.get("pretrained"):
             raise ModelError(Problem(spec, "an artefact has its own weights", "leave --pretrained out"))
-        model = load(spec, load_model(base).model if base else None)
+        model = load(spec, load_model(base).model if base else None, allow_code=allow_code)
         inputs = ledgers(model)[-1].plan.inputs
         return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
@@ -185,9 +197,10 @@ def _readme(done: list[Ledger], source: Source | None) -> str:
     base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
     lines = ["# An edited network", "", "Made by hmhsa-insert. Load it with:", ""]
     lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]
-    lines += [f"Base network: `{source.spec if source else done[0].plan.model}`", ""]
+    lines += [f"Base network: {markdown_code(source.spec if source else done[0].plan.model)}", ""]
     lines += ["| edit | where | new keys | parameters |", "|---|---|---|---|"]
     for ledger in done:
         for site in ledger.plan.sites:
-            lines.append(f"| {site.edit} | `{site.qualname}` | `{site.key or '-'}` | {site.num_params:,} |")
+            place, key = markdown_code(site.qualname), markdown_code(site.key or "-")
+            lines.append(f"| {markdown(site.edit)} | {place} | {key} | {site.num_params:,} |")
     return "\n".join(lines) + "\n"

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.closures import Rebinding, drop_users_hooks
 from hmhsa_insert.surgery.inputs import tensors_in
+from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -65,6 +65,20 @@ def fake_copy(
     if not users_hooks:
         drop_users_hooks(twin, model)
     return twin.eval()
+
+
+def hollow_copy(model: nn.Module) -> nn.Module:
+    """Return a deep copy of `model` on the meta device, which takes no memory for weights.
+
+    Raises:
+        ModelError: the model cannot be deep-copied.
+    """
+
+    def swap(tensor: Tensor) -> Tensor:
+        hollow = tensor.detach().to("meta")
+        return nn.Parameter(hollow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else hollow
+
+    return swapped_copy(model, swap)
 
 
 def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Module:

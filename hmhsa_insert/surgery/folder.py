@@ -1,14 +1,22 @@
-"""Write a folder whole or not at all: under a temporary name first, then renamed."""
+"""Write a folder whole or not at all: under a temporary name, then renamed. Only what is ours is replaced."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from hmhsa_insert.errors import ArtifactError, Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.ours import divided, few, remove, write_manifest
+from hmhsa_insert.files.text import RECORD, read_file
+
+# What older releases wrote, whose folders have no list of their files; a README tells who wrote it in its third line.
+_OLD = re.compile(r"(recipe(-\d+)?\.yaml|(plan|base|detector)\.json|(model|displaced)\.safetensors)\Z")
+_SIGNED = "Made by hmhsa-insert. Load it with:"
 
 
 def check_writable(target: Path, marker: str, overwrite: bool) -> None:
@@ -18,7 +26,7 @@ def check_writable(target: Path, marker: str, overwrite: bool) -> None:
         ArtifactError: `target` exists and may not be replaced, or its parent cannot be written.
     """
     if os.path.lexists(target):
-        _refuse_existing(target, marker, overwrite)
+        _replaceable(target, marker, overwrite)
     parent = target.absolute().parent
     while not os.path.lexists(parent):
         parent = parent.parent
@@ -31,19 +39,37 @@ def check_writable(target: Path, marker: str, overwrite: bool) -> None:
         raise ArtifactError(Problem(str(target), message, "choose another folder")) from error
 
 
-def _refuse_existing(target: Path, marker: str, overwrite: bool) -> None:
-    ours = not target.is_symlink() and (target / marker).is_file()
-    if not ours:
+def _replaceable(target: Path, marker: str, overwrite: bool) -> list[str]:
+    """Return the files of an older folder, all of them ours; an ArtifactError if it may not be replaced."""
+    if target.is_symlink() or not _is_record(target / marker):
         message = f"it exists and is no artefact (it has no {marker})"
-        tip = (
-            "choose another folder: only artefacts are ever replaced"
-            if overwrite
-            else "choose another folder"
-        )
+        tip = "choose another folder" + (": only artefacts are ever replaced" if overwrite else "")
         raise ArtifactError(Problem(str(target), message, tip))
     if not overwrite:
         tip = "choose another folder, or replace it with --overwrite"
         raise ArtifactError(Problem(str(target), "an artefact is here already", tip))
+    ours, others = divided(target, lambda name: _is_old(target, name))
+    if others:
+        message = f"it also holds what this package did not write, or not like this: {few(others)}"
+        raise ArtifactError(Problem(str(target), message, "move that away, or choose another folder"))
+    return ours
+
+
+def _is_record(path: Path) -> bool:
+    """Return True for the file that tells a folder of ours, where someone else's may have the name."""
+    try:
+        return "format" in read_json_mapping(path, ArtifactError)
+    except ArtifactError:
+        return False
+
+
+def _is_old(folder: Path, name: str) -> bool:
+    if name != "README.md":
+        return _OLD.match(name) is not None
+    try:
+        return _SIGNED in read_file(folder / name, ArtifactError, RECORD).splitlines()[2:3]
+    except ArtifactError:
+        return False
 
 
 def write_folder(target: Path, write: Callable[[Path], None], marker: str, overwrite: bool = False) -> Path:
@@ -53,7 +79,7 @@ def write_folder(target: Path, write: Callable[[Path], None], marker: str, overw
         target: the folder to appear.
         write: gets the temporary folder.
         marker: a file that tells a folder of this kind, which alone may be overwritten.
-        overwrite: replace a folder of this kind.
+        overwrite: replace a folder of this kind, if all that is in it is ours.
 
     Raises:
         ArtifactError: as :func:`check_writable`, or the disk refuses. Nothing is left behind then, and an older
@@ -67,8 +93,9 @@ def write_folder(target: Path, write: Callable[[Path], None], marker: str, overw
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
         write(temporary)
+        write_manifest(temporary)
         _make_readable(temporary)
-        _move_into_place(temporary, target)
+        _move_into_place(temporary, target, marker, overwrite)
     except OSError as error:
         message = f"it cannot be written: {error.strerror or error}"
         raise ArtifactError(Problem(str(target), message)) from error
@@ -86,21 +113,21 @@ def _make_readable(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _move_into_place(temporary: Path, target: Path) -> None:
-    """Rename `temporary` to `target`; an older folder is removed last, and put back if the rename fails."""
-    if not target.exists():
+def _move_into_place(temporary: Path, target: Path, marker: str, overwrite: bool) -> None:
+    """Rename `temporary` to `target`; an older folder's files are removed last, and put back if the rename fails."""
+    if not os.path.lexists(target):
         os.rename(temporary, target)
         return
+    ours = _replaceable(target, marker, overwrite)  # again: writing took a while
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.absolute().parent))
+    os.rename(target, aside / "old")
     try:
-        os.rename(target, aside / "old")
-        try:
-            os.rename(temporary, target)
-        except OSError:
-            os.rename(aside / "old", target)
-            raise
-    finally:
-        shutil.rmtree(aside)
+        os.rename(temporary, target)
+    except OSError:
+        os.rename(aside / "old", target)
+        aside.rmdir()
+        raise
+    remove(aside, [f"old/{name}" for name in ours])
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ import torchvision
 from torch import nn
 
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
-from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, near
 from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.inputs import Inputs
@@ -28,6 +28,7 @@ SOURCE = "_hmhsa_insert_source"
 _DEFAULT_SIZE = (3, 224, 224)
 _MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
 _FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
+_LIBRARIES = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,31 @@ class LoadedModel:
         return self.own_inputs or Inputs.of(self.input_size)
 
 
+def named_by_file(
+    spec: str, where: str, allow_code: bool, error: type[HmhsaInsertError] = ModelError, or_else: str = ""
+) -> str:
+    """Return the network that a file names; one that is built by code of anyone's, only where the user allows it.
+
+    A name that the user types needs no leave. Whatever reads one from a file, which may be a stranger's, asks here
+    before anything is built.
+
+    Args:
+        spec: what the file names.
+        where: the file, and the place in it.
+        allow_code: whether the user allows code that a file names.
+        error: is raised if the name is refused.
+        or_else: what the user can do in place of allowing it.
+
+    Raises:
+        HmhsaInsertError: an `error`: the file names code.
+    """
+    if _is_code(spec) and not allow_code:
+        message = f"it names code to import and run, '{spec}', and no file may do that by itself"
+        tip = "if you trust it: --allow-code, or allow_code=True in Python"
+        raise error(Problem(where, message, f"{tip}; or {or_else}" if or_else else tip))
+    return spec
+
+
 def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
     """Build the network that `spec` names.
 
@@ -110,7 +136,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
 
 def model_names() -> dict[str, list[str]]:
     """Return the names each library knows."""
-    return {library: sorted(_names(library)) for library in ("timm", "torchvision")}
+    return {library: sorted(_names(library)) for library in _LIBRARIES}
 
 
 def build_bare(source: Source) -> nn.Module:
@@ -154,18 +180,23 @@ def _loaded(model: Any, source: Source) -> LoadedModel:
     return LoadedModel(model, source, _input_size(model, source))
 
 
+def _is_code(spec: str) -> bool:
+    """Return True if building what `spec` names imports a module of that name."""
+    return ":" in spec and spec.partition("/")[0] not in _LIBRARIES
+
+
 def _qualified(spec: str) -> str:
     """Return `spec` with its library in front."""
     library, slash, name = spec.partition("/")
-    if ":" in spec and library not in ("timm", "torchvision"):
+    if _is_code(spec):
         return spec
-    if slash and library in ("timm", "torchvision"):
+    if slash and library in _LIBRARIES:
         _known(library, name, spec)
         return spec
     if slash:
         message = f"there is no such folder, and no library '{library}'"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
-    for candidate in ("timm", "torchvision"):
+    for candidate in _LIBRARIES:
         if _base_name(spec) in _names(candidate):
             return f"{candidate}/{spec}"
     tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
 
 from hmhsa_insert.surgery.expression import Candidate, Expression, Method, base_of, candidates, method_of
@@ -24,6 +23,7 @@ from hmhsa_insert.surgery.source import Span, Wrapper
 from hmhsa_insert.surgery.stand_in import with_stand_ins
 from hmhsa_insert.surgery.trace import Trace, record
 from hmhsa_insert.surgery.wrapping import Outer, absolute, build_class, wraps_of
+from hmhsa_insert.torch_private import FakeTensorMode
 
 
 @dataclass(frozen=True)

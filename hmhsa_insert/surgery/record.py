@@ -6,7 +6,6 @@ and a plan may touch only what a recipe could have asked for.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,12 @@ import torchvision
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.load import Source, load_model
+from hmhsa_insert.surgery.load import Source, load_model, named_by_file
+from hmhsa_insert.surgery.plan_shape import BaseShape, PlansShape
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import Ledger, ledgers
 
@@ -48,8 +51,13 @@ _CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 def is_rebuildable(source: Source) -> bool:
     """Say whether a folder may name this source: a library's network, with plain options."""
-    return source.is_library and all(
-        key in _SAFE_KWARGS and isinstance(value, _PLAIN) for key, value in source.kwargs.items()
+    return source.is_library and not _unsafe(source.kwargs)
+
+
+def _unsafe(kwargs: Mapping[str, Any]) -> list[str]:
+    """Return the options that no folder may set."""
+    return sorted(
+        key for key, value in kwargs.items() if key not in _SAFE_KWARGS or not isinstance(value, _PLAIN)
     )
 
 
@@ -124,9 +132,9 @@ def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
                 else "there is no such folder"
             )
         raise ArtifactError(Problem(str(target), message, _TIP))
-    plans = read_json(target / PLAN)
+    plans = read_json_mapping(target / PLAN, ArtifactError)
     check_format(target / PLAN, plans)
-    record = check_base(target / BASE, read_json(target / BASE))
+    record = check_base(target / BASE, read_json_mapping(target / BASE, ArtifactError))
     found = plans_from_data(target / PLAN, plans.get("plans"))
     if not found:
         raise ArtifactError(Problem(str(target / PLAN), "it holds no plan"))
@@ -142,22 +150,20 @@ def check_format(path: Path, data: Mapping[str, Any]) -> None:
 
 def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Return what a file says of its base network, with its mappings; an ArtifactError if they are none."""
-    for key in ("kwargs", "aliases", "versions"):
-        if not isinstance(record.setdefault(key, {}), dict):
-            raise ArtifactError(Problem(str(path), f"its '{key}' is no mapping"))
-    for key in ("other_mode", "frozen"):
-        names = record.get(key, [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ArtifactError(Problem(str(path), f"its '{key}' is no list of names"))
-    return record
+    checked(BaseShape, record, path, ArtifactError)
+    return {"kwargs": {}, "aliases": {}, "versions": {}, **record}
 
 
-def build_base(path: Path, record: Mapping[str, Any]) -> nn.Module:
-    """Build the base network that the record in file `path` names, if a library has it.
+def build_base(
+    path: Path, record: Mapping[str, Any], allow_code: bool = False, *, meta: bool = False
+) -> nn.Module:
+    """Build the base network that the record in file `path` names: a library's, or the user's if that is allowed.
+
+    With `meta`, it is built on the meta device where it can be.
 
     Raises:
         ArtifactError: it names none, or code, or options that only a caller may set.
-        ModelError: the library cannot build it.
+        ModelError: it cannot be built.
     """
     where = str(path)
     spec = str(record.get("source") or "")
@@ -165,19 +171,14 @@ def build_base(path: Path, record: Mapping[str, Any]) -> nn.Module:
         message = f"it does not say how the base network ({record.get('class')}) is built"
         raise ArtifactError(Problem(where, message, _BASE_TIP))
     source = Source(spec, record["kwargs"])
-    if not source.is_library:
-        message = f"the base network comes from '{spec}', which is code, and a folder's code is never run"
-        if spec.startswith(("timm/", "torchvision/")):
-            versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-            message = f"the base network is '{spec}', which the installed release does not have"
-            raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
-        raise ArtifactError(Problem(where, message, _BASE_TIP))
-    if not is_rebuildable(source):
-        unsafe = min(
-            k for k, v in source.kwargs.items() if k not in _SAFE_KWARGS or not isinstance(v, _PLAIN)
-        )
-        raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe}'", _BASE_TIP))
-    return load_model(source.spec, **source.kwargs).model
+    if spec.startswith(("timm/", "torchvision/")) and not source.is_library:
+        versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        message = f"the base network is '{spec}', which the installed release does not have"
+        raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
+    named_by_file(spec, where, allow_code, ArtifactError, _BASE_TIP)
+    if unsafe := _unsafe(source.kwargs):
+        raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
+    return load_model(source.spec, meta=meta, **source.kwargs).model
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:
@@ -186,6 +187,7 @@ def plans_from_data(path: Path, written: Any) -> list[Ledger]:
     Raises:
         ArtifactError: they cannot be read, or are no plans of ours.
     """
+    checked(PlansShape, {"plans": written}, path, ArtifactError)
     try:
         plans = [
             Ledger(Plan.from_dict(item["plan"]), int(item["seed"]), backend=item["backend"])
@@ -219,17 +221,4 @@ def _problems(ledger: Ledger) -> list[str]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write plain data."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping of a JSON file; an ArtifactError if it has none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(Problem(str(path), f"it cannot be read: {error.strerror}")) from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(Problem(str(path), f"it is damaged: {error}")) from error
-    if not isinstance(data, dict):
-        raise ArtifactError(Problem(str(path), "it is damaged: it holds no mapping"))
-    return data
+    path.write_text(json_text(data, indent=2) + "\n", encoding="utf-8")

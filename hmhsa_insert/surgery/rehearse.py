@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe
@@ -32,6 +31,7 @@ from hmhsa_insert.surgery.stand_in import with_stand_ins
 from hmhsa_insert.surgery.trace import Trace, as_trace, output_shapes, quiet, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
 from hmhsa_insert.surgery.wrapped import eagerly
+from hmhsa_insert.torch_private import FakeTensorMode
 
 _TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.surgery.fake import LEDGER, fake_copy, notes
@@ -24,6 +23,7 @@ from hmhsa_insert.surgery.region import unstride
 from hmhsa_insert.surgery.rewrite import rewrite_forward
 from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.wrapping import wrap
+from hmhsa_insert.torch_private import FakeTensor, unset_fake_temporarily
 
 
 @dataclass

@@ -13,15 +13,16 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import (
+from torch.overrides import TorchFunctionMode
+
+from hmhsa_insert.torch_private import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    tree_map,
     unset_fake_temporarily,
 )
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
 T = TypeVar("T")
 _TO_NUMPY = {"numpy", "__array__", "tolist"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from hmhsa_insert.errors import ModelError, Problem, WeightsError, listed
@@ -17,6 +17,8 @@ from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.surgery.record import DISPLACED, WEIGHTS
 from hmhsa_insert.surgery.splice import Ledger
 from hmhsa_insert.surgery.undo import displaced_state
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,64 @@ def _own_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
+def check_fit(hollow: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mapping[str, str]) -> None:
+    """Compare a model on the meta device with the shapes that a folder's files have, before either takes memory.
+
+    What a folder says of its model may ask for any amount of it; its weights cannot be larger than their files.
+
+    Raises:
+        WeightsError: they are missing, corrupt, or of another model.
+    """
+    _refuse_misfits(shapes_of(target / WEIGHTS, aliases), _shapes(_own_state(hollow)), target / WEIGHTS)
+    displaced = _displaced(done)
+    if displaced:
+        _refuse_misfits(shapes_of(target / DISPLACED, aliases), _shapes(displaced), target / DISPLACED)
+
+
+def check_sizes(asked: Mapping[str, object], path: Path, target: Path) -> None:
+    """Refuse more classes or channels than any tensor has: not every network can be built without memory to compare.
+
+    Args:
+        asked: for the factory of the base network, as file `path` says.
+        path: of that file.
+        target: the folder with the weights.
+
+    Raises:
+        WeightsError: they are missing, corrupt, or smaller.
+    """
+    files = [
+        file for file in (target / WEIGHTS, target / DISPLACED) if file == target / WEIGHTS or file.is_file()
+    ]
+    most = max(
+        (side for file in files for shape in shapes_of(file, {}).values() for side in shape), default=0
+    )
+    for key in ("num_classes", "in_chans"):
+        count = asked.get(key)
+        if isinstance(count, int | float) and count > most:
+            message = f"it asks for {key} {count}, and no side of a tensor in the folder is that long"
+            raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+
+
+def shapes_of(path: Path, aliases: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a file's tensors by their keys, tied ones by both, from its header alone.
+
+    Raises:
+        WeightsError: it is missing or corrupt.
+    """
+    if not path.is_file():
+        raise WeightsError(Problem(str(path), "is a folder" if path.is_dir() else "there is no such file"))
+    try:
+        with safe_open(path, "pt") as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+    return _with_aliases(found, aliases, path)
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     state = {key: tensor.detach() for key, tensor in _own_state(model).items()}
     stated = model.state_dict()
@@ -114,17 +174,40 @@ def _is_channels_last(model: nn.Module) -> bool:
 
 
 def _read(path: Path, aliases: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    state = read_state_dict(path)
-    return {**state, **{alias: state[key] for alias, key in aliases.items() if key in state}}
+    return _with_aliases(read_state_dict(path), aliases, path)
+
+
+def _with_aliases(found: Mapping[str, T], aliases: Mapping[str, str], path: Path) -> dict[str, T]:
+    """Return what a file holds with tied tensors under both their keys."""
+    twice = sorted(aliases.keys() & found.keys())
+    if twice:
+        raise WeightsError(
+            Problem(str(path), f"it holds '{twice[0]}', which is said to be tied to another tensor")
+        )
+    return {**found, **{alias: found[key] for alias, key in aliases.items() if key in found}}
+
+
+def _refuse_misfits(
+    state: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
+    wrong = [key for key in wanted if state.get(key) != wanted[key]] + [
+        key for key in state if key not in wanted
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        message = f"{len(wrong)} tensors do not fit the network: {listed(wrong[:5])}{more}"
+        there, here = (each.get(wrong[0]) for each in (state, wanted))
+        if there is not None and here is not None:
+            message += f"; '{wrong[0]}' is {_said(there)}, and {_said(here)} is needed"
+        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+
+
+def _said(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "one number"
 
 
 def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path) -> None:
-    wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
-    wrong += [key for key in state if key not in wanted]
-    if wrong:
-        message = f"{len(wrong)} tensors do not fit the network: {listed(wrong[:5])}"
-        message += f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+    _refuse_misfits(_shapes(state), _shapes(wanted), path)
     with torch.no_grad():
         for key, tensor in wanted.items():
             tensor.data = tensor.data.to(state[key].dtype)

@@ -16,7 +16,6 @@ from functools import cached_property
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, Node
 
 from hmhsa_insert.errors import ModelError, Problem
@@ -26,6 +25,7 @@ from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, t
 from hmhsa_insert.surgery.recorder import ModuleCall, Recorder, run_watched
 from hmhsa_insert.surgery.stand_in import Answers, longest_way, with_stand_ins
 from hmhsa_insert.surgery.wrapped import eagerly, refuse_lazy, refuse_wrapped
+from hmhsa_insert.torch_private import FakeTensorMode
 
 
 @dataclass

@@ -18,6 +18,7 @@ from hmhsa_insert.training.plan_run import Run
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.progress import Progress
 from hmhsa_insert.training.reporter import Reporter
+from hmhsa_insert.training.small_batch import check_one_image
 
 
 def assemble(
@@ -45,6 +46,15 @@ def assemble(
     train_loader, eval_loader = task.loaders(network, shares, pin=accelerator.device.type == "cuda")
     objective = task.objective(shares)
     freezer = Freezer(model, settings, network.fresh)
+    if shares.micro_batch == 1:
+        model.train()
+        freezer.begin(settings.epochs - 1)
+        check_one_image(*task.one_image(network))
+    left = len(planned.data.train) % settings.batch_size
+    if left:
+        reporter.note(
+            f"{left} of {len(planned.data.train):,} images, others every epoch, fill no batch: left out"
+        )
     if settings.compute.channels_last:
         model.to(memory_format=torch.channels_last)
     # The average is copied from the network on its device, and before a wrapper changes its forward.

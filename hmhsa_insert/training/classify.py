@@ -36,7 +36,7 @@ class ClassifyTask:
     """Gives every image one class.
 
     Attributes:
-        model, recipe, data, settings, seed, init_from, pretrained: of the run.
+        model, recipe, data, settings, seed, init_from, pretrained, allow_code: of the run.
     """
 
     best: ClassVar[str] = "top1"
@@ -49,6 +49,7 @@ class ClassifyTask:
     seed: int
     init_from: Path | None
     pretrained: bool
+    allow_code: bool = False
 
     def build(self) -> Network:
         """Build the network; errors as :func:`~hmhsa_insert.training.network.build_network`."""
@@ -60,12 +61,17 @@ class ClassifyTask:
             seed=self.seed,
             init_from=self.init_from,
             pretrained=self.pretrained,
+            allow_code=self.allow_code,
         )
 
     def count(self, network: Network) -> Counts:
         """Count at the settings' input size."""
         side = self.settings.input_size
         return count(network.model, (network.channels, side, side))
+
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return the network, and the size of an image."""
+        return network.model, (network.channels, self.settings.input_size, self.settings.input_size)
 
     def loaders(self, network: Network, shares: Shares, pin: bool) -> tuple[TrainLoader, EvalLoader]:
         """Return this process's batches.

@@ -9,9 +9,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from hmhsa_insert.inert import visible
 from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.task import Panel
+
+# More of a class's name would leave no room for the matrix.
+_LONGEST = 40
 
 
 def draw_curves(history: Sequence[Row], panels: Sequence[Panel], path: Path) -> None:
@@ -50,8 +54,10 @@ def draw_confusion(
     figure.colorbar(image, ax=axes, label="share of the true class")
     axes.set(xlabel="predicted", ylabel="true")
     if len(classes) <= 50:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        names = [visible(name)[:_LONGEST] for name in classes]
+        # A dollar sign in a name is a dollar sign.
+        axes.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
     if len(classes) <= 20:
         for (row, column), count in np.ndenumerate(counts):
             shade = "white" if shares[row, column] > 0.5 else "black"

@@ -81,7 +81,7 @@ def open_data(source: str, data_dir: str | Path | None = None, loader: LoaderSet
     if slash and library == "hfds" and not os.path.exists(source):
         return _finished(source, *_hugging_face(source, data_dir), loader.val_share)
     root = Path(data_dir or ".") if slash and library == "torch" and name in _TORCH_FOLDERS else Path(source)
-    if not root.exists() and not slash:
+    if not os.path.exists(root) and not slash:
         guess = near(source, SMALL)
         tip = f"{guess} give a folder, digits, mnist5k, or torch/…, hfds/…, wds/… as timm spells them"
         raise DataError(Problem(source, "no such folder, and no data set of that name", tip.strip()))

@@ -22,14 +22,16 @@ def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> 
     A process killed anywhere in here goes on from the checkpoint before, and writes the same again.
 
     Raises:
+        Interrupted: on a stop signal while it evaluated; the place is still that before the evaluation.
         TrainingError: scores that are not numbers.
         DataError: a damaged image, where those are errors.
         RunError: the disk refuses.
     """
     seconds, images_per_s = loop.speed()
     updates = loop.train_loader.updates
-    means = loop.progress.close_epoch()
+    loop.save_before_evaluation()
     found = _evaluations(loop)
+    means = loop.progress.close_epoch()
     row = _row(loop, means, found)
     loop.progress.history.append(row)
     better = _better(loop, found)
@@ -60,7 +62,11 @@ def evaluate_in_loop(loop: Loop, model: nn.Module) -> Evaluated:
     """
     told = loop.reporter.evaluating if loop.accelerator.is_main_process else None
     found = loop.task.evaluate(
-        model, loop.eval_loader, loop.accelerator, on_batch=told, memory_format=loop.memory_format
+        model,
+        loop.evaluation_batches(),
+        loop.accelerator,
+        on_batch=told,
+        memory_format=loop.memory_format,
     )
     if found.damaged and loop.settings.loader.corrupt == "error":
         message = f"image {found.damaged[0]} of the validation split cannot be read"

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.inert import csv_text
+from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
@@ -106,17 +106,16 @@ class Evaluation:
 
     def write_predictions(self, folder: Path, split: Split) -> None:
         """Write ``predictions.csv``: image, target, predicted, correct, in_top5, loss; a row an image, in order."""
-        table = pd.DataFrame(
-            {
-                "image": [split.name(int(index)) for index in self.indices],
-                "target": self.targets,
-                "predicted": self.predicted,
-                "correct": self.correct.astype(int),
-                "in_top5": self.in_top5.astype(int),
-                "loss": self.losses,
-            }
-        )
-        write_whole(folder / PREDICTIONS, lambda path: table.to_csv(path, index=False))
+        columns = {
+            "image": [split.name(int(index)) for index in self.indices],
+            "target": self.targets.tolist(),
+            "predicted": self.predicted.tolist(),
+            "correct": self.correct.astype(int).tolist(),
+            "in_top5": self.in_top5.astype(int).tolist(),
+            "loss": self.losses.tolist(),
+        }
+        text = csv_text(columns, zip(*columns.values(), strict=True))
+        write_text(folder / PREDICTIONS, text)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ def read_folder(root: Path) -> tuple[Images, Images | None, tuple[str, ...]]:
     Raises:
         DataError: nothing is there, or it holds no images; a class is empty, or is in one split only.
     """
-    if not root.exists():
+    if not os.path.exists(root):
         raise DataError(Problem(str(root), "there is no such folder", _TIP))
     train_root = find_split(root, TRAIN_NAMES)
     val_root = find_split(root, VAL_NAMES) if train_root else None
@@ -41,7 +41,7 @@ def read_folder(root: Path) -> tuple[Images, Images | None, tuple[str, ...]]:
 
 def find_split(root: Path, names: tuple[str, ...]) -> Path | None:
     """Return the folder or tar file of a split below `root`."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         return None
     candidates = (root / each for name in names for each in (name, f"{name}.tar"))
     return next((path for path in candidates if path.exists()), None)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.images import ArrayImages, ChosenImages, Images
@@ -21,6 +21,7 @@ from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, Train
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.seeding import IMAGE, STREAM, derived_seed, seed_cpu
 from hmhsa_insert.training.streams import Stream, StreamedImages
+from hmhsa_insert.training.workers import Reading, Rest, WorkerLoader, as_it_is, prepare_worker
 
 Transform = Callable[[Image.Image], torch.Tensor]
 _MODES = {1: "L", 3: "RGB"}
@@ -61,7 +62,7 @@ class _Readable(Protocol):
     def name(self, index: int) -> str: ...
 
 
-class Prepared(Dataset[Item]):
+class Prepared:
     """Images of a split, read by key and transformed; a batch at a time.
 
     Args:
@@ -77,17 +78,16 @@ class Prepared(Dataset[Item]):
         self._mode = _MODES[channels]
         self._seed = seed
 
-    def __getitem__(self, key: Key) -> Item:
-        return self.__getitems__([key])[0]
+    def batch(self, keys: Sequence[Key]) -> Batch:
+        """Return the images of these keys."""
+        return _collate(self.__getitems__(keys))
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
-        """Return the images of a batch; torch's fetcher calls this."""
-        return [self._item(*key) for key in keys]
+        """Return the images of these keys, one by one."""
+        return [self[key] for key in keys]
 
-    def __len__(self) -> int:
-        return len(self._images.targets)
-
-    def _item(self, epoch: int, index: int) -> Item:
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = key
         seed_cpu(derived_seed(self._seed, IMAGE, epoch, index))
         wanted = 0 if index == PADDING else index
         read, image = read_or_next(self._images, wanted, self._mode)
@@ -135,11 +135,11 @@ class TrainLoader:
         self._seed = seed
         count = len(split) if isinstance(split, Stream) else len(split.targets)
         self._sampler = TrainBatches(count, shares, seed)
-        self._options = _options(split, workers, shares.world, pin)
-        self._loader: DataLoader[Item] | None = None
+        self._workers, self._pin = _workers(split, workers, shares.world), pin
+        self._loader: WorkerLoader[Batch] | None = None
         if not isinstance(split, Stream):
             prepared = Prepared(split, transform, channels, seed)
-            self._loader = DataLoader(prepared, batch_sampler=self._sampler, **self._options)
+            self._loader = reading_loader(prepared.batch, self._sampler, self._workers, pin)
 
     @property
     def updates(self) -> int:
@@ -153,19 +153,19 @@ class TrainLoader:
             return iter(self._loader)
         # A stream has no places: what comes before is read and passed over.
         start, stop = (n * self._shares.accumulate for n in (first_update, self.updates))
-        return islice(self._stream(epoch), start, stop)
+        return islice(WorkerLoader[Batch](lambda: self._stream(epoch)), start, stop)
 
-    def _stream(self, epoch: int) -> Iterator[Batch]:
+    def close(self) -> None:
+        """End the processes that read."""
+        if self._loader is not None:
+            self._loader.close()
+
+    def _stream(self, epoch: int) -> DataLoader[Item]:
         assert isinstance(self._split, Stream)
-        workers = self._options["num_workers"]
-        images = self._split.open(training=True, seed=self._seed, epoch=epoch, workers=workers)
+        images = self._split.open(training=True, seed=self._seed, epoch=epoch, workers=self._workers)
         streamed = Streamed(images, self._transform, self._channels)
-        options = self._options | {"persistent_workers": False}
-        seeds = torch.Generator().manual_seed(derived_seed(self._seed, STREAM, epoch, 2))
-        loader = DataLoader(
-            streamed, self._shares.micro_batch, drop_last=True, **(options | {"generator": seeds})
-        )
-        return iter(loader)
+        options = stream_options(self._workers, self._pin, derived_seed(self._seed, STREAM, epoch, 2))
+        return DataLoader(streamed, self._shares.micro_batch, drop_last=True, **options)
 
 
 class EvalLoader:
@@ -192,19 +192,24 @@ class EvalLoader:
         pin: bool = False,
     ) -> None:
         self._rank, self._world = rank, world
-        options = _options(split, workers, world, pin)
+        count = _workers(split, workers, world)
         if isinstance(split, Stream):
-            images = split.open(training=False, seed=0, epoch=0, workers=options["num_workers"])
-            self._loader = DataLoader(Streamed(images, transform, channels), batch_size, **options)
+            images = split.open(training=False, seed=0, epoch=0, workers=count)
+            streamed, options = Streamed(images, transform, channels), stream_options(count, pin, 0)
+            self._loader = WorkerLoader[Batch](lambda: DataLoader(streamed, batch_size, **options))
             self._divided = world == 1
         else:
             batches = EvalBatches(len(split.targets), batch_size, rank, world)
             prepared = Prepared(split, transform, channels, seed=0)
-            self._loader = DataLoader(prepared, batch_sampler=batches, **options)
+            self._loader = reading_loader(prepared.batch, batches, count, pin)
             self._divided = True
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._loader) if self._divided else self._own_batches()
+
+    def close(self) -> None:
+        """End the processes that read."""
+        self._loader.close()
 
     def _own_batches(self) -> Iterator[Batch]:
         """Yield every world-th batch of what every process reads; as many in every process."""
@@ -245,24 +250,36 @@ def default_workers(split: object, world: int) -> int:
     return max(0, min(cores // world, _MOST_WORKERS, most))
 
 
-def _options(split: Images | Stream, workers: int | None, world: int, pin: bool) -> dict[str, Any]:
+def reading_loader(
+    read: Callable[[Any], Any], batches: Sampler[Any], workers: int, pin: bool
+) -> WorkerLoader[Any]:
+    """Return the batches of a sampler, each read and collated by `read`."""
+    rest = Rest(batches)
+    options = {**_options(workers, pin, 0), "batch_sampler": rest, "collate_fn": as_it_is}
+    return WorkerLoader(lambda: DataLoader(Reading(read), persistent_workers=workers > 0, **options), rest)
+
+
+def stream_options(workers: int, pin: bool, seed: int) -> dict[str, Any]:
+    """Return what is passed to torch's ``DataLoader`` of a stream."""
+    return {**_options(workers, pin, seed), "collate_fn": _collate}
+
+
+def _options(workers: int, pin: bool, seed: int) -> dict[str, Any]:
+    return {
+        "num_workers": workers,
+        "pin_memory": pin,
+        "worker_init_fn": prepare_worker,
+        # Its own, so that starting workers draws nothing from the generator of the training itself.
+        "generator": torch.Generator().manual_seed(seed),
+    }
+
+
+def _workers(split: Images | Stream, workers: int | None, world: int) -> int:
     workers = default_workers(split, world) if workers is None else workers
     if isinstance(split, Stream) and split.num_shards < max(workers, 1) * world:
         message = f"{split.num_shards} shards for {world} processes with {workers} workers each"
         raise DataError(Problem(split.root, message, "a worker needs a shard of its own: fewer workers"))
-    return loader_options(workers, pin, _collate)
-
-
-def loader_options(workers: int, pin: bool, collate: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return what every loader passes to torch's ``DataLoader``."""
-    return {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": pin,
-        "collate_fn": collate,
-        # Its own, so that starting workers draws nothing from the generator of the training itself.
-        "generator": torch.Generator().manual_seed(0),
-    }
+    return workers
 
 
 def _collate(items: list[Item]) -> Batch:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -14,16 +16,18 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import load_checkpoint, save_checkpoint
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.training.checkpoint import EXTRA, checkpoint_name, load_checkpoint, save_checkpoint
 from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.problems import DataError, Stopped
-from hmhsa_insert.training.progress import Progress
+from hmhsa_insert.training.problems import DataError, RunError, Stopped
+from hmhsa_insert.training.progress import Progress, SavedPlace
 from hmhsa_insert.training.reporter import Reporter, Step
+from hmhsa_insert.training.run_folder import CONFIG
 from hmhsa_insert.training.schema import RunSettings
 from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
-from hmhsa_insert.training.stop import StopRequest
-from hmhsa_insert.training.task import Objective, ReadBatch, Split, Task, TrainBatchSource
+from hmhsa_insert.training.stop import StopRequest, agreed
+from hmhsa_insert.training.task import EvalBatchSource, Objective, ReadBatch, Split, Task, TrainBatchSource
 
 # Looking at the loss waits until an accelerator has done all that was asked of it.
 _LOOK_EVERY = 20
@@ -47,7 +51,7 @@ class Loop:
         progress: where the run is.
         checkpoints: folder of the checkpoints.
         reporter: is told.
-        stop: says whether to stop.
+        stop: notes stop signals.
     """
 
     accelerator: Accelerator
@@ -63,13 +67,15 @@ class Loop:
     freezer: Freezer
     split: Split
     train_loader: TrainBatchSource
-    eval_loader: Iterable[Any]
+    eval_loader: EvalBatchSource
     progress: Progress
     checkpoints: Path
     reporter: Reporter
     stop: StopRequest = field(default_factory=StopRequest)
+    _saved_at: float = field(default_factory=time.monotonic)
     _began: float = 0.0
     _first_update: int = 0
+    _between: bool = True
 
     @property
     def memory_format(self) -> Any:
@@ -82,13 +88,16 @@ class Loop:
         Raises:
             TrainingError: the loss is not a number.
             DataError: a damaged image, where those are errors.
-            Stopped: on Ctrl-C or SIGTERM, after a checkpoint.
+            Stopped: on a stop signal, after a checkpoint.
+            Interrupted: on a stop signal while it waited between two updates: :meth:`save` is what remains to do.
         """
         accelerator, progress = self.accelerator, self.progress
         self.model.train()
         self.freezer.begin(progress.epoch)
         self._began, self._first_update = time.perf_counter(), progress.update
-        for number, batch in enumerate(self.train_loader.batches(progress.epoch, progress.update)):
+        for number, batch in enumerate(
+            self._read(self.train_loader.batches(progress.epoch, progress.update))
+        ):
             self._note_damaged(batch)
             moved = self._on_device(batch)
             part = number % self.settings.accumulate
@@ -116,6 +125,10 @@ class Loop:
         images = (self.progress.update - self._first_update) * self.settings.batch_size
         return seconds, images / seconds if seconds else 0.0
 
+    def evaluation_batches(self) -> Iterator[Any]:
+        """Yield the batches of the validation split; a stop signal raises Interrupted between them."""
+        return self._interruptible(self.eval_loader, every=1)
+
     def save(self) -> Path:
         """Write a checkpoint; all processes call this together.
 
@@ -123,10 +136,54 @@ class Loop:
             TrainingError: the weights come from a loss that is not a number: the last good checkpoint stays.
             RunError: the disk refuses.
         """
-        self.progress.check()
+        progress = self.progress
+        progress.check()
         average = self.average.state_dict() if self.average is not None else {}
-        extra = {"progress": self.progress.state_dict(), "average": average}
-        return save_checkpoint(self.accelerator, self.checkpoints, self.progress.total, extra)
+        extra = {"progress": progress.state_dict(), "average": average}
+        name = checkpoint_name(progress.total, evaluated=progress.update < self.train_loader.updates)
+        # accelerate would make a folder that was removed anew, with nothing in it but a checkpoint.
+        if not (self.checkpoints.parent / CONFIG).is_file():
+            tip = "was it removed? the same command starts again"
+            raise RunError(Problem(str(self.checkpoints.parent), "this folder is gone", tip))
+        where = save_checkpoint(self.accelerator, self.checkpoints / name, extra)
+        self._saved_at = time.monotonic()
+        return where
+
+    def save_before_evaluation(self) -> None:
+        """Write a checkpoint where much would be lost with the evaluation; all processes call this together."""
+        if agreed(self.accelerator, None, self._unsaved_minutes() > self.settings.checkpoint_minutes / 3)[0]:
+            self.save()
+
+    def stop_if_asked(self, update: int | None = None) -> None:
+        """Save and stop if a signal asked any process to; all processes call this together.
+
+        Args:
+            update: the number of the one that is done; None: between two epochs.
+
+        Raises:
+            Stopped: a signal asked.
+        """
+        stop, save = agreed(
+            self.accelerator,
+            update,
+            self.stop.signal is not None,
+            self._unsaved_minutes() > self.settings.checkpoint_minutes,
+        )
+        if stop:
+            self.stop_here()
+        elif save:
+            self.save()
+
+    def stop_here(self) -> NoReturn:
+        """Save and stop; all processes call this together."""
+        where = self.save()
+        message = f"stopped after update {self.progress.total}, saved in {where}"
+        raise Stopped(message, self.stop.signal or signal.SIGINT)
+
+    def close(self) -> None:
+        """End the processes that read."""
+        self.train_loader.close()
+        self.eval_loader.close()
 
     def restore(self, checkpoint: Path) -> None:
         """Go back to what :meth:`save` wrote.
@@ -135,9 +192,38 @@ class Loop:
             RunError: it is damaged.
         """
         extra = load_checkpoint(self.accelerator, checkpoint)
+        checked(SavedPlace, extra, checkpoint / EXTRA, RunError)
         self.progress.load_state_dict(extra["progress"])
         if self.average is not None:
-            self.average.load_state_dict(extra["average"])
+            try:
+                self.average.load_state_dict(extra["average"])
+            except (RuntimeError, TypeError, AttributeError) as error:
+                message = f"its average does not fit the network: {str(error).splitlines()[0]}"
+                raise RunError(Problem(str(checkpoint / EXTRA), message)) from error
+
+    def _read(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield batches; what cannot be read between two updates costs nothing that was trained."""
+        try:
+            yield from self._interruptible(batches, every=self.settings.accumulate)
+        except HmhsaInsertError:
+            if self.progress.update and self._between and self.accelerator.num_processes == 1:
+                self.save()
+            raise
+
+    def _interruptible(self, batches: Iterable[Any], every: int) -> Iterator[Any]:
+        """Yield batches; let the wait for every so manieth be interrupted, where no other process waits for this."""
+        iterator, alone = iter(batches), self.accelerator.num_processes == 1
+        for number in count():
+            self._between = number % every == 0
+            with self.stop.interruptible(alone and self._between):
+                try:
+                    batch = next(iterator)
+                except StopIteration:
+                    return
+            yield batch
+
+    def _unsaved_minutes(self) -> float:
+        return (time.monotonic() - self._saved_at) / 60
 
     def _on_device(self, batch: ReadBatch) -> Any:
         return self.objective.to_device(batch, self.accelerator.device, self.memory_format)
@@ -156,10 +242,7 @@ class Loop:
             self.average.update(self.bare, step=progress.total)
         if self.accelerator.device.type == "cpu" or progress.update % _LOOK_EVERY == 0:
             self._look()
-        if self.stop.asked(self.accelerator, progress.total):
-            where = self.save()
-            message = f"stopped after update {progress.total}, saved in {where}"
-            raise Stopped(message, self.stop.signal or 0)
+        self.stop_if_asked(progress.total)
         if (
             progress.update % self.settings.checkpoint_steps == 0
             and progress.update < self.train_loader.updates

@@ -66,6 +66,7 @@ def build_network(
     seed: int = 0,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> Network:
     """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
 
@@ -77,6 +78,7 @@ def build_network(
         seed: of the run.
         init_from: a checkpoint of the base network, by its own keys; its head may have other classes.
         pretrained: begin with the library's weights.
+        allow_code: run the factory that an artefact names.
 
     Raises:
         ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.
@@ -86,7 +88,7 @@ def build_network(
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
         asked = {"num_classes": data.num_classes, "in_chans": data.channels}
-        base, new, notes = build_base(model, asked, settings, init_from, pretrained)
+        base, new, notes = build_base(model, asked, settings, init_from, pretrained, allow_code)
         channels = input_channels(base)
         edited = base
         if recipe is not None:
@@ -108,6 +110,7 @@ def build_base(
     settings: RunSettings,
     init_from: str | Path | None,
     pretrained: bool,
+    allow_code: bool,
 ) -> tuple[nn.Module, set[str], list[str]]:
     """Build a network with its base weights; return it, the names of what is new in it, and notes.
 
@@ -117,11 +120,12 @@ def build_base(
         settings: drop path, dropout.
         init_from: a checkpoint of the network, by its own keys.
         pretrained: begin with the library's weights.
+        allow_code: run the factory that an artefact names.
     """
     if isinstance(model, nn.Module):
         return _copied(model, init_from)
     if is_artifact(model):
-        return _from_artifact(model, asked)
+        return _from_artifact(model, asked, allow_code)
     return _from_factory(model, asked, settings, init_from, pretrained)
 
 
@@ -152,9 +156,11 @@ def _from_factory(
     return base, new, notes + more
 
 
-def _from_artifact(folder: str, asked: Mapping[str, int]) -> tuple[nn.Module, set[str], list[str]]:
+def _from_artifact(
+    folder: str, asked: Mapping[str, int], allow_code: bool
+) -> tuple[nn.Module, set[str], list[str]]:
     """Load an artefact; where the data has other classes or channels, build it for them and keep the rest."""
-    model = load(folder)
+    model = load(folder, allow_code=allow_code)
     record, ledgers = read_record(folder)
     kwargs = dict(record.get("kwargs") or {})
     known = {"num_classes": kwargs.get("num_classes", 1000), "in_chans": kwargs.get("in_chans", 3)}

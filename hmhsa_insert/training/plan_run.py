@@ -6,13 +6,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
 import torch
 from torch import nn
 
+from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.training.classify import ClassifyTask
 from hmhsa_insert.training.data import SMALL, Data, open_data
@@ -35,6 +36,7 @@ class Run(ABC, Generic[R_co]):
         seed: of base weights, blocks, order, draws.
         init_from: a checkpoint of the base network, or None.
         pretrained: whether to begin with the library's weights.
+        allow_code: whether code may run that a file names, such as an artefact its base network's factory.
     """
 
     model: str | nn.Module
@@ -44,6 +46,7 @@ class Run(ABC, Generic[R_co]):
     seed: int
     init_from: Path | None
     pretrained: bool
+    allow_code: bool = field(default=False, kw_only=True)
 
     @property
     @abstractmethod
@@ -102,7 +105,14 @@ class PlannedRun(Run[TrainResult]):
     def task(self) -> ClassifyTask:
         """Classification."""
         return ClassifyTask(
-            self.model, self.recipe, self.data, self.settings, self.seed, self.init_from, self.pretrained
+            self.model,
+            self.recipe,
+            self.data,
+            self.settings,
+            self.seed,
+            self.init_from,
+            self.pretrained,
+            self.allow_code,
         )
 
 
@@ -117,6 +127,7 @@ def plan_run(
     data_dir: str | Path | None = None,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> PlannedRun:
     """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`.
 
@@ -129,7 +140,8 @@ def plan_run(
     read = load_recipe(recipe).to_dict() if recipe is not None else None
     opened = open_data(data, data_dir, chosen.loader) if isinstance(data, str) else data
     named = model if isinstance(model, nn.Module) else str(model)
-    return PlannedRun(named, read, opened, chosen, seed, Path(init_from) if init_from else None, pretrained)
+    start = Path(init_from) if init_from else None
+    return PlannedRun(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code)
 
 
 def default_settings(data: str | Data, init_from: str | Path | None, pretrained: bool) -> str:
@@ -150,5 +162,8 @@ def _described(model: nn.Module) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    try:
+        with path.open("rb") as file:
+            return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    except OSError as error:
+        raise WeightsError(Problem(str(path), f"cannot be read: {error.strerror or error}")) from error

@@ -5,17 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from pydantic import ConfigDict, Field
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.shapes import Count, Shape
 from hmhsa_insert.training.problems import TrainingError
 
 Row = dict[str, float | int | None]
 Sums = dict[str, float]
+
+
+class _Saved(Shape):
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
+class _SavedBest(_Saved):
+    score: float
+    epoch: Count
+    weights: Literal["model", "ema"]
+
+
+class _SavedProgress(_Saved):
+    epoch: Count
+    update: Count
+    total: Count
+    history: list[Row]
+    best: _SavedBest
+    damaged: list[str]
+    sums: Annotated[list[Sums], Field(min_length=1)]
+
+
+class SavedPlace(_Saved):
+    """What a checkpoint holds beside weights and optimizer: the progress, and the weights' average."""
+
+    progress: _SavedProgress
+    average: dict[str, Any]
 
 
 @dataclass
@@ -114,7 +143,10 @@ class Progress:
         """Take over what :meth:`state_dict` returned; sums go to the processes they came from."""
         self.epoch, self.update, self.total = state["epoch"], state["update"], state["total"]
         self.history = [dict(row) for row in state["history"]]
-        self.best, self.damaged = Best(**state["best"]), set(state["damaged"])
+        self.best, self.damaged = (
+            Best(*(state["best"][name] for name in ("score", "epoch", "weights"))),
+            set(state["damaged"]),
+        )
         sums, rank, world = state["sums"], self.accelerator.process_index, self.accelerator.num_processes
         if len(sums) != world:  # a run that goes on with another number of processes: all on the first
             sums = [_added(sums), *({} for _ in range(world - 1))]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import create_model
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import RESULT
 
@@ -83,10 +86,11 @@ def read_result_as(kind: type[R], folder: str | Path) -> R | None:
     path = Path(folder) / RESULT
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if "task" in values and "task" not in kind.__dataclass_fields__:
-            raise RunError(Problem(str(path), f"is the result of a run of the task '{values['task']}'"))
-        return kind(folder=Path(folder), **(values | {"damaged": tuple(values["damaged"])}))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {error}")) from error
+    values = read_json_mapping(path, RunError)
+    if "task" in values and "task" not in kind.__dataclass_fields__:
+        raise RunError(Problem(str(path), f"is the result of a run of the task '{values['task']}'"))
+    hints = get_type_hints(kind) | {"damaged": list[str]}
+    fields: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items() if name != "folder"}
+    checked(create_model(kind.__name__, __base__=Shape, **fields), values, path, RunError)
+    known = {name: values[name] for name in fields} | {"damaged": tuple(values["damaged"])}
+    return kind(folder=Path(folder), **known)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.training.assemble import assemble
-from hmhsa_insert.training.checkpoint import latest_checkpoint
+from hmhsa_insert.training.checkpoint import latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.plan_run import Run, plan_run
+from hmhsa_insert.training.problems import Stopped
 from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
 from hmhsa_insert.training.reporter import Reporter, Silent
 from hmhsa_insert.training.result import RunResult, TrainResult
@@ -35,9 +37,11 @@ from hmhsa_insert.training.run_folder import (
     LAST,
     RESULT,
     RunFolder,
+    folder_name,
 )
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
+from hmhsa_insert.training.stop import Interrupted
 from hmhsa_insert.training.task import R_co
 from hmhsa_insert.training.weights import Weights
 
@@ -54,6 +58,7 @@ def train(
     data_dir: str | Path | None = None,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    allow_code: bool = False,
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Train a network, edited by a recipe or not; go on with it if the folder holds the run already.
@@ -74,6 +79,7 @@ def train(
         data_dir: where downloaded data is kept.
         init_from: a checkpoint of the base network, by its own keys.
         pretrained: begin with the library's weights.
+        allow_code: build an artefact's base network with the factory that it names, if you trust the artefact.
         reporter: is told what happens.
 
     Returns:
@@ -94,13 +100,14 @@ def train(
         data_dir=data_dir,
         init_from=init_from,
         pretrained=pretrained,
+        allow_code=allow_code,
     )
     return train_run(planned, folder, reporter)
 
 
 def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Reporter | None = None) -> R_co:
     """Do as :func:`train` with a run that was planned, whatever its task."""
-    where = RunFolder(Path(folder) if folder is not None else Path("runs") / planned.name)
+    where = RunFolder(Path(folder) if folder is not None else Path("runs") / folder_name(planned.name))
     accelerator = make_accelerator(planned.settings, where.path)
     told: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
     with ExitStack() as stack:
@@ -120,20 +127,27 @@ def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Re
 
 
 def _train(planned: Run[R_co], folder: RunFolder, accelerator: Accelerator, told: Reporter) -> R_co:
-    settings, task = planned.settings, planned.task
-    set_determinism(settings.compute)
-    network = task.build()
-    for note in (*planned.data.notes, *network.notes):
-        told.note(note)
-    weights = Weights(accelerator, network.model, folder.path)
-    costs = task.count(network)
-    loop = assemble(planned, network, accelerator, folder.checkpoints, told)
-    _begin(loop, planned, network, folder)
-    with loop.stop:
-        while loop.progress.epoch < settings.epochs:
-            loop.train_epoch()
-            close_epoch(loop, folder, weights, planned.data.val)
-    return _finish(loop, planned, folder, weights, costs)
+    set_determinism(planned.settings.compute)
+    try:
+        network = planned.task.build()
+        for note in (*planned.data.notes, *network.notes):
+            told.note(note)
+        weights = Weights(accelerator, network.model, folder.path)
+        costs = planned.task.count(network)
+        loop = assemble(planned, network, accelerator, folder.checkpoints, told)
+    except HmhsaInsertError:
+        folder.discard()
+        raise
+    with loop.stop, closing(loop):
+        _begin(loop, planned, network, folder)
+        try:
+            while loop.progress.epoch < planned.settings.epochs:
+                loop.train_epoch()
+                close_epoch(loop, folder, weights, planned.data.val)
+                loop.stop_if_asked()
+        except Interrupted:
+            loop.stop_here()
+        return _finish(loop, planned, folder, weights, costs)
 
 
 def _begin(loop: Loop, planned: Run[Any], network: Network, folder: RunFolder) -> None:
@@ -146,12 +160,22 @@ def _begin(loop: Loop, planned: Run[Any], network: Network, folder: RunFolder) -
         }
         folder.write_json(ENVIRONMENT, here)
     accelerator.init_trackers("hmhsa-insert", {"model": str(planned.config["model"]), "seed": planned.seed})
+    on_main(accelerator, lambda: _put_damaged_aside(loop, folder))
     checkpoint = latest_checkpoint(folder.checkpoints)
     if checkpoint is not None:
         loop.restore(checkpoint)
         loop.reporter.note(f"going on after update {loop.progress.total} (epoch {loop.progress.epoch + 1})")
     elif network.has_weights:
-        _evaluate_start(loop, network, folder)
+        try:
+            _evaluate_start(loop, network, folder)
+        except Interrupted:
+            message = "stopped before the first update: there was nothing to save"
+            raise Stopped(message, loop.stop.signal or signal.SIGINT) from None
+
+
+def _put_damaged_aside(loop: Loop, folder: RunFolder) -> None:
+    for said in put_damaged_aside(folder.checkpoints):
+        loop.reporter.note(said)
 
 
 def _evaluate_start(loop: Loop, network: Network, folder: RunFolder) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import socket
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
-import yaml
 from filelock import FileLock, Timeout
 
-from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import WRITING, write_whole
+from hmhsa_insert.errors import Problem, listed
+from hmhsa_insert.files.run_shapes import RunConfig
+from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.inert import json_text
+from hmhsa_insert.recipe.canonical import dump_plain
+from hmhsa_insert.recipe.yaml_text import read_yaml
+from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.schema import OPERATIONAL
@@ -23,7 +32,16 @@ CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment
 METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
+# All that a run writes into its folder, trackers' folders among it.
+_WRITTEN = re.compile(
+    r"((config|result|environment|epoch0|predictions)\.(yaml|json)|(metrics|timing|predictions)\.(csv|jsonl)|curves\.png"
+    r"|(best|last|ema)\.safetensors|\.lock|\.owner|\.writing-[^/]*"
+    r"|(checkpoints/(update-|\.)|hmhsa-insert/|wandb/|mlruns/).*|checkpoints/"
+    r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
+)
 _MOST_SHOWN = 8
+_LONGEST_NAME = 200  # bytes; file systems take 255
+_LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
 _OTHER_TIP = "give another folder, or the same settings; this one is another run's"
 
 
@@ -47,6 +65,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / _LOCK)
+        self._new = False
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
@@ -55,32 +74,52 @@ class RunFolder:
             InUseError: another process has it.
             RunError: it holds another run or something else, or cannot be written.
         """
-        known = (self.path / CONFIG).is_file()
-        if self.path.exists() and not known and _foreign(self.path):
-            tip = "give a folder that is new or empty"
-            raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
         try:
+            known = (self.path / CONFIG).is_file()
+            if known:  # another program's file may have this name: then nothing of ours goes beside it
+                read_config(self.path)
+            self._new = not known
+            if self.path.exists() and not known and _foreign(self.path):
+                tip = "give a folder that is new or empty"
+                raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._acquire()
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
             raise InUseError(_in_use(self.path)) from error
-        except OSError as error:
-            raise RunError(
-                Problem(str(self.path), f"cannot be written: {error.strerror or error}")
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(Problem(str(self.path), f"cannot be written: {reason}")) from error
         try:
             if known:
                 _compare(self.path, config)
+                if (self.path / TIMING).is_file():
+                    read_timing(self.path)  # before the first epoch is trained and not after it
             else:
-                self.write_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+                self.write_text(CONFIG, dump_plain(config))
         except RunError:
             self.release()
             raise
 
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if not _owner_is_gone(self.path / _OWNER):
+                raise
+            self._lock.acquire(timeout=_LETTING_GO_S)
+
     def release(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
+
+    def discard(self) -> None:
+        """Remove what was written into a folder that was new, of a run that was refused before it began."""
+        if self._new and not self.checkpoints.exists():
+            for name in (CONFIG, ENVIRONMENT, EPOCH0, _OWNER, _LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's files
+                self.path.rmdir()
 
     def write_metrics(self, history: Sequence[Row]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
@@ -90,9 +129,8 @@ class RunFolder:
 
     def add_timing(self, row: Row) -> None:
         """Add one epoch's seconds, images/s and memory."""
-        path = self.path / TIMING
-        rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
-        self.write_table(TIMING, pd.DataFrame([*(r for r in rows if r["epoch"] != row["epoch"]), row]))
+        known = read_timing(self.path).to_dict("records") if (self.path / TIMING).is_file() else []
+        self.write_table(TIMING, pd.DataFrame([*(r for r in known if r["epoch"] != row["epoch"]), row]))
 
     def write_predictions(self, found: _Predictions, split: Any) -> None:
         """Write what an evaluation said of every image of `split`."""
@@ -100,20 +138,35 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write plain data."""
-        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        self.write_text(name, json_text(value, indent=1) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""
-        write_whole(self.path / name, lambda path: table.to_csv(path, index=False))
+        write_table(self.path / name, table)
 
     def write_text(self, name: str, text: str) -> None:
         """Write text."""
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path / name, text)
+
+
+def folder_name(name: str) -> str:
+    """Return a name as that of one folder: what no terminal shows is "_", and it is not too long."""
+    plain = "".join("_" if unicodedata.category(each)[0] == "C" or each in "/\\" else each for each in name)
+    if plain == name and len(plain.encode()) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    short = plain.encode()[: _LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
+    return f"{short}-{digest}"
+
+
+def is_of_run(name: str) -> bool:
+    """Return True for the path of what a run writes into its folder."""
+    return _WRITTEN.match(name) is not None
 
 
 def is_run(folder: str | Path) -> bool:
     """Say whether a path is the folder of a run."""
-    return (Path(folder) / CONFIG).is_file()
+    return os.path.isfile(os.path.join(folder, CONFIG))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -123,14 +176,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         RunError: it holds no run, or its file is damaged.
     """
     path = Path(folder) / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(
-            Problem(str(path), f"cannot be read: {error}", "is this the folder of a run?")
-        ) from error
-    if not isinstance(config, dict) or "settings" not in config:
-        raise RunError(Problem(str(path), "is no run's configuration"))
+    config: dict[str, Any] = read_yaml(path, RunError, tip="is this the folder of a run?")
+    checked(RunConfig, config, path, RunError)
     return config
 
 
@@ -140,10 +187,42 @@ def read_predictions(folder: str | Path) -> pd.DataFrame:
     Raises:
         RunError: there is none.
     """
-    path = Path(folder) / PREDICTIONS
-    if not path.is_file():
-        raise RunError(Problem(str(path), "there is no such file", "it is written at the end of an epoch"))
-    return pd.read_csv(path)
+    numbers = ("target", "predicted", "correct", "in_top5", "loss")
+    return _read_table(Path(folder) / PREDICTIONS, ("image", *numbers), numbers)
+
+
+def read_timing(folder: str | Path) -> pd.DataFrame:
+    """Return what each epoch of a run took: ``epoch``, ``train_s``, ``eval_images_per_s`` and more.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    numbers = ("epoch", "train_s", "eval_images_per_s")
+    tip = "remove it to go on: only how long finished epochs took is lost"
+    return _read_table(Path(folder) / TIMING, numbers, numbers, tip)
+
+
+def _read_table(
+    path: Path,
+    columns: Sequence[str],
+    numbers: Sequence[str],
+    tip: str = "it is written at the end of an epoch",
+) -> pd.DataFrame:
+    try:
+        # As the file has them: a name of an image may read like a number, or like a missing value.
+        table = pd.read_csv(path, dtype={"image": str}, keep_default_na=False, na_values={"memory_mib": [""]})
+    except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
+        said = error.strerror if isinstance(error, OSError) else str(error).strip().splitlines()[0]
+        raise RunError(Problem(str(path), f"cannot be read: {said}", tip)) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise RunError(Problem(str(path), f"it is damaged: it has no column {listed(missing)}", tip))
+    for name in numbers:
+        if not pd.api.types.is_numeric_dtype(table[name]) or not np.isfinite(table[name]).all():
+            raise RunError(
+                Problem(str(path), f"it is damaged: '{name}' holds something else than numbers", tip)
+            )
+    return table
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,6 +269,20 @@ def _foreign(folder: Path) -> bool:
         return True
     ours = (_LOCK, _OWNER)
     return any(each.name not in ours and not each.name.startswith(WRITING) for each in folder.iterdir())
+
+
+def _owner_is_gone(owner: Path) -> bool:
+    """Return True if the process that had the folder was one of this machine, and has ended."""
+    try:
+        match = re.fullmatch(r"process (\d+) on (.*)", owner.read_text(errors="replace"), re.DOTALL)
+        if match is None or match[2] != socket.gethostname():
+            return False
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _in_use(folder: Path) -> Problem:

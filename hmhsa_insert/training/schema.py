@@ -219,6 +219,7 @@ class RunSettings(Section):
         batch_size: images of one update, over all processes and accumulated batches together.
         accumulate: into how many batches of each process an update is split.
         checkpoint_steps: updates between two checkpoints inside an epoch; every epoch ends with one.
+        checkpoint_minutes: minutes after which the next one is written, whatever `checkpoint_steps` says.
         trackers: names of accelerate's trackers: tensorboard, wandb, mlflow, …
         optimizer, schedule, regularize, ema, finetune, compute, loader: the sections.
     """
@@ -228,6 +229,7 @@ class RunSettings(Section):
     batch_size: PositiveInt
     accumulate: PositiveInt = 1
     checkpoint_steps: PositiveInt = 1000
+    checkpoint_minutes: PositiveFloat = 3
     trackers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -292,4 +294,4 @@ class Settings(RunSettings):
 
 
 # Keys that change where or how fast a run computes, not what: a run may go on with others.
-OPERATIONAL = ("checkpoint_steps", "trackers", "loader.workers")
+OPERATIONAL = ("checkpoint_steps", "checkpoint_minutes", "trackers", "loader.workers")

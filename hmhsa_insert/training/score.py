@@ -13,6 +13,7 @@ from torch import nn
 
 from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
+from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
@@ -20,7 +21,7 @@ from hmhsa_insert.training.loader import EvalLoader
 from hmhsa_insert.training.network import build_network
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
-from hmhsa_insert.training.run_folder import ARTIFACT, BEST, EMA, LAST, is_run, read_config
+from hmhsa_insert.training.run_folder import ARTIFACT, BEST, CONFIG, EMA, LAST, is_run, read_config
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import load_settings
@@ -56,6 +57,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     weights: str = "best",
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> Evaluation:
     """Score a network on the validation split of a source.
 
@@ -66,6 +68,7 @@ def evaluate(
         data_dir: where downloaded data is kept.
         weights: of a run: best, last or ema.
         pretrained: of a named network: the library's weights.
+        allow_code: run the factory that the folder names, if you trust the folder.
 
     Raises:
         RunError, WeightsError, ArtifactError, ModelError: the network cannot be built.
@@ -73,7 +76,15 @@ def evaluate(
         TrainingError: the network's scores do not fit the data.
     """
     return score(
-        candidate(model, data, overrides=overrides, data_dir=data_dir, weights=weights, pretrained=pretrained)
+        candidate(
+            model,
+            data,
+            overrides=overrides,
+            data_dir=data_dir,
+            weights=weights,
+            pretrained=pretrained,
+            allow_code=allow_code,
+        )
     )
 
 
@@ -85,15 +96,16 @@ def candidate(
     data_dir: str | Path | None = None,
     weights: str = "best",
     pretrained: bool = False,
+    allow_code: bool = False,
 ) -> Candidate:
     """Build what :func:`evaluate` scores; the arguments are the same."""
     if not isinstance(model, nn.Module) and is_run(model):
-        made = _of_run(Path(model), data, overrides, data_dir, weights)
+        made = _of_run(Path(model), data, overrides, data_dir, weights, allow_code)
     else:
         if data is None:
             raise RunError(Problem(str(model), "is no run, so the data has to be named", "--data SOURCE"))
         opened = open_data(data, data_dir) if isinstance(data, str) else data
-        made = _of_model(model, opened, overrides, pretrained)
+        made = _of_model(model, opened, overrides, pretrained, allow_code)
     check_outputs(made.model, made.channels, made.settings.input_size, made.data.num_classes)
     return made
 
@@ -117,15 +129,21 @@ def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Eva
 
 
 def _of_run(
-    folder: Path, data: str | Data | None, overrides: Sequence[str], data_dir: str | Path | None, weights: str
+    folder: Path,
+    data: str | Data | None,
+    overrides: Sequence[str],
+    data_dir: str | Path | None,
+    weights: str,
+    allow_code: bool,
 ) -> Candidate:
     config = read_config(folder)
+    spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
     settings = load_settings(config["settings"], overrides)
     source = data if data is not None else str(config["data"]["source"])
     opened = open_data(source, data_dir, settings.loader) if isinstance(source, str) else source
-    spec, artifact = str(config["model"]), folder / ARTIFACT
+    artifact = folder / ARTIFACT
     if ":" not in spec and is_artifact(artifact):
-        model = load(artifact)
+        model = load(artifact, allow_code=allow_code)
     elif " " in spec:
         message = f"its network ({spec}) was given in memory, and is not in the folder"
         raise RunError(
@@ -136,19 +154,21 @@ def _of_run(
         classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
         trained_on = replace(opened, classes=classes, channels=channels)
         recipe, seed = config["recipe"], config["seed"]
-        model = build_network(spec, trained_on, settings, recipe=recipe, seed=seed).model
+        model = build_network(
+            spec, trained_on, settings, recipe=recipe, seed=seed, allow_code=allow_code
+        ).model
     fill(model, folder / WEIGHTS[weights])
     return Candidate(folder.name, model, opened, settings, input_channels(model))
 
 
 def _of_model(
-    model: str | Path | nn.Module, data: Data, overrides: Sequence[str], pretrained: bool
+    model: str | Path | nn.Module, data: Data, overrides: Sequence[str], pretrained: bool, allow_code: bool
 ) -> Candidate:
     size: tuple[int, ...]
     if isinstance(model, nn.Module):
         name, size = type(model).__name__, (0, 224, 224)
     else:
-        loaded = open_model(str(model), pretrained=pretrained)
+        loaded = open_model(str(model), pretrained=pretrained, allow_code=allow_code)
         model, name, size = loaded.model, loaded.name, loaded.input_size
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     own = {"crop_pct": config.get("crop_pct", 0.875)}

@@ -9,9 +9,10 @@ from typing import Any, TypeVar, overload
 
 from pydantic import ValidationError
 
-from hmhsa_insert.errors import Problem, RecipeError, near
+from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
-from hmhsa_insert.recipe.library import read_file, shipped_files
+from hmhsa_insert.recipe.library import shipped_files
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -49,7 +50,9 @@ def load_settings(
     document = source if isinstance(source, Document) else read_settings(source)
     values = document.value if isinstance(document.value, dict) else {}
     if not isinstance(document.value, dict) and document.value is not UNREADABLE:
-        document.findings.add((), f"settings are a mapping with 'epochs' and more, found {shown(values)}")
+        document.findings.add(
+            (), f"settings are a mapping with 'epochs' and more, found {shown(document.value)}"
+        )
     from_options = [_override(text) for text in overrides]
     for path, value in from_options:
         values = _merged(values, path, value)
@@ -82,13 +85,10 @@ def read_settings(source: str | Path | Mapping[str, Any]) -> Document:
         marks = type(document.marks)("settings", document.marks.places)
         return Document(document.value, marks, Findings(marks))
     path = _find(source)
-    try:
-        text = read_file(path)
-    except RecipeError as error:
-        raise SettingsError(error.problems) from error
-    if not text.strip():
+    document = read_text(read_file(path, SettingsError, RECIPE), str(path))
+    if document.value is None:
         raise SettingsError(Problem(str(path), "the file is empty", _choices()))
-    return read_text(text, str(path))
+    return document
 
 
 def _find(name: str | Path) -> Path:

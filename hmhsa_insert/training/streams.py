@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,13 @@ from timm.data import create_dataset
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.seeding import STREAM, derived_seed
 
+_MOST_CLASSES = 100_000  # ten times those of any data set: one that has more is damaged
 _VAL_NAMES = ("validation", "val", "valid", "test")
 _INFO_TIP = (
     'timm\'s _info.json: {"splits": {"train": {"name": "train", "num_samples": …, "filenames": […], '
@@ -100,6 +103,9 @@ def open_streams(
     if "train" not in splits or val_name is None:
         raise DataError(Problem(str(root / "_info.json"), f"splits: {', '.join(splits)}", _INFO_TIP))
     num_classes = info.get("num_classes") or loader.num_classes
+    if num_classes is not None and not (_is_count(num_classes) and num_classes <= _MOST_CLASSES):
+        message = f"'num_classes' must be a whole number up to {_MOST_CLASSES:,}, found {shown(num_classes)}"
+        raise DataError(Problem(str(root / "_info.json"), message))
     if not num_classes:
         tip = "set loader.num_classes, or write num_classes into _info.json"
         raise DataError(Problem(source, "a stream does not say how many classes it has", tip))
@@ -110,19 +116,26 @@ def open_streams(
 
 def _read_info(root: Path) -> dict[str, Any]:
     path = root / "_info.json"
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
-    try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error}", _INFO_TIP)) from error
-    if not isinstance(info, dict) or not isinstance(info.get("splits"), dict):
+    info = read_json_mapping(path, DataError, tip=_INFO_TIP)
+    if not isinstance(info.get("splits"), dict):
         raise DataError(Problem(str(path), "names no splits", _INFO_TIP))
     return info
 
 
-def _stream(root: Path, name: str, split: dict[str, Any]) -> Stream:
-    missing = [str(root / file) for file in split["filenames"] if not (root / file).is_file()]
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 40
+
+
+def _stream(root: Path, name: str, split: Any) -> Stream:
+    found = split if isinstance(split, dict) else {}
+    files: Any = found.get("filenames")
+    samples: Any = found.get("num_samples")
+    if not (isinstance(files, list) and all(isinstance(file, str) for file in files) and _is_count(samples)):
+        message = f"split '{name}' needs a list 'filenames' and a number 'num_samples'"
+        raise DataError(Problem(str(root / "_info.json"), message, _INFO_TIP))
+    missing = [str(root / file) for file in files if not os.path.isfile(root / file)]
     if missing:
         raise DataError(Problem(missing[0], f"this shard of split '{name}' is missing"))
-    return Stream("wds/", str(root), name, int(split["num_samples"]), len(split["filenames"]))
+    return Stream("wds/", str(root), name, samples, len(files))

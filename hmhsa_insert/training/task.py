@@ -87,6 +87,18 @@ class TrainBatchSource(Protocol):
     def batches(self, epoch: int, first_update: int = 0) -> Iterator[Any]:
         """Yield this process's batches of an epoch."""
 
+    def close(self) -> None:
+        """End the processes that read."""
+
+
+class EvalBatchSource(Protocol):
+    """The validation split of one process, in order."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def close(self) -> None:
+        """End the processes that read."""
+
 
 class Forward(NamedTuple):
     """What one forward in training gave.
@@ -160,7 +172,12 @@ class Task(Protocol[R_co]):
     def count(self, network: Network) -> Counts:
         """Count what the network costs for one image."""
 
-    def loaders(self, network: Network, shares: Shares, pin: bool) -> tuple[TrainBatchSource, Iterable[Any]]:
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return what a batch of images runs through, and C, H, W of the smallest one."""
+
+    def loaders(
+        self, network: Network, shares: Shares, pin: bool
+    ) -> tuple[TrainBatchSource, EvalBatchSource]:
         """Return this process's batches for training and for evaluation."""
 
     def objective(self, shares: Shares) -> Objective:

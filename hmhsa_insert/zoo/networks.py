@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.text import RECORD, read_file
+from hmhsa_insert.surgery.load import named_by_file
+
+_SIDE = re.compile("[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
@@ -42,27 +47,24 @@ def entries(pattern: str = "*") -> list[Entry]:
     return [e for e in rows if fnmatchcase(e.name, pattern) or fnmatchcase(e.spec, pattern)]
 
 
-def entries_of(path: Path) -> list[Entry]:
+def entries_of(path: Path, allow_code: bool = False) -> list[Entry]:
     """Read a list of networks: a MODEL argument and ``HxW`` or ``CxHxW`` (default 224x224) a line, ``#`` for comments.
 
     Raises:
-        HmhsaInsertError: the file cannot be read, or a line is none of these.
+        HmhsaInsertError: the file cannot be read, a line is none of these, or names code and that is not allowed.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HmhsaInsertError(Problem(str(path), f"cannot be read: {error}")) from error
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_file(path, HmhsaInsertError, RECORD).splitlines(), 1):
         spec, _, size = line.partition("#")[0].strip().partition(" ")
         if not spec:
             continue
         sides = size.strip().split("x") if size.strip() else ["224", "224"]
-        if len(sides) not in (2, 3) or not all(side.isdecimal() and int(side) for side in sides):
+        if len(sides) not in (2, 3) or not all(_SIDE.fullmatch(side) for side in sides):
             message = f"'{size.strip()}' is no size"
             raise HmhsaInsertError(
                 Problem(f"{path}:{number}", message, "write 320x480 (H×W) or 1x28x28 (C×H×W)")
             )
+        named_by_file(spec, f"{path}:{number}", allow_code)
         channels, height, width = (int(side) for side in ["3", *sides][-3:])
         found.append(Entry("", spec, height, width, channels=channels))
     return found

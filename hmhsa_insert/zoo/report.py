@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
+from hmhsa_insert.inert import csv_text, markdown, markdown_code
 from hmhsa_insert.zoo.check import Row
 
 
@@ -41,12 +40,8 @@ def summary(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """Return one line per network."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    for row in sorted(rows, key=lambda row: row.network):
-        writer.writerow({key: "" if value is None else value for key, value in asdict(row).items()})
-    return text.getvalue()
+    ordered = sorted(rows, key=lambda row: row.network)
+    return csv_text([field.name for field in fields(Row)], (asdict(row).values() for row in ordered))
 
 
 def to_markdown(rows: Sequence[Row], environment: Mapping[str, str], causes: Mapping[str, str]) -> str:
@@ -64,10 +59,14 @@ def to_markdown(rows: Sequence[Row], environment: Mapping[str, str], causes: Map
     lines += ["", "Run with " + ", ".join(f"{key} {value}" for key, value in environment.items()) + ".", ""]
     trouble = [row for row in rows if row.status != "ok"]
     lines += ["## Refused, failed or not run", ""]
-    lines += [f"- `{row.network}` {row.status}: {row.reason}" for row in trouble] or ["None."]
+    lines += [f"- {markdown_code(row.network)} {row.status}: {markdown(row.reason)}" for row in trouble] or [
+        "None."
+    ]
     lines += ["", "## Where timm's feature_info reads otherwise", "", "| network | ours != timm's | cause |"]
     lines += ["|---|---|---|"]
-    lines += [f"| {r.network} | {r.differs} | {causes.get(r.network, '')} |" for r in rows if r.differs]
+    lines += [
+        f"| {markdown(r.network)} | {r.differs} | {causes.get(r.network, '')} |" for r in rows if r.differs
+    ]
     lines += [
         "",
         "## All networks",
@@ -79,7 +78,7 @@ def to_markdown(rows: Sequence[Row], environment: Mapping[str, str], causes: Map
         change = "" if row.eval_change is None else f"{max(row.eval_change, row.train_change or 0):g}"
         stages = row.stages.replace(";", "; ")
         lines.append(
-            f"| {row.network} | {row.input_size} | {row.params_m} | {stages} | "
+            f"| {markdown(row.network)} | {row.input_size} | {row.params_m} | {stages} | "
             f"{row.sites} ({row.in_tree}) | {change} | {row.locate_s:.2f} |"
         )
     return "\n".join(lines) + "\n"

@@ -20,6 +20,10 @@ APPLY = "apply usernet:small -r good.yaml --input-size 64 -o "
 HEAD = "error: the artefact cannot be read or written"
 WRITES = "    `hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
 BASE = "    build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
+TRUSTED = (
+    "    if you trust it: --allow-code, or allow_code=True in Python; or build it yourself: --base MODULE:FACTORY, or "
+    "hi.load(folder, base=network)"
+)
 Change = Callable[[Any], Any]
 
 
@@ -136,16 +140,25 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "no sites": (
         lambda d: d["plans"][0]["plan"].pop("sites"),
-        ("it holds no plan that this release can read",),
+        ("it is damaged: 'plans.0.plan.sites' is missing",),
     ),
     "unknown field": (lambda d: site(d).update(new=1), ("it holds no plan that this release can read",)),
     "unknown action": (
         lambda d: site(d).update(action="x"),
-        ("it holds no plan that this release can read",),
+        (
+            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'rewrite', 'swap', "
+            "'drop' or 'unstride', found 'x'",
+        ),
     ),
     "no plans": (lambda d: d["plans"].clear(), ("it holds no plan",)),
-    "unknown backend": (lambda d: d["plans"][0].update(backend="jit"), ("there is no backend 'jit'",)),
-    "no input size": (lambda d: d["plans"][0]["plan"].update(input_size=[]), ("it has no input size",)),
+    "unknown backend": (
+        lambda d: d["plans"][0].update(backend="jit"),
+        ("it is damaged: 'plans.0.backend' must be 'tree' or 'graph', found 'jit'",),
+    ),
+    "no input size": (
+        lambda d: d["plans"][0]["plan"].update(input_size=[]),
+        ("it is damaged: 'input_size' holds no sizes such as [3, 224, 224]",),
+    ),
     "wrong recipe": (
         lambda d: d["plans"][0]["plan"]["recipe"].update(name="[/x]"),
         (
@@ -184,7 +197,7 @@ def test_what_is_said_of_a_plan(artefacts: Path, what: str) -> None:
 BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "code": (
         {"source": "os:system"},
-        ("the base network comes from 'os:system', which is code, and a folder's code is never run", BASE),
+        ("it names code to import and run, 'os:system', and no file may do that by itself", TRUSTED),
     ),
     "unknown": (
         {"source": None},
@@ -198,7 +211,7 @@ BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"kwargs": {"num_classes": [1]}},
         ("a folder may not set the option 'num_classes'", BASE),
     ),
-    "no mapping": ({"kwargs": [1]}, ("its 'kwargs' is no mapping",)),
+    "no mapping": ({"kwargs": [1]}, ("it is damaged: 'kwargs' must be a mapping, found [1]",)),
     "newer library": (
         {"source": "timm/resnet9000", "versions": {"timm": "9.0"}},
         (
@@ -219,9 +232,8 @@ def test_what_is_said_of_a_base(artefacts: Path, what: str) -> None:
 def test_a_users_base_is_named_and_not_run(artefacts: Path) -> None:
     assert error_of("stages mine").splitlines() == [
         HEAD,
-        "  mine/base.json: the base network comes from 'usernet:small', which is code, and a folder's code is "
-        "never run",
-        BASE,
+        "  mine/base.json: it names code to import and run, 'usernet:small', and no file may do that by itself",
+        TRUSTED,
     ]
     assert error_of("stages mine --base usernet:other").splitlines() == [
         HEAD,
@@ -247,12 +259,12 @@ def test_files_that_are_damaged(artefacts: Path) -> None:
     plan = artefacts / "library/plan.json"
     text = plan.read_text()
     for content, reason in (
-        (text[:50], "it is damaged: Expecting value: line 5 column 15 (char 50)"),
-        ("[]", "it is damaged: it holds no mapping"),
-        ("[" * 100_000, "it is damaged: maximum recursion depth exceeded while decoding a JSON array"),
+        (text[:50], ":5:15: it is damaged: expecting value"),
+        ("[]", ": it is damaged: it holds a list and no mapping"),
+        ("[" * 100_000, ": it is damaged: values are nested more than 64 deep"),
     ):
         plan.write_text(content)
-        assert error_of("show library").splitlines()[1].startswith(f"  library/plan.json: {reason}")
+        assert error_of("show library").splitlines()[1].startswith(f"  library/plan.json{reason}")
     plan.write_text(text)
     weights = artefacts / "library/model.safetensors"
     data = weights.read_bytes()

@@ -85,7 +85,7 @@ RECIPES = {
     "python object": (
         recipe(block="!!python/object/apply:os.system [touch x]"),
         UNUSABLE,
-        "  r.yaml:7:12: the tag !!python/object/apply:os.system is not allowed: a recipe holds plain values only",
+        "  r.yaml:7:12: the tag !!python/object/apply:os.system is not allowed: only plain values are read",
     ),
     "id that modules have": (
         recipe(id="forward"),

@@ -47,4 +47,6 @@ def test_a_damaged_trial_is_named(study):
     path = next(study.glob("trials/*/trial.json"))
     path.write_text("{")
     text = error_of("report runs")
-    assert f"trials/{path.parent.name}/trial.json: it is damaged: Invalid JSON" in text.replace("\n", "")
+    assert f"trials/{path.parent.name}/trial.json:1:2: it is damaged: expecting property" in text.replace(
+        "\n", ""
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -112,3 +114,22 @@ def test_meta_models_are_checked_without_their_weights():
     with torch.device("meta"):
         model = timm.create_model("resnet10t")
     assert crosscheck(model, count(model, (3, 64, 64))).difference == 0.0
+
+
+def test_without_fvcore_its_absence_is_said_and_the_count_stands(monkeypatch: pytest.MonkeyPatch):
+    model = timm.create_model("resnet10t")
+    counts = count(model, (3, 64, 64))
+    monkeypatch.setitem(sys.modules, "fvcore.nn", None)
+    check = crosscheck(model, counts)
+    assert (check.macs, check.macs_fvcore, check.difference) == (counts.macs, None, None)
+    assert check.finding.startswith(
+        "not cross-checked: fvcore cannot be imported: import of fvcore.nn halted"
+    )
+
+
+def test_nothing_imports_fvcore_but_the_cross_check():
+    program = (
+        "import sys, hmhsa_insert.costs.profile, hmhsa_insert.studies.ablate; print('fvcore' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -25,9 +25,12 @@ def box(image: int, category: int, bbox: Sequence[float], number: int = 0, **mor
 
 
 def split(
-    annotations: list[dict[str, Any]], images: Sequence[int] = (1, 2, 3), **more: Any
+    annotations: list[dict[str, Any]], images: Sequence[Any] = (1, 2, 3), **more: Any
 ) -> dict[str, Any]:
-    listed = [{"id": i, "file_name": f"{i}.png", "height": SIDE, "width": SIDE} for i in images]
+    listed = [
+        {"id": i, "file_name": f"{i}.png", "height": SIDE, "width": SIDE} if isinstance(i, int) else i
+        for i in images
+    ]
     return {"images": listed, "annotations": annotations, "categories": CATEGORIES} | more
 
 

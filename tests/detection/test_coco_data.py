@@ -81,22 +81,23 @@ def test_all_three_forms_of_a_mask(tmp_path: Path) -> None:
 def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     annotations = [
         box(1, 3, (5, 5, 10, 10)),
-        box(1, 3, (5, 5, 0, 10)),
-        box(1, 3, (-20, 5, 15, 10)),  # wholly outside
+        box(1, 3, (5, 5, 0, 10), 41),
+        box(1, 3, (-20, 5, 15, 10), 42),  # wholly outside
         box(1, 3, (30, 30, 20, 20)),  # half outside: clipped
         box(2, 3, (5, 5, 20, 20), iscrowd=1),
-        box(1, 3, (6, 6, 10, 10), segmentation=[[1, 1, 2, 2]]),  # two corners: no area
+        box(1, 3, (6, 6, 10, 10), 43, segmentation=[[1, 1, 2, 2]]),  # two corners: no area
     ]
     root = write(tmp_path / "set", split(annotations))
     data = open_coco(root)
     assert data.train.target(0)["boxes"].tolist() == [[5, 5, 15, 15], [30, 30, 40, 40], [6, 6, 16, 16]]
     assert data.notes == (
-        "train: 2 boxes without area in the image left out, 1 crowd regions not trained on, "
-        "2 images without boxes kept as negatives",
+        "train: 2 boxes without area in the image left out (id 41 of 1.png, id 42 of 1.png), "
+        "1 crowd regions not trained on, 2 images without boxes kept as negatives",
     )
     masked = open_coco(root, masks=True)
     assert len(masked.train.target(0)["masks"]) == 2
-    assert masked.notes[0].startswith("train: 3 boxes without area or mask in the image left out")
+    said = "id 41 of 1.png, id 42 of 1.png, id 43 of 1.png"
+    assert masked.notes[0].startswith(f"train: 3 boxes without area or mask in the image left out ({said})")
     # Nothing is taken from what is evaluated.
     assert sum(len(record.annotations) for record in data.train.records) == 6
 
@@ -161,12 +162,12 @@ def test_no_image_outside_the_folder_is_read(tmp_path: Path, name: str) -> None:
 
 
 def test_all_kinds_of_damage_together(tmp_path: Path) -> None:
-    whole = split([box(8, 3, (1, 1, 9, 9))] * 7 + [box(1, 8, (1, 1, 9, 9))])
+    whole = split([box(8, 3, (1, 1, 9, 9), 20 + n) for n in range(7)] + [box(1, 8, (1, 1, 9, 9))])
     with pytest.raises(DataError) as caught:
         open_coco(write(tmp_path / "set", whole))
     messages = [problem.message for problem in caught.value.problems]
     assert len(messages) == 2
-    assert messages[0].endswith("annotations[3], annotations[4] and 2 more")
+    assert messages[0].endswith("annotations[3] (id 23), annotations[4] (id 24) and 2 more")
 
 
 def test_other_categories_in_the_two_files(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_a_detector_is_loaded_bit_for_bit(tmp_path: Path, kind: str) -> None:
         "README.md",
         "detector.json",
         "displaced.safetensors",
+        "manifest.json",
         "model.safetensors",
         "recipe.yaml",
     ]
@@ -94,10 +95,10 @@ def test_a_backbone_of_ones_own_is_given_again(tmp_path: Path) -> None:
         ("input_size", "x", "valid tuple"),
         ("options", {"size_of": 3}, "no such option"),
         ("options", {"image_mean": [0.5]}, "3 channels, and this has 1 values"),
-        ("plans", [{"plan": 1}], "no plan that this release can read"),
-        ("base", {"source": "os:system", "kwargs": {}}, "code is never run"),
+        ("plans", [{"plan": 1}], r"'plans\.0\.seed' is missing"),
+        ("base", {"source": "os:system", "kwargs": {}}, "it names code to import and run, 'os:system'"),
         ("base", {"source": "timm/mobilenetv2_100", "kwargs": {}}, "no attribute `layer3`"),
-        ("base", {"source": "timm/resnet18", "kwargs": 3}, "'kwargs' is no mapping"),
+        ("base", {"source": "timm/resnet18", "kwargs": 3}, "'kwargs' must be a mapping, found 3"),
         ("new", 1, "Extra inputs"),
     ],
 )

@@ -24,7 +24,7 @@ READING = [
     ("# a comment, nothing else\n", "1:1", "the recipe is empty", LIBRARY),
     ("- 1\n", "1:1", "a recipe is a mapping with 'version' and 'edits', found [1]", LIBRARY),
     ("stage3\n", "1:1", "a recipe is a mapping with 'version' and 'edits', found 'stage3'", LIBRARY),
-    (HEAD + GOOD + "---\nx: 1\n", "4:1", "a second document starts here: a recipe is one document", ""),
+    (HEAD + GOOD + "---\nx: 1\n", "4:1", "a second document starts here, and a file is one document", ""),
     (HEAD + "\t- op: insert\n", "3:1", "a tab stands where YAML wants spaces", "indent with spaces"),
     (
         HEAD + "  - op: insert: x\n",
@@ -55,25 +55,25 @@ READING = [
     ('a: "\\UFFFFFFFF"\n', "1:7", "this escape names no character", ""),
     ("a: b\n\x00\n", "2:1", "the character U+0000 is not allowed in YAML", ""),
     ("a: " + "[" * 3000, "1:44", "values are nested more than 40 deep", ""),
-    (BOMB, "4:1", "the recipe holds more than 10000 values, its aliases followed", ""),
+    (BOMB, "4:1", "the file holds more than 10,000 values, its aliases followed", ""),
 ]
 
 # The value of `description`, then its problem.
 VALUES = [
     (
         "!!python/object/apply:os.system [ls]",
-        "the tag !!python/object/apply:os.system is not allowed: a recipe holds plain values only",
+        "the tag !!python/object/apply:os.system is not allowed: only plain values are read",
     ),
     (
         "!!python/name:os.system",
-        "the tag !!python/name:os.system is not allowed: a recipe holds plain values only",
+        "the tag !!python/name:os.system is not allowed: only plain values are read",
     ),
-    ("!mine x", "the tag !mine is not allowed: a recipe holds plain values only"),
-    ("!!binary aGk=", "the tag !!binary is not allowed: a recipe holds plain values only"),
+    ("!mine x", "the tag !mine is not allowed: only plain values are read"),
+    ("!!binary aGk=", "the tag !!binary is not allowed: only plain values are read"),
     ("!!int x", "'x' does not fit its tag !!int"),
     ("1e999", "1e999 is not a finite number"),
     (".nan", ".nan is not a finite number"),
-    ("1234567890123456789", "'1234567890123456789' has too many digits"),
+    ("18446744073709551616", "'18446744073709551616' has too many digits"),
     ('"\\ud800"', "'\\ud800' holds half a character (a lone surrogate)"),
     ("1e-3", "'description' must be text, found 0.001"),
     ("1E5", "'description' must be text, found 100000.0"),

@@ -191,7 +191,7 @@ def test_a_dict_without_end():
     _, problems = parse_recipe({"version": 1, "edits": endless})
     assert [str(problem) for problem in problems] == ["recipe.edits: values are nested more than 40 deep"]
     _, problems = parse_recipe({"version": 1, "edits": [0] * 10_000})
-    assert [str(problem) for problem in problems] == ["recipe: the recipe holds more than 10000 values"]
+    assert [str(problem) for problem in problems] == ["recipe: the recipe holds more than 10,000 values"]
 
 
 def test_a_dict_is_copied():

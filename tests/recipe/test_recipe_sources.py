@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmhsa_insert.errors import RecipeError
+from hmhsa_insert.inert import visible
 from hmhsa_insert.recipe import find_recipe, load_recipe, parse_recipe, parse_text
 from hmhsa_insert.recipe.schema import RESERVED_IDS
 
@@ -62,7 +63,7 @@ def test_recipes_that_are_not_found(name, message, tip):
     with pytest.raises(RecipeError) as caught:
         find_recipe(name)
     (problem,) = caught.value.problems
-    assert (problem.where, problem.message) == (name, message)
+    assert (problem.where, problem.message) == (visible(name), message)
     assert problem.tip.startswith(tip)
     recipe, problems = parse_recipe(name)
     assert (recipe.edits, problems) == ((), [problem])
@@ -86,7 +87,7 @@ def test_a_folder_does_not_hide_a_shipped_name(tmp_path, monkeypatch):
     [
         (b"version: 1\nname: caf\xe9\n", ":2:10: byte 0xe9 is not UTF-8 text (save the file as UTF-8)"),
         ("version: 1".encode("utf-16"), ":1:1: byte 0xff is not UTF-8 text (save the file as UTF-8)"),
-        (b"#" * (2**20 + 1), ": this file is larger than 1 MiB: it is no recipe"),
+        (b"#" * (2**20 + 1), ": this file is larger than 1 MiB, the most that is read"),
     ],
 )
 def test_files_that_hold_no_text(tmp_path, data, message):

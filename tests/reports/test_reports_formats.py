@@ -20,8 +20,9 @@ from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
 from hmhsa_insert.reports.plots import COLOURS, MARKERS, against_macs, against_size, part_bars
+from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.render import FORMATS, format_of, render
-from hmhsa_insert.reports.sources import ReportError, published_records
+from hmhsa_insert.reports.sources import published_records
 from hmhsa_insert.reports.table import make_table
 
 ALL = [*RECORDS, *published_records()]

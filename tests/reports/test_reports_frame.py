@@ -14,7 +14,8 @@ from hmhsa_insert.reports.data import to_csv, to_json
 from hmhsa_insert.reports.frame import as_records, size_label, tidy
 from hmhsa_insert.reports.growth import growth_frame, growth_table
 from hmhsa_insert.reports.parts import parts_frame, parts_table
-from hmhsa_insert.reports.sources import ReportError, load_records, published_records
+from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.sources import load_records, published_records
 
 
 def test_profiles_and_training_runs_of_a_method_are_one_row():
@@ -199,7 +200,7 @@ def test_every_unreadable_source_is_reported(tmp_path):
     messages = [problem.message for problem in caught.value.problems]
     assert [message.split(":")[0] for message in messages] == [
         "cannot be read",
-        "cannot be read",
+        "it is damaged",
         "holds no record of a profile or a training run",
     ]
 

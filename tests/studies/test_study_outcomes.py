@@ -45,21 +45,21 @@ def test_bits_are_those_that_were_packed(count):
 
 
 DAMAGE = [
-    ("", "Invalid JSON"),
-    ("[1]", "Input should be an object"),
-    ("{}", "id: Field required"),
+    ("", "it is empty"),
+    ("[1]", "'it' must be a mapping, found [1]"),
+    ("{}", "'id' is missing; 'status' is missing; 'message' is missing"),
     ({"top1": None}, "a trial that is done has a top1"),
-    ({"top1": 101}, "top1: Input should be less than or equal to 100"),
-    ({"top1": "90"}, None),
-    ({"status": "lost"}, "status: Input should be 'done' or 'failed'"),
-    ({"correct": "zz"}, "correct: String should match pattern"),
+    ({"top1": 101}, "'top1' must be at most 100, found 101"),
+    ({"top1": "90"}, "'top1' must be a number, found '90'"),
+    ({"status": "lost"}, "'status' must be 'done' or 'failed', found 'lost'"),
+    ({"correct": "zz"}, "'correct' must be text that fits ^([0-9a-f]{2})*$, found 'zz'"),
     ({"correct": "00ff"}, "correct does not have one bit for each of val_images"),
     ({"id": "0123456789abcdef"}, "it is that of another trial, 0123456789abcdef"),
-    ({"loss": float("nan")}, "loss: Input should be a finite number"),
+    ({"loss": float("nan")}, "NaN is not a finite number"),
 ]
 
 
-@pytest.mark.parametrize(("damage", "message"), [each for each in DAMAGE if each[1]])
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
 def test_a_damaged_trial_is_named(tmp_path, damage, message):
     folder = small_study(tmp_path / "s")
     path = next(iter(sorted(folder.glob("trials/*/trial.json"))))
@@ -67,7 +67,7 @@ def test_a_damaged_trial_is_named(tmp_path, damage, message):
     with pytest.raises(StudyError) as error:
         read_outcomes(folder)
     (problem,) = error.value.problems
-    assert problem.where == str(path)
+    assert problem.where.startswith(str(path))
     assert message in problem.message
 
 
@@ -89,18 +89,18 @@ def test_all_damaged_trials_come_together_but_not_thousands(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "Invalid JSON"), ('{"kind": "profile"}', "kind"), ('{"kind": "study", "version": 2}', "version")],
+    [("{", "it is damaged"), ('{"kind": "profile"}', "kind"), ('{"kind": "study", "version": 2}', "version")],
 )
 def test_a_damaged_study_is_named(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(StudyError, match=message) as error:
         read_outcomes(tmp_path)
-    assert error.value.problems[0].where.endswith("study.json")
+    assert "study.json" in error.value.problems[0].where
 
 
 def test_a_hostile_id_leads_out_of_no_folder(tmp_path):
     trial = listed("plain", 0) | {"id": "../../../../etc"}
-    with pytest.raises(StudyError, match=r"trials\.0\.id"):
+    with pytest.raises(StudyError, match=r"'trials\.0\.id' must be text"):
         read_outcomes(write_study(tmp_path / "s", [trial], []))
 
 

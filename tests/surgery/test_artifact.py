@@ -165,7 +165,7 @@ def test_files_are_plain_data_that_others_can_read(tmp_path: Path) -> None:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert {path.name for path in folder.iterdir()} == {
-        *("recipe.yaml", "plan.json", "base.json", "README.md"),
+        *("recipe.yaml", "plan.json", "base.json", "README.md", "manifest.json"),
         *("model.safetensors", "displaced.safetensors"),
     }
     for path in folder.iterdir():

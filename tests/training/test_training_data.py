@@ -246,3 +246,26 @@ def test_a_split_in_which_nothing_can_be_read(tmp_path: Path) -> None:
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="this and the 20 images after it cannot be read"):
         Prepared(data.train, _mean, 3, seed=0)[(0, 1)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_classes": 10**9}, "'num_classes' must be a whole number up to 100,000, found 1000000000"),
+        ({"num_classes": "7"}, "'num_classes' must be a whole number"),
+        (
+            {"splits": {"train": None, "val": None}, "num_classes": 7},
+            "split 'train' needs a list 'filenames'",
+        ),
+        ({"splits": {"train": {"filenames": [1]}, "val": {}}, "num_classes": 7}, "split 'train' needs"),
+        ({"splits": []}, "names no splits"),
+    ],
+)
+def test_shards_of_a_stranger(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    pytest.importorskip("webdataset")
+    root = _shards(tmp_path / "shards")
+    info = json.loads((root / "_info.json").read_text())
+    (root / "_info.json").write_text(json.dumps(info | changes))
+    assert said in _problem(f"wds/{root}")
+    (root / "_info.json").write_text("[" * 100_000)
+    assert "_info.json: it is damaged: values are nested more than 64 deep" in _problem(f"wds/{root}")

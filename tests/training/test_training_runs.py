@@ -77,21 +77,21 @@ def test_the_artefact_has_the_best_weights(done: Path) -> None:
     assert all(torch.equal(best[key], written[key]) for key in best)
     with pytest.raises(hi.ArtifactError, match="base"):
         load(done / "artifact")  # its base is the test's own network, which a folder may not name
-    found = score.evaluate(done, few_digits())
+    found = score.evaluate(done, few_digits(), allow_code=True)
     result = read_result(done)
     assert result is not None
     assert found.top1 == pytest.approx(result.best_top1)
 
 
 def test_evaluation_of_a_run_gives_the_runs_numbers(done: Path) -> None:
-    found, result = score.evaluate(done, few_digits(), weights="ema"), read_result(done)
+    found, result = score.evaluate(done, few_digits(), weights="ema", allow_code=True), read_result(done)
     assert result is not None
     assert found.loss == pytest.approx(result.loss, abs=1e-6)
     assert found.confusion.sum() == 60
     counts = np.bincount(found.targets, minlength=10)
     assert np.nansum(found.per_class / 100 * counts) == pytest.approx(np.trace(found.confusion))
     with pytest.raises(TrainingError, match="the data has 9 classes"):
-        score.evaluate(done, dataclasses.replace(few_digits(), classes=tuple("012345678")))
+        score.evaluate(done, dataclasses.replace(few_digits(), classes=tuple("012345678")), allow_code=True)
 
 
 def test_a_finished_run_is_not_run_again(done: Path) -> None:
@@ -203,7 +203,7 @@ def test_training_and_evaluation_leave_the_generators_as_they_were(tmp_path: Pat
     train_plain(tmp_path / "run")
     assert draws() == wanted
     seed_cpu(1)
-    score.evaluate(tmp_path / "run", few_digits())
+    score.evaluate(tmp_path / "run", few_digits(), allow_code=True)
     assert draws() == wanted
 
 

@@ -1,0 +1,1 @@
+"""Files of anyone's: read within bounds, written whole, replaced only where they are ours."""

@@ -1,0 +1,143 @@
+"""The one reader of JSON: bounded before and while it is parsed, so that a stranger's file is an answer or one line.
+
+What Python's parser takes and no file of ours holds is refused with its place: numbers that are not finite or have
+thousands of digits, half characters, a key given twice, values nested without end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.text import RECORD, WHOLE_NUMBERS_END, Limits, read_file
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+# A word too long or too large for a number; most files have none, and then no number needs a second look.
+_MAYBE_LARGE = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
+_HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Every escape from left to right, so that an escaped backslash never begins one; the group is half a character.
+_ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|({_HIGH}|{_LOW})|.)", re.DOTALL)
+_DIGITS_SHOWN = 12
+
+
+class _RefusedError(ValueError):
+    """Valid JSON that no file of ours holds."""
+
+
+def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = "") -> Any:
+    """Return the plain values of a JSON file.
+
+    Args:
+        path: of the file.
+        error: is raised for a file that cannot be used.
+        limits: how large and how deep it may be.
+        tip: what to do about a file that cannot be used.
+
+    Raises:
+        HmhsaInsertError: an `error` with the place in the file, or the file where there is no place.
+    """
+    return parse_json(read_file(path, error, limits, tip), str(path), error, limits, tip)
+
+
+def read_json_mapping(
+    path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
+) -> dict[str, Any]:
+    """Do as :func:`read_json` with a file that has to hold a mapping."""
+    found = read_json(path, error, limits, tip)
+    if not isinstance(found, dict):
+        kind = {list: "a list", str: "text", type(None): "null"}.get(type(found), "a single value")
+        raise error(Problem(str(path), f"it is damaged: it holds {kind} and no mapping", tip))
+    return found
+
+
+def parse_json(
+    text: str, source: str, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
+) -> Any:
+    """Do as :func:`read_json` with a text; `source` names it in places."""
+    try:
+        return _parsed(text, limits)
+    except json.JSONDecodeError as reason:
+        place = f"{source}:{reason.lineno}:{reason.colno}"
+        raise error(Problem(place, f"it is damaged: {_said(reason)}", tip)) from reason
+    except _RefusedError as reason:
+        raise error(Problem(source, f"it is damaged: {reason}", tip)) from reason
+
+
+def _parsed(text: str, limits: Limits) -> Any:
+    too_deep = f"values are nested more than {limits.levels} deep"
+    _check_text(text, limits)
+    # Numbers are looked at one by one only where one may be too large: data sets have a hundred million of them.
+    looked_at: dict[str, Any] = (
+        {"parse_int": _whole, "parse_float": _finite} if _MAYBE_LARGE.search(text) else {}
+    )
+    try:
+        found = json.loads(text, object_pairs_hook=_mapping, parse_constant=_refuse_constant, **looked_at)
+    except RecursionError as reason:
+        raise _RefusedError(too_deep) from reason
+    if _is_deeper(found, limits.levels):
+        raise _RefusedError(too_deep)
+    return found
+
+
+def _said(reason: json.JSONDecodeError) -> str:
+    if not reason.doc.strip():
+        return "it is empty"
+    return f"{reason.msg[:1].lower()}{reason.msg[1:]}"
+
+
+def _check_text(text: str, limits: Limits) -> None:
+    """Count what the text will become before any of it does; each value has a comma or a bracket of its own."""
+    if _separators(text) > limits.values and _separators(_STRING.sub("", text)) > limits.values:
+        raise _RefusedError(f"it holds more than {limits.values:,} values")
+    half = next((found for found in _ESCAPE.finditer(text) if found[1]), None) if "\\u" in text else None
+    if half is not None:
+        raise json.JSONDecodeError(
+            f"'\\{half[1]}' is half a character (a lone surrogate)", text, half.start()
+        )
+
+
+def _separators(text: str) -> int:
+    return sum(map(text.count, ",[{"))
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    row = [value]
+    for _ in range(levels + 1):
+        holders = [each for each in row if isinstance(each, dict | list)]
+        if not holders:
+            return False
+        row = [item for each in holders for item in (each.values() if isinstance(each, dict) else each)]
+    return True
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _RefusedError(f"the key {twice[:60]!r} is given twice")
+    return found
+
+
+def _whole(text: str) -> int:
+    value = int(text) if len(text) <= len(str(WHOLE_NUMBERS_END)) + 1 else WHOLE_NUMBERS_END
+    if abs(value) >= WHOLE_NUMBERS_END:
+        raise _RefusedError(
+            f"the number {text[:_DIGITS_SHOWN]}… of {len(text.lstrip('-'))} digits is too large"
+        )
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _RefusedError(f"the number {text[:_DIGITS_SHOWN]}… is too large")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise _RefusedError(f"{text} is not a finite number")

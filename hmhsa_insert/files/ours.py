@@ -1,0 +1,96 @@
+"""Which files of a folder are ours, so that nothing else is ever removed.
+
+A folder that was written whole has a list of its files with their digests. A file that is not in the list, or is not
+as it was written, is somebody's work: a folder with one is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.files.json_text import read_json_mapping
+
+MANIFEST = "manifest.json"
+_SHOWN = 5
+
+
+def write_manifest(folder: Path) -> None:
+    """List the files of a folder that is written whole, with their digests, in a file of it."""
+    files = {name: _digest(folder / name) for name in _entries(folder)}
+    text = json.dumps({"format": 1, "files": files}, indent=1, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Return what in a folder is ours and as we wrote it, and everything else: relative paths, a folder's with a slash.
+
+    Args:
+        folder: to look through; links are not followed, and none is ours.
+        is_known: judges by its path each file, and each empty folder, of a folder without a list of its files.
+    """
+    listed = _listed(folder)
+    ours: list[str] = []
+    others: list[str] = []
+    for name in _entries(folder):
+        if (folder / name).is_symlink():
+            known = False
+        elif listed is None:
+            known = is_known(name)
+        else:
+            known = name == MANIFEST or _is_as_listed(folder / name, listed.get(name))
+        (ours if known else others).append(name)
+    return ours, others
+
+
+def remove(folder: Path, names: Sequence[str]) -> None:
+    """Remove those files of a folder, and every folder that is empty then; whatever came to it meanwhile stays."""
+    for name in names:
+        if not name.endswith("/"):
+            (folder / name).unlink(missing_ok=True)
+    for path, _, _ in os.walk(folder, topdown=False):
+        if not os.listdir(path):
+            os.rmdir(path)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _listed(folder: Path) -> dict[str, object] | None:
+    """Return the digests of a folder's list; None where there is none that can be used."""
+    try:
+        files = read_json_mapping(folder / MANIFEST, HmhsaInsertError).get("files")
+    except HmhsaInsertError:
+        return None
+    return files if isinstance(files, dict) else None
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return all that is in a folder, links among it; a folder only where it is empty or a link."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        here = Path(path).relative_to(folder)
+        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+        found += [(here / name).as_posix() for name in (*files, *links)]
+        if not folders and not files and here.parts:
+            found.append(f"{here.as_posix()}/")
+    return sorted(found)
+
+
+def _is_as_listed(path: Path, digest: object) -> bool:
+    try:
+        return path.is_file() and _digest(path) == digest
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,80 @@
+"""The text of a file, and how much of one is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from hmhsa_insert.errors import HmhsaInsertError, Problem
+
+# Whole numbers end here: seeds have 64 bits, and nothing that is counted has more.
+WHOLE_NUMBERS_END = 2**64
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file of one kind may hold; a larger one is a bomb, or of another kind.
+
+    Attributes:
+        bytes: of the file.
+        values: of all lists and mappings, with what aliases repeat.
+        levels: of lists and mappings in one another.
+    """
+
+    bytes: int
+    values: int
+    levels: int
+
+
+# Files that people write; files that this package writes, which hold a recipe inside, as YAML and as JSON; annotations
+# of a data set.
+RECIPE = Limits(1 << 20, 10_000, 40)
+CONFIG = Limits(1 << 20, 20_000, 64)
+RECORD = Limits(16 << 20, 1_000_000, 64)
+DATASET = Limits(4 << 30, 1_000_000_000, 64)
+
+
+def read_file(path: Path, error: type[HmhsaInsertError], limits: Limits, tip: str = "") -> str:
+    """Return the text of a file, a byte-order mark left out.
+
+    Args:
+        path: of the file.
+        error: is raised for a file that cannot be used.
+        limits: of which the bytes count here.
+        tip: what to do about a file that cannot be opened.
+
+    Raises:
+        HmhsaInsertError: an `error`: it cannot be opened, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = _first(file, limits.bytes + 1)
+    except (OSError, ValueError) as reason:  # a null character in a name is a ValueError
+        said = getattr(reason, "strerror", None) or reason
+        raise error(Problem(str(path), f"cannot be read: {said}", tip)) from reason
+    if len(data) > limits.bytes:
+        raise error(
+            Problem(str(path), f"this file is larger than {_size(limits.bytes)}, the most that is read")
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        before = data[: reason.start]
+        line, column = before.count(b"\n") + 1, reason.start - before.rfind(b"\n")
+        message = f"byte 0x{data[reason.start]:02x} is not UTF-8 text"
+        raise error(Problem(f"{path}:{line}:{column}", message, "save the file as UTF-8")) from reason
+
+
+def _first(file: BinaryIO, most: int) -> bytes:
+    """Return at most so many bytes; piece by piece, since one call would set aside all it may return."""
+    pieces = []
+    while most and (piece := file.read(min(most, _PIECE))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
+
+
+def _size(count: int) -> str:
+    return f"{count >> 30} GiB" if count >> 30 else f"{count >> 20} MiB"

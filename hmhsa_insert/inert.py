@@ -1,0 +1,147 @@
+r"""Text from files made inert: one function for each output, so that a name is shown and never carried out.
+
+A recipe, a record or a folder may come from anyone, and what it calls things ends on a terminal, in Markdown, CSV,
+LaTeX, HTML and JSON. Each function takes text as it was found and returns text that its output shows as it is. All
+of them do what :func:`visible` does, because every one of these outputs may be read on a terminal.
+"""
+
+from __future__ import annotations
+
+import html as _html
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+# Controls (C0, DEL, C1), marks that reorder or hide text, separators of lines, surrogates, tags. The two joiners are
+# left alone: scripts and emoji are written with them.
+_LIVE = (
+    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+_ANY = re.compile(f"[{_LIVE}]")
+_ANY_BUT_NEWLINE = re.compile(f"(?!\n)[{_LIVE}]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def visible(text: object, *, lines: bool = False) -> str:
+    """Return `text` for a terminal: escape codes, marks that reorder text and lone surrogates as Python writes them.
+
+    Args:
+        text: as it was found; of another object its ``str``.
+        lines: keep line breaks, for text of our own that holds names.
+    """
+    return (_ANY_BUT_NEWLINE if lines else _ANY).sub(_as_python, str(text))
+
+
+def _as_python(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    short = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _SHORT.get(found[0], short)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """Return plain data as JSON whose strings are inert; reading it gives the same data.
+
+    But for half a character, which a name that is not UTF-8 has and JSON does not: it is written as it is shown.
+
+    Args:
+        value: the data.
+        options: of ``json.dumps``.
+    """
+    return _ANY_BUT_NEWLINE.sub(_as_json, json.dumps(value, ensure_ascii=False, **options))
+
+
+def _as_json(found: re.Match[str]) -> str:
+    if "\ud800" <= found[0] <= "\udfff":
+        return json.dumps(_as_python(found))[1:-1]
+    return json.dumps(found[0])[1:-1]  # beyond the first 65,536 characters a pair
+
+
+# Excel also takes the full-width forms.
+_FORMULA = tuple("=+-@＝＋－＠")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?%?")
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as CSV in which no text is a formula; numbers are as ``str`` writes them, None and NaN empty."""
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in (header, *rows))
+
+
+def _csv_cell(value: Any) -> str:
+    if not isinstance(value, str):
+        return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+    text = visible(value)
+    if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    # A semicolon ends a cell where the decimal point is a comma.
+    return '"' + text.replace('"', '""') + '"' if re.search('[,;"]', text) else text
+
+
+# What Markdown would act on: code, emphasis, links and images, HTML, entities, formulas, cells of a table.
+_MARKDOWN = re.compile(
+    r"[\\|`*<~$]"
+    r"|\[(?!\d+\](?![(\[:]))"  # but "[1]" is how a report marks its sources
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside of a word an underscore is one
+    r"|&(?=#?\w+;)"
+)
+# GitHub makes links of such words, whatever is escaped in them, but not inside of code.
+_LINK = re.compile(r"\S*(?:[a-z]:/|\bwww\.|\bmailto:|\bxmpp:|\S@|@\S)\S*", re.IGNORECASE)
+_BLOCK = re.compile(r"(\d*)([.)](?= |$)|#(?=#* |#*$)|>|[-+](?= |$)|=(?==*$)|-(?=-*$))")
+
+
+def markdown(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is: one line, no link, image or HTML, one cell of a table."""
+    line = visible(" ".join(text.split()))
+    parts, end = [], 0
+    for found in _LINK.finditer(line):
+        parts += [_MARKDOWN.sub(r"\\\g<0>", line[end : found.start()]), markdown_code(found[0])]
+        end = found.end()
+    return "".join([*parts, _MARKDOWN.sub(r"\\\g<0>", line[end:])])
+
+
+def markdown_start(line: str) -> str:
+    """Return a line of :func:`markdown` that begins no heading, list, quote or rule where it begins a line."""
+    return _BLOCK.sub(r"\1\\\2", line, count=1) if _BLOCK.match(line) else line
+
+
+def markdown_code(text: str) -> str:
+    """Return `text` as code of Markdown: one line, its fence longer than any run of backticks in it."""
+    line = visible(" ".join(text.split()))
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if "`" in line else ""
+    return fence + pad + line.replace("|", "\\|") + pad + fence
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "Δ": r"$\Delta$",
+    "×": r"$\times$",
+    "–": "--",
+    "…": r"\ldots{}",
+}
+_LATEX_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
+
+
+def latex(text: str) -> str:
+    """Return `text` so that LaTeX sets it as it is, in one line."""
+    written = _LATEX_SPECIAL.sub(lambda found: _LATEX[found[0]], visible(" ".join(text.split())))
+    return re.sub(r"^-(?=\d)", "$-$", written)  # a minus sign
+
+
+def html(text: object) -> str:
+    """Return `text` so that HTML shows it as it is, in an element or in the quotes of an attribute."""
+    return _html.escape(visible(text))

@@ -1,0 +1,62 @@
+"""All of torch that this package uses and torch makes no promise about, in one place; see its test.
+
+Fake tensors are what nearly everything here is measured on: shapes without memory. They have had no public name since
+torch 2.0. A torch that moves one of these is found by this file's import, not in the middle of a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+try:
+    from torch._ops import HigherOrderOperator
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        FakeTensor,
+        FakeTensorMode,
+        unset_fake_temporarily,
+    )
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import (
+        TreeSpec,
+        tree_flatten,
+        tree_leaves,
+        tree_map,
+        tree_map_only,
+        tree_unflatten,
+    )
+except ImportError as error:
+    message = f"torch {torch.__version__} has moved what this release of hmhsa-insert needs: {error}"
+    raise ImportError(message) from error
+
+__all__ = [
+    "DataDependentOutputException",
+    "DynamicOutputShapeException",
+    "FakeTensor",
+    "FakeTensorMode",
+    "HigherOrderOperator",
+    "TorchDispatchMode",
+    "TreeSpec",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_map_only",
+    "tree_unflatten",
+    "unset_fake_temporarily",
+    "untraced",
+]
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Keep what runs inside out of the jit trace that is being made, if one is."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]

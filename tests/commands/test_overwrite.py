@@ -1,0 +1,209 @@
+"""Folders and files of users are never removed or written over, whatever the command and its options."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import error_of, listing, output, run
+
+import hmhsa_insert as hi
+from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.store import commit, forget, trial_folder
+
+AGAIN = "apply test_resnet -r good.yaml --input-size 64 -o u --overwrite"
+
+
+def _with(files: dict[str, str]) -> Callable[[], None]:
+    """Return what puts files into an artefact of ours."""
+
+    def change() -> None:
+        for name, text in files.items():
+            path = Path("u") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return change
+
+
+def _without_list() -> None:
+    Path("u/manifest.json").unlink()
+
+
+def _theirs(files: dict[str, str]) -> Callable[[], None]:
+    """Return what makes a folder of a user's."""
+
+    def make() -> None:
+        shutil.rmtree("u")
+        Path("u").mkdir()
+        _with(files)()
+
+    return make
+
+
+def _link_to_thesis() -> None:
+    Path("thesis.tex").write_text("ten years")
+    os.symlink("../thesis.tex", "u/thesis.tex")
+
+
+def _folder_is_a_link() -> None:
+    os.rename("u", "elsewhere")
+    os.symlink("elsewhere", "u")
+
+
+def _list_of_a_stranger() -> None:
+    listed = json.loads(Path("u/manifest.json").read_text())
+    listed["files"] |= {"thesis.tex": "0" * 64, "../good.yaml": "0" * 64}
+    _with({"manifest.json": json.dumps(listed), "thesis.tex": "ten years"})()
+
+
+def _both(*changes: Callable[[], None]) -> Callable[[], None]:
+    def change() -> None:
+        for each in changes:
+            each()
+
+    return change
+
+
+ARTIFACT = "it also holds what this package did not write, or not like this: "
+NONE = "it exists and is no artefact (it has no plan.json)"
+# What a user has, made from an artefact of ours at u, and what is said of it.
+FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
+    "a thesis beside an empty plan": (_theirs({"plan.json": "{}", "thesis.tex": "ten years"}), NONE),
+    "a plan of another program": (_theirs({"plan.json": '{"week": 3}'}), NONE),
+    "a web page with a manifest": (_theirs({"manifest.json": '{"name": "page"}', "index.html": "<p>"}), NONE),
+    "a file added": (_with({"notes.txt": "mine"}), f"{ARTIFACT}notes.txt"),
+    "a hidden file added": (_with({".env": "KEY=1"}), f"{ARTIFACT}.env"),
+    "files in folders": (_with({"runs/a.csv": "1", "runs/b.csv": "2"}), f"{ARTIFACT}runs/a.csv, runs/b.csv"),
+    "an empty folder": (lambda: Path("u/figures").mkdir(), f"{ARTIFACT}figures/"),
+    "a README written anew": (_with({"README.md": "# My findings\n"}), f"{ARTIFACT}README.md"),
+    "a recipe changed": (_with({"recipe.yaml": "version: 1\n"}), f"{ARTIFACT}recipe.yaml"),
+    "a link": (_link_to_thesis, f"{ARTIFACT}thesis.tex"),
+    "the folder is a link": (_folder_is_a_link, NONE),
+    "a list that lies": (_list_of_a_stranger, f"{ARTIFACT}thesis.tex"),
+    "a list that is damaged": (_with({"manifest.json": "[" * 100_000}), f"{ARTIFACT}manifest.json"),
+    "an old artefact and a file": (_both(_without_list, _with({"n.txt": ""})), f"{ARTIFACT}n.txt"),
+    "an old artefact and a folder": (
+        _both(_without_list, _with({"old/plan.json": ""})),
+        f"{ARTIFACT}old/plan.json",
+    ),
+    "an old artefact, their README": (
+        _both(_without_list, _with({"README.md": "# My findings\n"})),
+        f"{ARTIFACT}README.md",
+    ),
+    "many files": (_with({f"{n}.csv": "" for n in range(9)}), "0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 4 more"),
+}
+
+
+@pytest.fixture
+def u(here: Path, made: Path) -> Path:
+    """Return an artefact of ours, to be changed."""
+    shutil.copytree(made / "library", here / "u")
+    return here / "u"
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_overwrite_leaves_what_is_not_ours(u: Path, what: str) -> None:
+    change, said = FOLDERS[what]
+    change()
+    assert said in error_of(AGAIN)  # which sees that nothing has changed
+    other = error_of(AGAIN.replace(" --overwrite", ""))
+    assert said in other or "an artefact is here already" in other
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_what_is_ours_is_replaced(u: Path, is_old: bool) -> None:
+    if is_old:
+        _without_list()
+    before = (u / "model.safetensors").read_bytes()
+    output(f"{AGAIN} --seed 3")
+    assert (u / "model.safetensors").read_bytes() != before
+    assert sorted(json.loads((u / "manifest.json").read_text())["files"]) == [
+        *("README.md", "base.json", "model.safetensors", "plan.json", "recipe.yaml")
+    ]
+    assert sorted(path.name for path in u.parent.iterdir() if path.name.startswith(".")) == []
+    hi.load(u)
+
+
+def test_an_old_artefact_opens(u: Path) -> None:
+    _without_list()
+    hi.load(u)
+    assert "stage 3" in output("stages u")
+
+
+def test_a_file_that_comes_while_we_write_is_kept(u: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hmhsa_insert.surgery import folder
+
+    write = folder.write_manifest
+
+    def slow(target: Path) -> None:
+        (u / "thesis.tex").write_text("ten years")
+        write(target)
+
+    monkeypatch.setattr(folder, "write_manifest", slow)
+    result = run(AGAIN)
+    assert f"{ARTIFACT}thesis.tex" in result.stderr
+    assert (u / "thesis.tex").read_text() == "ten years"
+
+
+# Commands that write folders, and a user's folder at u that none of them may touch.
+WRITERS = {
+    "train test_resnet --data digits -o u": {
+        "config.yaml": "title: My blog\n",
+        ".owner": "me",
+        "a.md": "post",
+    },
+    "train test_resnet --data digits --config digits -o u": {"metrics.csv": "a,b\n"},
+    "ablate which -o u": {"trials/x/thesis.tex": "ten years"},
+    "ablate which --retry-failed -o u": {"study.json": '{"kind": "survey"}'},
+    "data make-shapes u --images 2": {".keep": ""},
+    "detect library image.png -o u": {"photo.png": ""},
+    "suggest test_resnet --input-size 64 --max-macs +900% -o u": {"hmhsa-s1-1of1.yaml": "mine"},
+    "zoo --filter test_resnet --report u/table.md": {"table.csv": "my,own\n1,2\n"},
+    "zoo --filter test_resnet --report u/table.csv": {"table.md": "# Dinner\n"},
+    "evaluate library --data digits --confusion u": {"x": ""},
+    "report --published -o u": {"x": ""},
+    "profile test_resnet -o u": {"x": ""},
+}
+
+
+@pytest.mark.parametrize("line", WRITERS)
+def test_no_command_writes_into_a_folder_of_a_user(u: Path, made: Path, line: str) -> None:
+    _theirs(WRITERS[line])()
+    shutil.copytree(made / "library", "library")
+    before = listing(u)
+    result = run(line)
+    assert result.exit_code != 0 or line.startswith("suggest"), result.output
+    after = listing(u)
+    assert {name: after.get(name) for name in before} == before
+    assert after == before or line.startswith("suggest")
+
+
+def test_shapes_leave_a_folder_with_the_name_that_they_are_written_under(here: Path) -> None:
+    pytest.importorskip("pycocotools")
+    Path(".writing-shapes").mkdir()
+    Path(".writing-shapes/thesis.tex").write_text("ten years")
+    assert run("data make-shapes shapes --images 2 --size 32").exit_code == 0
+    assert Path(".writing-shapes/thesis.tex").read_text() == "ten years"
+    assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == [".writing-shapes"]
+
+
+def test_a_trial_is_forgotten_without_what_a_user_put_there(tmp_path: Path) -> None:
+    row = {"id": "0123456789abcdef", "status": "failed"}
+    folder = trial_folder(tmp_path, row["id"])
+    commit(tmp_path, row)
+    for name in ("config.yaml", "checkpoints/update-000000003/model.bin", ".lock", "metrics.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("ours")
+    (folder / "notes.txt").write_text("mine")
+    before = listing(tmp_path)
+    with pytest.raises(StudyError, match=r"it also holds what no trial writes: notes\.txt"):
+        forget(tmp_path, row["id"])
+    assert listing(tmp_path) == before
+    (folder / "notes.txt").unlink()
+    forget(tmp_path, row["id"])
+    assert not folder.exists()
