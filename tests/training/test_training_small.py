@@ -21,7 +21,9 @@ from hmhsa_insert.training.run import train_run
 
 FEW: dict[str, Any] = {"train": 16, "val": 8}
 ONE: dict[str, Any] = {"epochs": 1, "input_size": 32, "compute": {"device": "cpu"}}
-REFUSED = r"batch_size: one image in a forward, and layer4\.0\.bn1 \(BatchNorm2d\) needs two: its map has one pixel"
+REFUSED = (
+    r"batch_size: one image in a forward, and layer4\.0\.bn1 \(BatchNorm2d\) needs two: its map has one pixel"
+)
 
 
 def _pooled() -> nn.Module:
