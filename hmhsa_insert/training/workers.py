@@ -28,7 +28,7 @@ T, R = TypeVar("T"), TypeVar("R")
 _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3  # in a row, with no batch in between: then starting them again does not help
 _FEWEST = {"num_workers": 1, "prefetch_factor": 1}  # the least memory, and the images at which it is killed
-_DYING_S = 1.0  # from a worker's closed pipes to its end
+_DYING_S = 2.0  # in which a dying worker is seen to have ended
 _PR_SET_PDEATHSIG = 1
 _ABANDONED: list[Any] = []
 
@@ -161,7 +161,11 @@ class WorkerLoader(Generic[T]):
         except (StopIteration, WorkerDied):
             raise
         except Exception as error:  # torch and the pipes put a worker's death in many words
-            wait([process.sentinel for process in self._processes], _DYING_S)
+            # Its pipes are closed some time before it counts as ended.
+            ending = wait([process.sentinel for process in self._processes], _DYING_S)
+            for process in self._processes:
+                if process.sentinel in ending:
+                    process.join(_DYING_S)
             self._check(error)
             raise
 

@@ -243,12 +243,27 @@ def test_checkpoints_are_written_by_time(tmp_path: Path, data: Data, monkeypatch
     train_plain(tmp_path / "always", data, settings=QUICK | {"checkpoint_minutes": 1e-9})
     # After every update, before every evaluation, after it, and before the next epoch: the last is there already.
     assert saved == [1, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 8, 8]
-    saved.clear()
-    clock = iter(range(0, 10**6, 20))  # seconds: every look at the clock is 20 s after the last one
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
-    train_plain(tmp_path / "often", data, settings=QUICK | {"checkpoint_minutes": 1})
-    assert {1, 2, 3} - set(saved)
-    assert len(saved) > 4
+
+
+def test_the_minutes_are_those_since_the_last_checkpoint(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, names = 0.0, []
+    original = loop.Loop._close_update
+
+    def slow(self: loop.Loop) -> None:
+        nonlocal now
+        now += 50.0  # seconds an update
+        original(self)
+        names.append(sorted(path.name for path in self.checkpoints.glob("update-*")))
+
+    monkeypatch.setattr(loop.Loop, "_close_update", slow)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now)
+    train_plain(
+        tmp_path / "run", data, settings=QUICK | {"epochs": 1, "batch_size": 20, "checkpoint_minutes": 2}
+    )
+    third, sixth = "update-000000003", "update-000000006"
+    assert names == [[], [], [third], [third], [third], [third, sixth], [third, sixth], [third, sixth]]
 
 
 def test_processes_agree_on_what_any_of_them_wishes() -> None:
