@@ -118,5 +118,5 @@ def agreed(accelerator: Accelerator, update: int | None, *wishes: bool) -> tuple
     if update is not None and update % _EVERY:
         return (False,) * len(wishes)
     asked = torch.tensor([float(wish) for wish in wishes], device=accelerator.device)
-    total: torch.Tensor = accelerator.reduce(asked, reduction="sum")  # type: ignore[assignment]
+    total: torch.Tensor = accelerator.reduce(asked, reduction="sum")
     return tuple(count > 0 for count in total.tolist())

@@ -23,7 +23,8 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.stop import STOPS, undisturbed
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3  # in a row, with no batch in between: then starting them again does not help

@@ -48,7 +48,7 @@ SAME = (
     *("best.safetensors", "last.safetensors", "ema.safetensors", "artifact/model.safetensors"),
 )
 TENSORS = ("pytorch_model.bin", "optimizer.bin", "run.pt")
-LONGEST_S = 90.0  # a run that takes longer hangs
+LONGEST_S = 240.0  # a run that takes longer hangs
 _HERE_S = 0.25  # a process stays where it is stopped for so long
 
 
