@@ -135,6 +135,9 @@ class WorkerLoader(Generic[T]):
         """
         for process in self._processes:
             process.kill()
+        for process in self._processes:
+            # Ended before the next wait for a batch, in which torch would take it for a death of the new ones.
+            process.join(_DYING_S)
         _ABANDONED.append(self._iterator)
         self._processes, self._loader, self._iterator = [], None, None
 
