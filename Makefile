@@ -52,7 +52,7 @@ shapes: $(DEV_STAMP)
 
 # 100 trainings stopped by every signal, sent to every process, wherever they are (half an hour on 2 cores).
 kills: $(DEV_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_matrix.py runs/kills --report reports/kills.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_matrix.py runs/kills --jobs 2 --report reports/kills.md
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 Target = dict[str, Tensor]
 
 
-class DetectorTransform(GeneralizedRCNNTransform):
+class DetectorTransform(GeneralizedRCNNTransform):  # type: ignore[misc]
     """torchvision's normalisation, resize and batching, for pictures of any shape.
 
     A picture is as wide as it is long times `max_size`, and thinner than a pixel then: it is stretched first, so that

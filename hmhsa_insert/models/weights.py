@@ -6,8 +6,10 @@ import argparse
 import os
 import pickle
 import re
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +72,24 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return _state_dict_of(content, path)
 
 
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Give a file a path that is UTF-8, which safetensors asks for, while the block runs."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "weights.safetensors"
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
+
+
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(path)
+        with utf8_path(path) as name:
+            return load_file(name)
     except (SafetensorError, OSError) as error:
         raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
 

@@ -256,7 +256,8 @@ def reading_loader(
     """Return the batches of a sampler, each read and collated by `read`."""
     rest = Rest(batches)
     options = {**_options(workers, pin, 0), "batch_sampler": rest, "collate_fn": as_it_is}
-    return WorkerLoader(lambda: DataLoader(Reading(read), persistent_workers=workers > 0, **options), rest)
+    options["persistent_workers"] = workers > 0
+    return WorkerLoader(lambda **others: DataLoader(Reading(read), **(options | others)), rest)
 
 
 def stream_options(workers: int, pin: bool, seed: int) -> dict[str, Any]:

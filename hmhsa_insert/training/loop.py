@@ -72,7 +72,7 @@ class Loop:
     checkpoints: Path
     reporter: Reporter
     stop: StopRequest = field(default_factory=StopRequest)
-    _saved_at: float = field(default_factory=time.monotonic)
+    _saved_at: float = field(default_factory=lambda: time.monotonic())
     _began: float = 0.0
     _first_update: int = 0
     _between: bool = True

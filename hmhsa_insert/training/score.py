@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from hmhsa_insert.errors import Problem, WeightsError
+from hmhsa_insert.models.weights import utf8_path
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
@@ -189,7 +190,8 @@ def fill(model: nn.Module, path: Path) -> None:
             Problem(str(path), "there is no such file", f"this run has: {', '.join(there) or 'none yet'}")
         )
     try:
-        safetensors.torch.load_model(model, path)
+        with utf8_path(path) as name:
+            safetensors.torch.load_model(model, name)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise WeightsError(
             Problem(str(path), f"does not fit the run: {str(error).splitlines()[0]}")

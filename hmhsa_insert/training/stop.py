@@ -27,6 +27,22 @@ class Interrupted(BaseException):
     """A wait was given up because of a stop signal; no `Exception`, which readers of damaged images catch."""
 
 
+_ACTIVE: list[StopRequest] = []
+_UNDISTURBED: list[None] = []
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep signals from raising until the block ends: Python swallows what is raised while it forks."""
+    _UNDISTURBED.append(None)
+    try:
+        yield
+    finally:
+        _UNDISTURBED.pop()
+    for request in _ACTIVE:
+        request.raise_if_noted()
+
+
 class StopRequest:
     """Within its context a signal is noted; one that comes long after the first acts as it would without.
 
@@ -41,6 +57,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
+        _ACTIVE.append(self)
         # Python delivers signals to the main thread alone, and lets no other one set handlers.
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
@@ -52,6 +69,7 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _ACTIVE.remove(self)
         self._restore()
 
     @contextmanager
@@ -59,11 +77,16 @@ class StopRequest:
         """Let a signal that came, or comes while the block runs, raise :class:`Interrupted` if `allowed`."""
         self._may_raise = allowed
         try:
-            if allowed and self.signal is not None:
-                raise Interrupted
+            self.raise_if_noted()
             yield
         finally:
             self._may_raise = False
+
+    def raise_if_noted(self) -> None:
+        """Raise :class:`Interrupted`, once, if a signal came and a wait may be given up."""
+        if self._may_raise and self.signal is not None:
+            self._may_raise = False
+            raise Interrupted
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -73,9 +96,8 @@ class StopRequest:
             self._restore()
             signal.raise_signal(number)
             return
-        if self._may_raise:
-            self._may_raise = False
-            raise Interrupted
+        if not _UNDISTURBED:
+            self.raise_if_noted()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -96,5 +118,5 @@ def agreed(accelerator: Accelerator, update: int | None, *wishes: bool) -> tuple
     if update is not None and update % _EVERY:
         return (False,) * len(wishes)
     asked = torch.tensor([float(wish) for wish in wishes], device=accelerator.device)
-    total: torch.Tensor = accelerator.reduce(asked, reduction="sum")  # type: ignore[assignment]
+    total: torch.Tensor = accelerator.reduce(asked, reduction="sum")
     return tuple(count > 0 for count in total.tolist())

@@ -10,6 +10,7 @@ import safetensors.torch
 from accelerate import Accelerator
 from torch import nn
 
+from hmhsa_insert.models.weights import utf8_path
 from hmhsa_insert.training.checkpoint import write_whole
 
 
@@ -46,5 +47,6 @@ class Weights:
         """Have `save` write the network with the weights of file `source` as an artefact, or not."""
         if self._copy is None:
             return None
-        safetensors.torch.load_model(self._copy, self._folder / source)
+        with utf8_path(self._folder / source) as path:
+            safetensors.torch.load_model(self._copy, path)
         return save(self._copy.eval(), self._folder / name)

@@ -21,14 +21,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.training.problems import RunError
-from hmhsa_insert.training.stop import STOPS
+from hmhsa_insert.training.stop import STOPS, undisturbed
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3  # in a row, with no batch in between: then starting them again does not help
-_DYING_S = 1.0  # from a worker's closed pipes to its end
+_FEWEST = {"num_workers": 1, "prefetch_factor": 1}  # the least memory, and the images at which it is killed
+_DYING_S = 2.0  # in which a dying worker is seen to have ended
 _PR_SET_PDEATHSIG = 1
+_ABANDONED: list[Any] = []
 
 
 class WorkerDied(Exception):
@@ -84,17 +87,22 @@ class WorkerLoader(Generic[T]):
     """A ``DataLoader`` that yields the same batches whatever happens to its processes.
 
     Args:
-        make: returns the ``DataLoader``; called again when a process of the one before was killed.
+        make: returns the ``DataLoader``, with other options than its own where some are given; called again when a
+            process of the one before was killed.
         batches: its batch sampler; None: a stream, which is read from its beginning and passed over.
     """
 
-    def __init__(self, make: Callable[[], DataLoader[Any]], batches: Rest | None = None) -> None:
+    def __init__(self, make: Callable[..., DataLoader[Any]], batches: Rest | None = None) -> None:
         self._make, self._batches = make, batches
+        self._options: dict[str, int] = {}
         self._loader: DataLoader[Any] | None = None
+        self._iterator: Iterator[Any] | None = None
         self._processes: list[BaseProcess] = []
+        self._busy = False
 
     def __iter__(self) -> Iterator[T]:
         done = deaths = 0
+        self._busy = True
         while True:
             try:
                 for batch in self._from(done):
@@ -102,19 +110,36 @@ class WorkerLoader(Generic[T]):
                         raise batch
                     yield batch
                     done, deaths = done + 1, 0
+                self._busy = False
                 return
             except WorkerDied as death:
+                self._abandon()
                 deaths += 1
-                self.close()
                 if deaths == _MOST_DEATHS:
                     raise _given_up(death) from death
-                _log.warning("%s; it was replaced, and reads the same images again", death)
+                if deaths == _MOST_DEATHS - 1 and self._batches is not None:
+                    self._options = _FEWEST
+                said = "; one process reads from here on" if self._options else ""
+                _log.warning("%s; it was replaced, and reads the same images again%s", death, said)
 
     def close(self) -> None:
-        """Kill the processes: they have nothing to save, and one may be stuck in a dead disk."""
-        processes, self._processes, self._loader = self._processes, [], None
-        for process in processes:
+        """End the processes."""
+        if self._busy:
+            self._abandon()
+        self._processes, self._loader, self._iterator = [], None, None
+
+    def _abandon(self) -> None:
+        """Kill the processes, which have nothing to save, and let nothing touch what they shared with this one.
+
+        One that was killed may have held a lock, for which torch waits when it takes its loader down.
+        """
+        for process in self._processes:
             process.kill()
+        for process in self._processes:
+            # Ended before the next wait for a batch, in which torch would take it for a death of the new ones.
+            process.join(_DYING_S)
+        _ABANDONED.append(self._iterator)
+        self._processes, self._loader, self._iterator = [], None, None
 
     def _from(self, first: int) -> Iterator[T]:
         if self._batches is not None:
@@ -123,7 +148,8 @@ class WorkerLoader(Generic[T]):
         passed_over = first if self._batches is None else 0
         while True:
             try:
-                batch = self._watched(lambda: next(batches))
+                with _CHILDREN.waited_for():
+                    batch = self._watched(lambda: next(batches))
             except StopIteration:
                 return
             if passed_over:
@@ -132,28 +158,32 @@ class WorkerLoader(Generic[T]):
                 yield batch
 
     def _watched(self, act: Callable[[], R]) -> R:
-        """Wait for what the processes do; whatever a killed one makes of it is WorkerDied."""
+        """Do what needs the processes; whatever comes of a killed one is WorkerDied."""
         try:
-            with _CHILDREN.waited_for():
-                self._check()
-                return act()
+            self._check()
+            return act()
         except (StopIteration, WorkerDied):
             raise
         except Exception as error:  # torch and the pipes put a worker's death in many words
-            wait([process.sentinel for process in self._processes], _DYING_S)
+            # Its pipes are closed some time before it counts as ended.
+            ending = wait([process.sentinel for process in self._processes], _DYING_S)
+            for process in self._processes:
+                if process.sentinel in ending:
+                    process.join(_DYING_S)
             self._check(error)
             raise
 
     def _started(self) -> Iterator[T]:
         """Begin to read; what is started now inherits that stop signals are blocked."""
-        self._loader = self._loader or self._make()
+        self._loader = self._loader or self._make(**self._options)
         others = set(multiprocessing.active_children())
         try:
-            with _blocked_signals():
-                return iter(self._loader)
+            with undisturbed(), _blocked_signals():
+                self._iterator = iter(self._loader)
         finally:
             self._processes += [each for each in multiprocessing.active_children() if each not in others]
             _CHILDREN.install()
+        return self._iterator
 
     def _check(self, error: BaseException | None = None) -> None:
         for process in self._processes:

@@ -1,6 +1,6 @@
 """Stops trainings by every signal, sent to every process, wherever they are, and goes on with them.
 
-``python tests/training/kill_matrix.py FOLDER [--kills 100] [--report reports/kills.md] [--only WORDS]`` trains once
+``python tests/training/kill_matrix.py FOLDER [--kills 100] [--jobs 2] [--report FILE] [--only WORDS]`` trains once
 to the end, then once for every kill: a child that runs the command line says when it is at the chosen place, gets the
 signal from this process as it would from Slurm, systemd or a terminal, and is started again. Its files must be those
 of the run that was not stopped. The exit code is 1 if a run hung, differs, or ended with another code than it should.
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -47,7 +48,7 @@ SAME = (
     *("best.safetensors", "last.safetensors", "ema.safetensors", "artifact/model.safetensors"),
 )
 TENSORS = ("pytorch_model.bin", "optimizer.bin", "run.pt")
-LONGEST_S = 90.0  # a run that takes longer hangs
+LONGEST_S = 240.0  # a run that takes longer hangs
 _HERE_S = 0.25  # a process stays where it is stopped for so long
 
 
@@ -65,8 +66,18 @@ class Kill:
     differences: list[str] = field(default_factory=list)
 
     @property
+    def where(self) -> tuple[str, str, str]:
+        return self.signal, self.target, self.place
+
+    @property
     def name(self) -> str:
         return f"{self.signal} to {self.target} while {self.place}"
+
+    def add(self, other: "Kill") -> None:
+        self.kills, self.hung = self.kills + other.kills, self.hung + other.hung
+        self.slowest = max(self.slowest, other.slowest)
+        self.codes |= other.codes
+        self.differences += other.differences
 
     @property
     def expected(self) -> int:
@@ -184,8 +195,9 @@ def send(kill: Kill, child: int, workers: list[int], draw: random.Random) -> Non
         time.sleep(0.02)
 
 
-def killed(kill: Kill, root: Path, folder: Path, draw: random.Random) -> None:
+def killed(kill: Kill, root: Path, number: int) -> Kill:
     """Train with one kill, go on, and compare."""
+    draw, folder = random.Random(number), root / f"kill{number}"
     shutil.rmtree(folder, ignore_errors=True)
     log, once = folder.with_suffix(".log"), folder.with_suffix(".once")
     for path in (log, once):
@@ -197,22 +209,24 @@ def killed(kill: Kill, root: Path, folder: Path, draw: random.Random) -> None:
     os.close(writing)
     workers = [int(number) for number in os.read(reading, 4096).split()]
     os.close(reading)
-    kill.kills += 1
     if not workers:
         kill.differences.append(f"{kill.place} was not reached")
     since = time.monotonic()
     if workers:
         send(kill, child, workers, draw)
     code = ended(child)
-    kill.slowest = max(kill.slowest, time.monotonic() - since)
+    kill.slowest = time.monotonic() - since
     again = ended(start(arguments, log)) if code else code
-    kill.hung += (code is None) + (again is None)
+    kill.kills, kill.hung = 1, (code is None) + (again is None)
     kill.codes |= {code} if code is not None else set()
     if again != 0:
         kill.differences.append(f"{folder.name}: going on ends with {again}")
     if "Traceback" in log.read_text(errors="replace"):
         kill.differences.append(f"{folder.name}: a traceback")
     kill.differences += [f"{folder.name}/{name}" for name in differing(root / "whole", folder)]
+    if not failed(kill):
+        shutil.rmtree(folder)
+    return kill
 
 
 def differing(whole: Path, other: Path) -> Iterator[str]:
@@ -275,25 +289,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--only", default="", help="cells whose name has this in it")
     options = parser.parse_args()
-    root, draw, began = options.folder, random.Random(0), time.monotonic()
+    root, began = options.folder, time.monotonic()
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "set").is_dir():
         write_inputs(root)
     if ended(start(command(root, root / "whole"), root / "whole.log")) != 0:
         sys.exit((root / "whole.log").read_text())
     matrix = cells(options.only)
-    for number in range(options.kills):
-        kill = matrix[number % len(matrix)]
-        killed(kill, root, root / f"kill{number}", draw)
-        said = "; ".join(kill.differences) or ("another exit code" if failed(kill) else "as it should")
-        print(f"{number + 1:>3} {kill.name}: {sorted(kill.codes)}, {kill.slowest:.1f} s, {said}", flush=True)
-        if not failed(kill):
-            shutil.rmtree(root / f"kill{number}")
-    if options.report:
-        options.report.write_text(report(matrix, time.monotonic() - began))
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("fork")) as pool:
+        asked = {
+            pool.submit(killed, Kill(*matrix[number % len(matrix)].where), root, number): number
+            for number in range(options.kills)
+        }
+        for count, done in enumerate(as_completed(asked), 1):
+            kill = done.result()
+            matrix[asked[done] % len(matrix)].add(kill)
+            said = "; ".join(kill.differences) or ("another exit code" if failed(kill) else "as it should")
+            print(f"{count:>3} {kill.name}: {sorted(kill.codes)}, {kill.slowest:.1f} s, {said}", flush=True)
+            if options.report:
+                options.report.write_text(report(matrix, time.monotonic() - began))
     return int(any(map(failed, matrix)))
 
 

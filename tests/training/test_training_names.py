@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from training_nets import QUICK, few_digits, train_plain
 
-from hmhsa_insert.training import read_config, read_result
+from hmhsa_insert.training import read_config, read_result, score
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.images import ChosenImages
 from hmhsa_insert.training.problems import RunError
@@ -64,6 +64,7 @@ def test_a_run_of_odd_names_ends_and_is_read_again(tmp_path: Path, kind: str) ->
     rows = pd.read_csv(folder / "predictions.csv")
     written = odd.encode(errors="backslashreplace").decode()
     assert rows.image.tolist() == [f"{written}/{n}" for n in range(16) if n != 3]
+    assert score.evaluate(folder, _data(odd)).top1 == result.top1
     (folder / "result.json").unlink()
     assert train_plain(folder, _data(odd), settings=QUICK | {"batch_size": 20}) == result
 

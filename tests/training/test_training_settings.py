@@ -175,7 +175,9 @@ def test_where_and_how_fast_is_not_what() -> None:
     def key(*overrides: str) -> dict[str, Any]:
         return identity({"settings": load_settings(LEAST, overrides).model_dump(mode="json")})
 
-    assert key() == key("loader.workers=3", "checkpoint_steps=5", "trackers=[tensorboard, wandb]")
+    assert key() == key(
+        "loader.workers=3", "checkpoint_steps=5", "checkpoint_minutes=0.5", "trackers=[tensorboard, wandb]"
+    )
     for each in (
         "loader.corrupt=error",
         "epochs=4",
