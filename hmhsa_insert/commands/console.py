@@ -12,6 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.status import Status
+
     from hmhsa_insert.errors import HmhsaInsertError
 
 # A pipe or a file has no width of its own: 80 columns keep tables readable there.
@@ -41,6 +45,15 @@ def report_error(error: HmhsaInsertError) -> None:
             err.print(f"  … and {len(messages) - _MOST_ALIKE} more at this place")
         if tip:
             err.print(Text(f"    {tip}", style="dim"), soft_wrap=True)
+
+
+def watching(status: Status) -> Callable[[int, int], None]:
+    """Return what shows in a status line how many files of the data are read."""
+
+    def show(done: int, total: int) -> None:
+        status.update(f"reading what is in the data's files: {done:,} of {total:,}")
+
+    return show
 
 
 def bold(text: str, rest: str = "") -> Text:
