@@ -80,7 +80,7 @@ def test_a_folder_without_splits_has_some_of_each_class_held_out(tmp_path: Path)
     data = open_data(str(tmp_path), loader=LoaderSettings(val_share=0.2))
     train, val = _targets(data)
     assert (sorted(val), len(train), data.channels) == ([0, 0, 1, 1, 1, 1], 24, 1)
-    assert data.notes == ("no validation split: 6 images held out (20% of each class), 24 for training",)
+    assert data.notes == ("no validation split: 6 of 30 images held out, 24 for training",)
     assert open_data(str(tmp_path), loader=LoaderSettings(val_share=0.2)).val.name(0) == data.val.name(0)
 
 

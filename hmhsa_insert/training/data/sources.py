@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -167,8 +168,11 @@ def _of_library(
 def _held_out(data: Data, images: Images, share: float) -> Data:
     """Hold out a validation split, and say how many images it has, and of which classes it can have none."""
     train, val, as_before = held_out(images, share, shown(data.source))
-    said = f"no validation split: {len(val):,} images held out ({share:.0%} of each class), {len(train):,} for training"
-    notes = [said]
+    notes = [
+        f"no validation split: {len(val):,} of {len(images):,} images held out, {len(train):,} for training"
+    ]
+    if len(val) != math.ceil(len(images) * share):
+        notes.append(f"loader.val_share is {share:g}; of each class at least one image is on either side")
     if whole := left_whole(images, data.classes):
         notes.append(f"one image only, so that none is held out: class {few(whole)}")
     names = data.names_fingerprint if as_before else f"{data.names_fingerprint}, held out by class"
