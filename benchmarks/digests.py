@@ -29,7 +29,7 @@ from hmhsa_insert.training.data.digests import file_digests
 from hmhsa_insert.training.data.tree import scan
 start = time.perf_counter()
 tree = scan(Path(sys.argv[1]))
-found = file_digests(tree.root, tree.pictures)
+found = file_digests(tree.root, [file for files in tree.pictures.values() for file in files])
 print(time.perf_counter() - start, len(set(found)))
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 # Python's stand-ins for the bytes of a file name that is no UTF-8 (PEP 383).
 _BYTES = range(0xDC80, 0xDD00)
 _SHOWN = 4
+_NUMBER = re.compile("[0-9]+")
 
 
 def shown(name: str) -> str:
@@ -18,17 +19,23 @@ def shown(name: str) -> str:
     return "".join(map(_shown_character, name))
 
 
-def order(name: str) -> tuple[list[str | tuple[int, str]], str]:
+def order(name: str) -> str:
     """Return a sort key that no two names share: numbers by value, case after everything else.
 
     Between names that differ otherwise it is timm's order, by which classes were always numbered.
     """
+    return f"{order_part(name)}\0\0{name}"
+
+
+def order_part(name: str) -> str:
+    """Return the key of a part of a name that ends where a number cannot go on; parts may be joined."""
     plain = name if name.isascii() else unicodedata.normalize("NFC", name)
-    parts: list[str | tuple[int, str]] = list(re.split(r"([0-9]+)", plain.lower()))
-    for place in range(1, len(parts), 2):
-        digits = str(parts[place]).lstrip("0")
-        parts[place] = (len(digits), digits)
-    return parts, name
+    return _NUMBER.sub(_by_value, plain.lower())
+
+
+def _by_value(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"\0{chr(len(digits) + 1)}{digits}"
 
 
 def few(names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from typing import IO
@@ -47,7 +46,9 @@ def picture_endings() -> frozenset[str]:
 
 def ending(path: str) -> str:
     """Return the ending of a file's name in lower case, its dot included; empty if it has none."""
-    return os.path.splitext(path)[1].lower()
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def read_picture(file: IO[bytes]) -> Image.Image:
@@ -92,8 +93,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _numbers(upright: Image.Image, read: Image.Image) -> npt.NDArray[np.float64]:
     values = np.asarray(upright)
-    tags = getattr(read, "tag_v2", None)
-    if read.mode == "I" and tags is not None and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == _TIFF_UNSIGNED:
+    if _is_unsigned(read):
         values = values.view(np.uint32)  # Pillow has no unsigned mode
     return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -104,10 +104,16 @@ def _eight_bits(values: npt.NDArray[np.float64], read: Image.Image) -> npt.NDArr
     if read.mode == "I" and read.format in _SIXTEEN_IN_32:
         largest = _SIXTEEN
     # A file does not say which level is white: the end of the smallest usual range that fits.
-    whites = (1.0, 255.0, _SIXTEEN) if read.mode == "F" else (255.0, _SIXTEEN, 2.0**32 - 1)
+    most = 2.0 ** (32 if _is_unsigned(read) else 31) - 1
+    whites = (1.0, 255.0, _SIXTEEN) if read.mode == "F" else (255.0, _SIXTEEN, most)
     white = next((each for each in whites if largest <= each), largest)
     scaled = values // 256 if white == _SIXTEEN else np.rint(values * (255 / white))
     return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def _is_unsigned(read: Image.Image) -> bool:
+    tags = getattr(read, "tag_v2", None)
+    return read.mode == "I" and tags is not None and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == _TIFF_UNSIGNED
 
 
 def _register_heif() -> None:

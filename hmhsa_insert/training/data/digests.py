@@ -26,7 +26,7 @@ KEPT_FROM = 1000
 _MOST_KEPT = 64
 # A file written to within a clock's tick of being read would look untouched afterwards; of a FAT, two seconds.
 _TICK_NS = 2_000_000_000
-_AT_ONCE = 64
+_AT_ONCE = 256
 _PIECE = 1 << 22
 _MAGIC, _BETWEEN = b"hmhsa-insert digests 1\n", b"\0\0"
 
@@ -69,28 +69,26 @@ def _key(file: File) -> bytes:
 def _read_all(root: Path, files: Sequence[File], watch: Watch | None) -> Iterator[bytes]:
     """Yield the digests; several threads read, which neither reading nor hashing keeps from running at once."""
     groups = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
-    done = 0
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        for found in pool.map(lambda group: [_digest(root, file) for file in group], groups):
+    done, where = 0, str(root)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for found in pool.map(
+            lambda group: [_digest(open_path(where, file), file) for file in group], groups
+        ):
             yield from found
             done += len(found)
             if watch is not None:
                 watch(done, len(files))
 
 
-def _digest(root: Path, file: File) -> bytes:
+def _digest(path: str, file: File) -> bytes:
     try:
-        handle = os.open(open_path(root, file), os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
     except OSError:
         return _UNREADABLE
     try:
-        digest, place, end = hashlib.sha256(), file.offset, file.offset + file.size
-        while place < end:
-            piece = os.pread(handle, min(_PIECE, end - place), place)
-            if not piece:
-                break
-            digest.update(piece)
-            place += len(piece)
+        digest = hashlib.sha256()
+        for place in range(0, file.size, _PIECE):
+            digest.update(os.pread(handle, min(_PIECE, file.size - place), file.offset + place))
         return digest.digest()[:_BYTES]
     except OSError:
         return _UNREADABLE

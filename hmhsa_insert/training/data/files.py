@@ -29,7 +29,7 @@ class FileImages:
     """
 
     def __init__(self, root: Path, files: Sequence[File], targets: Sequence[int], below: str) -> None:
-        self._root = root
+        self._root = str(root)
         self.files = files
         self.targets: Targets = np.asarray(targets, dtype=np.int64)
         self._cut = len(below) + 1 if below else 0
@@ -67,21 +67,21 @@ class FileImages:
                 yield io.BytesIO(opened.read(file.size))
 
 
-def fingerprint(splits: Sequence[FileImages], classes: Sequence[str], contents: Sequence[bytes]) -> str:
-    """Return a digest of every picture's class, name and content, split by split, and of nothing else.
+def fingerprint(splits: Sequence[FileImages], contents: Sequence[bytes]) -> str:
+    """Return a digest of every picture's path below its split, which names its class, and content; of nothing else.
 
     Args:
         splits: the pictures.
-        classes: their names, in the order of their numbers.
         contents: a digest of each picture's file, over all splits in order.
     """
     digest = hashlib.sha256()
-    remaining = iter(contents)
+    start = 0
     for images in splits:
         digest.update(b"split\0")
-        for index, (target, file) in enumerate(zip(images.targets.tolist(), images.files, strict=True)):
-            said = f"{classes[target]}\0{images.name(index)}\0{file.size}\0"
-            digest.update(said.encode() + next(remaining))
+        names = (images.path(index).encode("utf-8", "surrogateescape") for index in range(len(images)))
+        known = contents[start : start + len(images)]
+        digest.update(b"".join(b"%b\0%b" % pair for pair in zip(names, known, strict=True)))
+        start += len(images)
     return CONTENTS + digest.hexdigest()[:24]
 
 
@@ -90,6 +90,6 @@ def names_fingerprint(splits: Sequence[FileImages]) -> str:
     digest = hashlib.sha256()
     for images in splits:
         digest.update(images.targets.tobytes())
-        for index in range(len(images)):
-            digest.update(images.path(index).encode("utf-8", "surrogateescape"))
+        names = "".join(images.path(index) for index in range(len(images)))
+        digest.update(names.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.files import FileImages
 from hmhsa_insert.training.data.splits import Reading, at, chosen, grown
 from hmhsa_insert.training.data.tree import File, Tree, scan
-from hmhsa_insert.training.names import few_shown, order, shown
+from hmhsa_insert.training.names import few_shown, order, order_part, shown
 from hmhsa_insert.training.pictures import PLUGINS, ending
 from hmhsa_insert.training.problems import DataError
 
@@ -96,24 +97,26 @@ class _Split:
 
     def __init__(self, tree: Tree, below: str) -> None:
         self._tree, self.below = tree, below
-        start = f"{below}/" if below else ""
         self.where = shown(str(tree.root / below if below else tree.root))
         self.loose: list[str] = []
-        keyed: list[tuple[object, File]] = []
         self.counts: Counter[str] = Counter()
         self._deeper: Counter[str] = Counter()
-        for file in tree.pictures:
-            if not file.path.startswith(start):
+        keyed: list[tuple[str, File]] = []
+        for folder, files in tree.pictures.items():
+            if folder == below:
+                self.loose = [file.path.rpartition("/")[2] for file in files]
                 continue
-            name, *rest = file.path[len(start) :].split("/", 2)
-            if not rest:
-                self.loose.append(name)
+            if below and not folder.startswith(f"{below}/"):
                 continue
-            self.counts[name] += 1
-            if len(rest) > 1:
-                self._deeper[f"{name}/{rest[0]}"] += 1
-            keyed.append((order(file.path[len(start) :]), file))
-        keyed.sort(key=lambda pair: pair[0])  # type: ignore[arg-type, return-value]
+            inside = folder[len(below) + 1 :] if below else folder
+            name, _, rest = inside.partition("/")
+            self.counts[name] += len(files)
+            if rest:
+                self._deeper[f"{name}/{rest.partition('/')[0]}"] += len(files)
+            start, cut = order_part(f"{inside}/"), len(folder) + 1
+            keyed += [(f"{start}{order_part(file.path[cut:])}\0\0{file.path[cut:]}", file) for file in files]
+        # By the key alone would be enough but for two folders whose names differ in case.
+        keyed.sort(key=itemgetter(0, 1))
         self._files = [file for _, file in keyed]
         self.classes = sorted(self.counts, key=order)
 
@@ -221,10 +224,12 @@ def _taken(train: _Split, val: _Split | None) -> Iterator[str]:
 def _left_out(tree: Tree, reading: Reading) -> Iterator[str]:
     """Yield what is not read, counted by where and what it is."""
     starts = tuple(f"{path}/" if path else "" for path in (reading.train, reading.val) if path is not None)
-    beside = [file.path.rpartition("/")[0] for file in tree.pictures if not file.path.startswith(starts)]
+    beside = {
+        folder: len(files) for folder, files in tree.pictures.items() if not f"{folder}/".startswith(starts)
+    }
     if beside:
-        folders = [folder or "." for folder in sorted(set(beside), key=order)]
-        yield f"not read: {len(beside):,} pictures beside the splits, in {few_shown(folders)}"
+        folders = [folder or "." for folder in sorted(beside, key=order)]
+        yield f"not read: {sum(beside.values()):,} pictures beside the splits, in {few_shown(folders)}"
     if tree.others:
         tip = _missing(tree.others)
         yield f"left out: {_kinds(tree.others)}" + (f" ({tip})" if tip else "")

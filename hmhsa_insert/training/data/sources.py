@@ -144,7 +144,7 @@ def _fingerprints(folder: Folder, watch: Watch | None) -> tuple[str, str]:
     """Return the digest of names, classes and contents, and that of names and classes."""
     files = [file for split in folder.splits for file in split.files]
     contents = file_digests(folder.root, files, watch)
-    return fingerprint(folder.splits, folder.classes, contents), names_fingerprint(folder.splits)
+    return fingerprint(folder.splits, contents), names_fingerprint(folder.splits)
 
 
 def _of_library(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -78,8 +77,8 @@ def grown(tree: Tree) -> Node:
 
     for folder in tree.folders:
         node(folder)
-    for folder, count in Counter(file.path.rpartition("/")[0] for file in tree.pictures).items():
-        node(folder).pictures = count
+    for folder, files in tree.pictures.items():
+        count = node(folder).pictures = len(files)
         while folder:
             nodes[folder].total += count
             folder = folder.rpartition("/")[0]
