@@ -100,7 +100,6 @@ SEEN = [0, 23, 195, 255]
         # 32 bits have no white of their own: the smallest usual range that fits.
         (np.array([[0, 100, 255]], np.int32), "TIFF", [0, 100, 255]),
         (np.array([[0, 2**30, 2**31 - 1]], np.int32), "TIFF", [0, 128, 255]),
-        (np.array([[0, 2**31, 2**32 - 1]], np.uint32), "TIFF", [0, 128, 255]),
         (np.array([[0, 0.5, 1]], np.float32), "TIFF", [0, 128, 255]),
         (np.array([[0, 100, 255]], np.float32), "TIFF", [0, 100, 255]),
         (np.array([[0, 25600, 65535]], np.float32), "TIFF", [0, 100, 255]),
@@ -108,11 +107,17 @@ SEEN = [0, 23, 195, 255]
     ],
 )
 def test_grey_levels_by_their_range(pixels: Any, form: str, expected: list[int]) -> None:
-    # Pillow writes unsigned numbers as signed ones unless it is told.
-    options = {"tiffinfo": {339: 1}} if pixels.dtype == np.uint32 else {}
-    found = _again(Image.fromarray(pixels), form, **options)
+    found = _again(Image.fromarray(pixels), form)
     assert found.mode == "L"
     assert np.asarray(found)[0].tolist() == expected
+
+
+def test_unsigned_numbers_of_32_bits() -> None:
+    written = _file(Image.fromarray(np.array([[0, 2**31, 2**32 - 1]], np.uint32)), "TIFF").getvalue()
+    signed, unsigned = (b"\x53\x01\x03\x00\x01\x00\x00\x00" + bytes([kind]) for kind in (2, 1))
+    assert signed in written  # Pillow says signed whatever was given to it
+    found = read_picture(io.BytesIO(written.replace(signed, unsigned)))
+    assert np.asarray(found)[0].tolist() == [0, 128, 255]
 
 
 def test_big_endian_sixteen_bits() -> None:

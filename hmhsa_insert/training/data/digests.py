@@ -128,23 +128,22 @@ def _load(kept: Path) -> dict[bytes, bytes]:
         whole = kept.read_bytes()
     except OSError:
         return {}
-    count = int.from_bytes(whole[len(_MAGIC) : len(_MAGIC) + 8], "little")
-    start = len(whole) - _BYTES * count
-    keys = whole[len(_MAGIC) + 8 : max(start, 0)].split(_BETWEEN)
-    if not whole.startswith(_MAGIC) or len(keys) != count:
+    head, rest = whole[: len(_MAGIC) + _BYTES], whole[len(_MAGIC) + _BYTES :]
+    if head != _MAGIC + hashlib.sha256(rest).digest()[:_BYTES]:
         return {}
-    return dict(zip(keys, (whole[at : at + _BYTES] for at in range(start, len(whole), _BYTES)), strict=True))
+    count = int.from_bytes(rest[:8], "little")
+    start = len(rest) - _BYTES * count
+    keys = rest[8:start].split(_BETWEEN)[:count]
+    return dict(zip(keys, (rest[at : at + _BYTES] for at in range(start, len(rest), _BYTES)), strict=True))
 
 
 def _save(kept: Path, keys: Sequence[bytes], known: dict[bytes, bytes]) -> None:
     """Write the digests whole or not at all; a disk that is full or read-only only costs time at the next start."""
-    text = (
-        _MAGIC + len(keys).to_bytes(8, "little") + _BETWEEN.join(keys) + b"".join(known[key] for key in keys)
-    )
+    rest = len(keys).to_bytes(8, "little") + _BETWEEN.join(keys) + b"".join(known[key] for key in keys)
     with suppress(OSError):
         handle, writing = tempfile.mkstemp(dir=kept.parent, prefix=".writing-")
         with os.fdopen(handle, "wb") as file:
-            file.write(text)
+            file.write(_MAGIC + hashlib.sha256(rest).digest()[:_BYTES] + rest)
         os.replace(writing, kept)
         for old in sorted(kept.parent.glob(f"*{kept.suffix}"), key=os.path.getmtime)[:-_MOST_KEPT]:
             old.unlink()
