@@ -64,6 +64,7 @@ def ablate(
     from hmhsa_insert.commands.ablate_view import print_plan, watcher
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.studies.ablate import default_folder, make_engine, run_study
+    from hmhsa_insert.studies.earlier import with_earlier_trials
     from hmhsa_insert.studies.plan_study import plan_study
     from hmhsa_insert.studies.store import read_study
     from hmhsa_insert.studies.study_file import load_study
@@ -80,7 +81,7 @@ def ablate(
             _refuse_to_begin(folder)
         runner = make_engine(engine, planned, workers, address)
         if dry_run:
-            print_plan(planned, folder)
+            print_plan(with_earlier_trials(planned, folder), folder)
             return
         with watcher(quiet=not first) as told:
             run = run_study(planned, folder, runner, only=only or (), retry_failed=retry_failed, watcher=told)

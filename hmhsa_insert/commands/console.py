@@ -17,6 +17,10 @@ from rich.text import Text
 from hmhsa_insert.inert import json_text, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.status import Status
+
     from hmhsa_insert.errors import HmhsaInsertError
 
 # A pipe or a file has no width of its own: 80 columns keep tables readable there.
@@ -72,6 +76,15 @@ def report_error(error: HmhsaInsertError) -> None:
 
     if count > _MOST_PROBLEMS:
         err.print(f"  … and {count - _MOST_PROBLEMS} more problems")
+
+
+def watching(status: Status) -> Callable[[int, int], None]:
+    """Return what shows in a status line how many files of the data are read."""
+
+    def show(done: int, total: int) -> None:
+        status.update(f"reading what is in the data's files: {done:,} of {total:,}")
+
+    return show
 
 
 def bold(text: str, rest: str = "") -> Text:

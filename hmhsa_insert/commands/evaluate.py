@@ -33,6 +33,14 @@ def evaluate(
     confusion: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the confusion matrix here (PNG), for one DIR.")
     ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="A class of the data and what the run calls it, where the names differ; repeatable.",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
     ] = None,
@@ -51,27 +59,30 @@ def evaluate(
 ) -> None:
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
 
+    A folder without splits is scored whole. Classes are matched by name with those that a run was trained on.
     Detectors get COCO's average precision of boxes and masks: AP, AP50, AP75, and of small, medium, large objects.
 
     Examples: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`,
     `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
     """
-    if _detectors(models, output):
+    if _detectors(models, output, renamed):
         from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
 
         evaluate_detectors(models, data, weights, settings or (), allow_code, output, as_json)
         return
     from rich.text import Text
 
-    from hmhsa_insert.commands.console import out, print_json, wrote
+    from hmhsa_insert.commands.console import out, print_json, watching, wrote
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.training.curves import draw_confusion
+    from hmhsa_insert.training.data.matching import read_renaming
+    from hmhsa_insert.training.names import shown
     from hmhsa_insert.training.score import candidate, score
 
     rows: list[dict[str, Any]] = []
     found: Evaluation | None = None
     for model in models:
-        with out.status(Text(f"scoring {model}")):
+        with out.status(Text(f"scoring {model}")) as status:
             what = candidate(
                 model,
                 data,
@@ -80,7 +91,10 @@ def evaluate(
                 weights=weights,
                 pretrained=pretrained,
                 allow_code=allow_code,
+                renamed=read_renaming(renamed or ()),
+                watch=watching(status),
             )
+            status.update(f"scoring {model}")
             side = what.settings.input_size
             cost = count(what.model, (what.channels, side, side))
             found = score(what)
@@ -95,13 +109,17 @@ def evaluate(
                 "loss": found.loss,
                 "images_per_s": found.images_per_s,
                 "per_class": dict(zip(found.classes, found.per_class.tolist(), strict=True)),
-                "damaged": [what.data.val.name(i) for i in found.damaged] if found.damaged else [],
+                "damaged": [what.data.val.name(i) for i in found.damaged],
+                "unseen": what.unseen,
+                "notes": list(what.data.notes),
             }
         )
     if as_json:
         print_json(rows)
     else:
-        out.print(_scores(rows, what.data.source))
+        for note in dict.fromkeys(note for row in rows for note in row["notes"]):
+            out.print(note, style="dim", soft_wrap=True)
+        out.print(_scores(rows, shown(what.data.source)))
         if len(rows) == 1:
             out.print("Per class, worst first")
             out.print(_classes(rows[0]["per_class"]))
@@ -110,11 +128,12 @@ def evaluate(
         wrote(confusion, f"confusion of {rows[-1]['name']}")
 
 
-def _detectors(models: list[str], output: Path | None) -> bool:
+def _detectors(models: list[str], output: Path | None, renamed: list[str] | None) -> bool:
     """Say whether detectors are to be scored.
 
     Raises:
-        HmhsaInsertError: some are and some are not; detections of several, or of none, in one file.
+        HmhsaInsertError: some are and some are not; detections of several, or of none, in one file;
+            categories that are to be renamed.
     """
     from hmhsa_insert.detection.score import is_detection
 
@@ -127,6 +146,8 @@ def _detectors(models: list[str], output: Path | None) -> bool:
         problems.append(Problem("DIR…", message, "score them in two commands"))
     if output is not None and len(found) != 1:
         problems.append(Problem("--output", "takes the detections of one detector", "give one DIR"))
+    if found and renamed:
+        problems.append(Problem("--map", "categories of detectors are matched by their ids and names alone"))
     if problems:
         raise HmhsaInsertError(problems)
     return bool(found)
@@ -138,7 +159,8 @@ def _scores(rows: list[dict[str, Any]], source: str) -> Table:
 
     from hmhsa_insert.commands.tables import big
 
-    title = f"{source}: {rows[0]['images']:,} images, none of them trained on"
+    unseen = ", none of them trained on" if all(row["unseen"] for row in rows) else ""
+    title = f"{source}: {rows[0]['images']:,} images{unseen}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", overflow="fold")
     for name in ("params", "MACs", "top-1 %", "top-5 %", "loss", "images/s"):

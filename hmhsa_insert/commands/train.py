@@ -85,7 +85,7 @@ def train(
     `hmhsa-insert train resnet50 --task detect --detector retinanet --data /data/coco --pretrained`,
     `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
-    from hmhsa_insert.commands.console import out, report_error, wrote
+    from hmhsa_insert.commands.console import out, report_error, watching, wrote
     from hmhsa_insert.training import Stopped, train_run
     from hmhsa_insert.training.processes import leave_processes
 
@@ -93,20 +93,22 @@ def train(
     overrides = [*(settings or []), *([f"epochs={epochs}"] if epochs is not None else [])]
     first = int(os.environ.get("RANK", "0")) == 0
     try:
-        planned = _PLANNERS[task](
-            model,
-            data,
-            recipe=recipe,
-            settings=config,
-            overrides=overrides,
-            seed=seed,
-            init_from=init_from,
-            pretrained=pretrained,
-            task=task,
-            detector=detector,
-            data_dir=data_dir,
-            allow_code=allow_code,
-        )
+        with out.status("reading the data") as status:
+            planned = _PLANNERS[task](
+                model,
+                data,
+                recipe=recipe,
+                settings=config,
+                overrides=overrides,
+                seed=seed,
+                init_from=init_from,
+                pretrained=pretrained,
+                task=task,
+                detector=detector,
+                data_dir=data_dir,
+                allow_code=allow_code,
+                watch=watching(status),
+            )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)
     except Stopped as stopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,9 @@ from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.layout import TRAIN, VAL, Files, find_files
 from hmhsa_insert.detection.segmentation import encoded
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
+from hmhsa_insert.training.data.tree import File, stamp_of
+from hmhsa_insert.training.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
 
 Target = dict[str, torch.Tensor]
@@ -54,16 +57,16 @@ class CocoSplit:
         return self.records[index].file_name
 
     def image(self, index: int) -> Image.Image:
-        """Return one image, RGB.
+        """Return one image as it looks, RGB.
 
         Raises:
-            DataError: its size is not the annotated one, so that no box would fit.
+            DataError: upright, its size is not the annotated one, so that no box would fit.
         """
         record = self.records[index]
-        with Image.open(self.folder / record.file_name) as file:
-            image = file.convert("RGB")
+        with (self.folder / record.file_name).open("rb") as file:
+            image = read_picture(file).convert("RGB")
         if image.size != (record.width, record.height):
-            message = f"is {image.width}×{image.height}, annotated as {record.width}×{record.height}"
+            message = f"is {image.width}×{image.height} upright, annotated as {record.width}×{record.height}"
             raise DataError(Problem(record.file_name, message))
         return image
 
@@ -96,8 +99,9 @@ class CocoData:
         train, val: the splits.
         classes: names in the order of their labels, without the background.
         category_ids: of the classes, in their annotation files.
-        fingerprint: digest of names and annotations.
+        fingerprint: digest of names, annotations and what is in the image files.
         notes: what was decided and left out.
+        names_fingerprint: digest of names and annotations, by which runs of earlier versions know their data.
     """
 
     source: str
@@ -107,6 +111,7 @@ class CocoData:
     category_ids: tuple[int, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    names_fingerprint: str = ""
     channels: int = 3
 
     @property
@@ -115,13 +120,19 @@ class CocoData:
         return len(self.classes)
 
 
-def open_coco(root: str | Path, masks: bool = False, missing: Literal["skip", "error"] = "skip") -> CocoData:
+def open_coco(
+    root: str | Path,
+    masks: bool = False,
+    missing: Literal["skip", "error"] = "skip",
+    watch: Watch | None = None,
+) -> CocoData:
     """Open a data set in COCO's format.
 
     Args:
         root: its folder; see :func:`~hmhsa_insert.detection.layout.find_files` for the layouts that are read.
         masks: whether masks are needed.
         missing: what is done about images whose files are missing: left out and said, or an error.
+        watch: called with how many images are read, and of how many, while what is in them is digested.
 
     Raises:
         DataError: files are missing or contradict themselves; the two splits have other categories; nothing is left.
@@ -143,15 +154,16 @@ def open_coco(root: str | Path, masks: bool = False, missing: Literal["skip", "e
     notes += _left_out(splits[TRAIN], masks)
     if not any(trainable(each, record) for record in splits[TRAIN].records for each in record.annotations):
         raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
-    digest = _fingerprint(*splits.values())
+    names = _fingerprint(*splits.values())
     return CocoData(
         str(root),
         splits[TRAIN],
         splits[VAL],
         tuple(read[TRAIN].categories.values()),
         ids,
-        digest,
+        _with_contents(names, splits.values(), watch),
         tuple(notes),
+        names,
     )
 
 
@@ -255,3 +267,14 @@ def _fingerprint(*splits: CocoSplit) -> str:
             text = [record.id, record.file_name, record.height, record.width, used]
             digest.update(json.dumps(text, sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _with_contents(names: str, splits: Iterable[CocoSplit], watch: Watch | None) -> str:
+    digest = hashlib.sha256(names.encode())
+    for split in splits:
+        files = []
+        for record in split.records:
+            status = (split.folder / record.file_name).stat()
+            files.append(File(record.file_name, status.st_size, stamp_of(status)))
+        digest.update(b"".join(file_digests(split.folder, files, watch)))
+    return CONTENTS + digest.hexdigest()[:24]

@@ -16,6 +16,7 @@ from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.detection.task import DetectTask, Name
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.plan_run import Run
 from hmhsa_insert.training.settings import load_settings
 
@@ -79,6 +80,7 @@ def plan_detection(
     init_from: str | Path | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
+    watch: Watch | None = None,
 ) -> DetectRun:
     """Resolve the run of a detector, for :func:`~hmhsa_insert.training.run.train_run`.
 
@@ -94,6 +96,7 @@ def plan_detection(
         init_from: a checkpoint of the backbone's base network, by its own keys.
         pretrained: begin with the library's weights.
         allow_code: run the factory that an artefact names.
+        watch: called with how many images are read, and of how many, while what is in them is digested.
 
     Raises:
         SettingsError, RecipeError, DataError: something cannot be read.
@@ -106,7 +109,8 @@ def plan_detection(
         values = chosen.model_dump() if isinstance(chosen, DetectSettings) else chosen
         chosen = load_settings(values, overrides, kind=DetectSettings)
     read = load_recipe(recipe).to_dict() if recipe is not None else None
-    opened = data if isinstance(data, CocoData) else open_coco(data, task == "segment", chosen.loader.corrupt)
+    missing = chosen.loader.corrupt
+    opened = data if isinstance(data, CocoData) else open_coco(data, task == "segment", missing, watch)
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
     return DetectRun(named, read, opened, chosen, seed, start, pretrained, task, kind, allow_code=allow_code)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
@@ -19,6 +19,7 @@ from hmhsa_insert.detection.detector import DetectorRecord, detector_record
 from hmhsa_insert.detection.results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.errors import ArtifactError, ModelError, Problem
 from hmhsa_insert.inert import visible
+from hmhsa_insert.training.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 
@@ -70,14 +71,14 @@ def open_detector(
 
 
 def read_image(path: Path) -> Tensor:
-    """Return an image file as 3×H×W, uint8, turned upright as its camera said.
+    """Return an image file as 3×H×W, uint8, as it looks: the same as in training.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        with Image.open(path) as file:
-            pixels: Tensor = pil_to_tensor(ImageOps.exif_transpose(file).convert("RGB"))
+        with path.open("rb") as file:
+            pixels: Tensor = pil_to_tensor(read_picture(file).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(Problem(str(path), f"cannot be read: {reason}")) from error

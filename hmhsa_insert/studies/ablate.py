@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.studies.earlier import with_earlier_trials
 from hmhsa_insert.studies.engines import Engine, Started
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
 from hmhsa_insert.studies.problems import StudyError
@@ -132,6 +133,7 @@ def run_study(
     """
     told: Watcher = watcher if watcher is not None else Unwatched()
     folder = folder.absolute()
+    asked, planned = planned, with_earlier_trials(planned, folder)
     chosen = _chosen(planned, only)
     if int(os.environ.get("RANK", "0")) == 0:
         write_study(folder, planned.to_dict())
@@ -141,6 +143,8 @@ def run_study(
             forget(folder, id)
             del outcomes[id]
     told.begin(folder, list(chosen.values()), dict(outcomes))
+    for note in planned.notes[len(asked.notes) :]:
+        told.note(note)
     pending = [trial for id, trial in chosen.items() if id not in outcomes]
     with _stopped_by_sigterm():
         named: set[str] = set()

@@ -18,7 +18,7 @@ from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.load import SOURCE, Source
 from hmhsa_insert.surgery.site import Site
 from hmhsa_insert.training.plan_run import PlannedRun
-from hmhsa_insert.training.run_folder import identity
+from hmhsa_insert.training.run_folder import NAMES_FINGERPRINT, identity
 
 # Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
 _DECIDING = ("torch", "timm", "torchvision")
@@ -48,10 +48,12 @@ def source_of(run: PlannedRun, base: nn.Module) -> str:
     return source.spec if isinstance(source, Source) else spec
 
 
-def digest_of(run: PlannedRun, source: str, sites: Any, threads: int) -> str:
-    """Return the identity of everything but the seed."""
+def digest_of(run: PlannedRun, source: str, sites: Any, threads: int, by_names: bool = False) -> str:
+    """Return the identity of everything but the seed; with data known `by_names` alone, as earlier versions did."""
     config = run.config
     data = config["data"] | {"source": Path(config["data"]["source"]).name}
+    if by_names:
+        data["fingerprint"] = data[NAMES_FINGERPRINT]
     what = config | {"model": source, "recipe": sites, "data": data, "seed": None}
     versions = {name: metadata.version(name).partition("+")[0] for name in _DECIDING}
     versions["hmhsa-insert"] = ".".join(hmhsa_insert.__version__.split(".")[:2])

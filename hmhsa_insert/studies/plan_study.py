@@ -18,11 +18,12 @@ from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, t
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion
 from hmhsa_insert.studies.study_file import Study
-from hmhsa_insert.studies.trial import Cell, Trial, planned_run
+from hmhsa_insert.studies.trial import Cell, Trial, forget_data, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.locate import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
+from hmhsa_insert.training.names import shown as shown_name
 from hmhsa_insert.training.network import Network, build_network
 from hmhsa_insert.training.plan_run import PlannedRun
 
@@ -96,6 +97,7 @@ def plan_study(
         StudyError: all variants that cannot be planned, all networks that cannot be built, all data that cannot be
             opened, and exclusions that leave out nothing.
     """
+    forget_data()
     problems: list[Problem] = []
     planner = _Planner(study, problems)
     used: set[int] = set()
@@ -118,7 +120,9 @@ def plan_study(
         for cell, seeds in zip(cells, kept_seeds, strict=True)
         for seed in seeds
     )
-    return PlannedStudy(study, trials, planner.costs, planner.images, tuple(_notes(study, cells)))
+    of_data = (f"{shown_name(data)}: {note}" for data, said in planner.data_notes.items() for note in said)
+    notes = (*of_data, *_notes(study, cells))
+    return PlannedStudy(study, trials, planner.costs, planner.images, notes)
 
 
 class _Planner:
@@ -131,6 +135,7 @@ class _Planner:
         self._networks_costs: dict[Any, tuple[Any, Cost]] = {}
         self.costs: dict[str, Cost] = {}
         self.images: dict[str, int] = {}
+        self.data_notes: dict[str, tuple[str, ...]] = {}
 
     def plan(self, cell: Cell, variant: Variant) -> Cell | None:
         """Return the cell with its digest and cost; None if it cannot be planned, which is then a problem."""
@@ -140,6 +145,7 @@ class _Planner:
         except HmhsaInsertError as error:
             self._note(study.where("data", study.data.index(cell.data)), "", error)
             return None
+        self.data_notes[cell.data] = run.data.notes
         network = self._network(run, cell)
         if network is None:
             return None
@@ -148,11 +154,19 @@ class _Planner:
         except HmhsaInsertError as error:
             self._note(study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
             return None
-        digest = digest_of(run, source_of(run, network[0].base), sites, cell.threads)
+        source = source_of(run, network[0].base)
+        digest = digest_of(run, source, sites, cell.threads)
+        earlier = digest_of(run, source, sites, cell.threads, by_names=True)
         self.costs[digest] = cost
         updates = int(run.config["data"]["train"]) // run.settings.batch_size * run.settings.epochs
         self.images[digest] = updates * run.settings.batch_size
-        return replace(cell, digest=digest, memory_bytes=cost.memory_bytes)
+        return replace(
+            cell,
+            digest=digest,
+            names_digest=earlier if earlier != digest else "",
+            fingerprint=run.data.fingerprint,
+            memory_bytes=cost.memory_bytes,
+        )
 
     def _network(self, run: PlannedRun, cell: Cell) -> tuple[Network, Located] | None:
         """Return the base network as the trials will build it, and its map."""

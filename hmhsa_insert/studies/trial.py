@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
@@ -24,6 +24,7 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.names import shown
 from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.result import TrainResult
@@ -67,6 +68,8 @@ class Cell:
         plugins: modules to import first.
         allow_code: whether code may run that a file names.
         digest: identity of everything but the seed.
+        names_digest: the same as earlier versions knew it, if they knew it otherwise.
+        fingerprint: of the data, as it was when the study was planned.
         memory_bytes: saved for the backward pass per image, as measured in planning.
     """
 
@@ -84,6 +87,8 @@ class Cell:
     plugins: tuple[str, ...]
     allow_code: bool = False
     digest: str = ""
+    names_digest: str = ""
+    fingerprint: str = ""
     memory_bytes: float | None = None
 
     @property
@@ -214,6 +219,11 @@ def import_plugins(names: tuple[str, ...]) -> None:
         importlib.import_module(name)
 
 
+def forget_data() -> None:
+    """Have data be read anew: it may have changed since this process opened it."""
+    _opened.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _opened(source: str, data_dir: str | None, loader: LoaderSettings) -> Data:
     return open_data(source, data_dir, loader)
@@ -223,6 +233,9 @@ def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
     import_plugins(trial.cell.plugins)
     path = trial_folder(folder, trial.id)
     run = _spelled_alike(planned_run(trial.cell, trial.seed), path)
+    if run.data.fingerprint != trial.cell.fingerprint:
+        message = "is not what it was when the study was planned"
+        raise RunError(Problem(shown(run.data.source), message, "the same command plans it again"))
     patience = time.monotonic() + _PATIENCE_S
     while True:
         try:

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hmhsa_insert.training.names import shown
+from hmhsa_insert.training.pictures import as_it_looks, is_grey, read_grey, read_picture
+
 Targets = npt.NDArray[np.int64]
-_GREY_MODES = {"1", "L", "LA", "I", "I;16"}
-_LOOKED_AT = 32
+_LOOKED_AT = 1000
 
 
 class Images(Protocol):
@@ -26,10 +28,13 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image.Image:
-        """Return one image, decoded; raises whatever its reader does for a damaged one."""
+        """Return one image as it looks; raises whatever its reader does for a damaged one."""
+
+    def grey(self, index: int) -> bool:
+        """Return True if one image has no colour; raises as :meth:`image`."""
 
     def name(self, index: int) -> str:
-        """Return what a report calls one image."""
+        """Return what a report calls one image: printable, and no other image's."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,17 @@ class ArrayImages:
         """Return one image."""
         return Image.fromarray(self.pixels[index])
 
+    def grey(self, index: int) -> bool:
+        """Return True: there is one channel."""
+        return True
+
     def name(self, index: int) -> str:
         """Return the image's number in its data set."""
         return f"{self.title}[{self.numbers[index]}]"
 
 
-class FileImages:
-    """Images of a timm ``ImageDataset``: a folder, a tar file, a Hugging Face data set."""
+class ReaderImages:
+    """Images of a timm ``ImageDataset``, such as a Hugging Face data set."""
 
     def __init__(self, dataset: Any) -> None:
         # The reader below the data set: the latter puts another image in a damaged one's place, and only logs it.
@@ -72,15 +81,26 @@ class FileImages:
 
     def image(self, index: int) -> Image.Image:
         """Return one image, its file closed again."""
-        file, _ = self._reader[index]
-        with file:
-            image = Image.open(file)
-            image.load()
-        return image
+        with self._reader[index][0] as file:
+            return read_picture(file)
+
+    def grey(self, index: int) -> bool:
+        """Return True if one image has no colour."""
+        with self._reader[index][0] as file:
+            return read_grey(file)
 
     def name(self, index: int) -> str:
-        """Return the file's path below the split's folder."""
-        return str(self._reader.filename(index) or index)
+        """Return what the reader calls the image."""
+        return shown(str(self._reader.filename(index) or index))
+
+    def content(self, index: int) -> bytes:
+        """Return the bytes of one image's file; none if they cannot be read."""
+        try:
+            with self._reader[index][0] as file:
+                read: bytes = file.read()
+        except Exception:  # what a reader raises for a damaged record
+            return b""
+        return read
 
 
 class TorchImages:
@@ -99,8 +119,11 @@ class TorchImages:
 
     def image(self, index: int) -> Image.Image:
         """Return one image."""
-        image: Image.Image = self._dataset[index][0]
-        return image
+        return as_it_looks(self._dataset[index][0])
+
+    def grey(self, index: int) -> bool:
+        """Return True if one image has no colour."""
+        return is_grey(self._dataset[index][0])
 
     def name(self, index: int) -> str:
         """Return the image's number in its data set."""
@@ -115,10 +138,12 @@ class ChosenImages:
         targets: the class of every chosen image, N.
     """
 
-    def __init__(self, images: Images, indices: Sequence[int] | Targets) -> None:
+    def __init__(
+        self, images: Images, indices: Sequence[int] | Targets, targets: Targets | None = None
+    ) -> None:
         self.images = images
         self._indices = np.asarray(indices, dtype=np.int64)
-        self.targets: Targets = images.targets[self._indices]
+        self.targets: Targets = images.targets[self._indices] if targets is None else targets
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -127,36 +152,29 @@ class ChosenImages:
         """Return one image."""
         return self.images.image(int(self._indices[index]))
 
+    def grey(self, index: int) -> bool:
+        """Return True if one image has no colour."""
+        return self.images.grey(int(self._indices[index]))
+
     def name(self, index: int) -> str:
         """Return what the whole split calls the image."""
         return self.images.name(int(self._indices[index]))
 
 
-def held_out(images: Images, share: float) -> tuple[ChosenImages, ChosenImages]:
-    """Split off `share` of every class, the same images every time; return the rest and those."""
-    from sklearn.model_selection import train_test_split
-
-    numbers = np.arange(len(images.targets))
-    counts = np.bincount(images.targets)
-    smallest = min(len(numbers) * share, counts[counts > 0].min())
-    strata = images.targets if smallest >= 2 and len(numbers) * share >= len(counts) else None
-    rest, held = train_test_split(numbers, test_size=share, random_state=0, stratify=strata)
-    return ChosenImages(images, np.sort(rest)), ChosenImages(images, np.sort(held))
-
-
-def count_channels(images: Images) -> int:
-    """Return 1 if a sample of the images is grey, else 3; damaged images do not count."""
-    modes = set()
+def count_colored(images: Images) -> tuple[int, int]:
+    """Return how many of a sample of the images have colour, and how many could be looked at."""
+    colored = seen = 0
     for index in np.linspace(0, len(images.targets) - 1, min(_LOOKED_AT, len(images.targets))):
         try:
-            modes.add(images.image(int(index)).mode)
-        except Exception:
+            colored += not images.grey(int(index))
+        except Exception:  # a damaged image fails in any way its format likes
             continue
-    return 1 if modes and modes <= _GREY_MODES else 3
+        seen += 1
+    return colored, seen
 
 
-def fingerprint(*splits: Images) -> str:
-    """Return a digest of every image's name and class: tells whether a run goes on with the same data."""
+def names_digest(*splits: Images) -> str:
+    """Return a digest of every image's name and class, and of nothing that is in the images."""
     digest = hashlib.sha256()
     for images in splits:
         digest.update(images.targets.tobytes())

@@ -17,8 +17,9 @@ from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.training.classify import ClassifyTask
 from hmhsa_insert.training.data import SMALL, Data, open_data
+from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.result import TrainResult
-from hmhsa_insert.training.run_folder import identity
+from hmhsa_insert.training.run_folder import CLASS_NAMES, NAMES_FINGERPRINT, identity
 from hmhsa_insert.training.schema import RunSettings, Settings
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import R_co, Source, Task
@@ -67,6 +68,8 @@ class Run(ABC, Generic[R_co]):
                 **splits,
                 "classes": self.data.num_classes,
                 "channels": self.data.channels,
+                NAMES_FINGERPRINT: self.data.names_fingerprint,
+                CLASS_NAMES: list(self.data.classes),
             },
             "seed": self.seed,
             "init_from": _file_digest(self.init_from) if self.init_from else None,
@@ -128,8 +131,9 @@ def plan_run(
     init_from: str | Path | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
+    watch: Watch | None = None,
 ) -> PlannedRun:
-    """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`.
+    """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`, `watch` of ``open_data``.
 
     Raises:
         SettingsError, RecipeError, DataError: something cannot be read.
@@ -138,7 +142,7 @@ def plan_run(
     if not isinstance(chosen, Settings) or overrides:
         chosen = load_settings(chosen.model_dump() if isinstance(chosen, Settings) else chosen, overrides)
     read = load_recipe(recipe).to_dict() if recipe is not None else None
-    opened = open_data(data, data_dir, chosen.loader) if isinstance(data, str) else data
+    opened = open_data(data, data_dir, chosen.loader, watch=watch) if isinstance(data, str) else data
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
     return PlannedRun(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code)

@@ -38,6 +38,8 @@ from hmhsa_insert.training.run_folder import (
     RESULT,
     RunFolder,
     folder_name,
+    read_config,
+    unknown_contents,
 )
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
@@ -113,6 +115,8 @@ def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Re
     with ExitStack() as stack:
         on_main(accelerator, lambda: where.take(planned.config))
         stack.callback(where.release)
+        if told is reporter and (note := unknown_contents(read_config(where.path), planned.config)):
+            told.note(note)
         if (done := planned.task.read_result(where.path)) is not None:
             told.note(f"finished before: {where.path}")
             return done

@@ -24,13 +24,16 @@ from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
+from hmhsa_insert.training.data.digests import covers_contents
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
-from hmhsa_insert.training.schema import OPERATIONAL
+from hmhsa_insert.training.schema import ADDED, OPERATIONAL
 
 CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment.json", "epoch0.json"
 METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
+NAMES_FINGERPRINT, CLASS_NAMES = "names_fingerprint", "class_names"
+_SAID_BY_FINGERPRINT = (f"data.{NAMES_FINGERPRINT}", f"data.{CLASS_NAMES}")
 _LOCK, _OWNER = ".lock", ".owner"
 # All that a run writes into its folder, trackers' folders among it.
 _WRITTEN = re.compile(
@@ -227,16 +230,42 @@ def _read_table(
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes two runs the same run: the config without what only says where and how fast."""
-    flat = dict(_flat(config, ()))
-    return {
-        key: value
-        for key, value in flat.items()
-        if not any(key == f"settings.{each}" or key.startswith(f"settings.{each}[") for each in OPERATIONAL)
-    }
+    return {key: value for key, value in _flat(config, ()) if not _is_operational(key, value, config)}
+
+
+def as_known_then(config: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what determines a run as the version that wrote `known` would have known its data: by names alone."""
+    data = config["data"]
+    then = str(known["data"].get("fingerprint"))
+    if covers_contents(then) or not covers_contents(str(data["fingerprint"])):
+        return config
+    source = known["data"].get("source")
+    same = source is not None and os.path.realpath(str(source)) == os.path.realpath(data["source"])
+    named = {"fingerprint": data[NAMES_FINGERPRINT], "source": source if same else data["source"]}
+    return {**config, "data": {**data, **named}}
+
+
+def unknown_contents(known: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return what to say of a run that knows its data by names alone; nothing of others."""
+    if as_known_then(config, known) is config:
+        return ""
+    return (
+        "this run is of an earlier version: it knows its data by names and classes, and whether the pictures "
+        "are still the same ones cannot be told"
+    )
+
+
+def _is_operational(key: str, value: Any, config: Mapping[str, Any]) -> bool:
+    """Return True for what says where and how fast, and for what another key says as well."""
+    if key == "data.source":  # where it lies; of a library's own sets it is what they are
+        return covers_contents(str(config["data"].get("fingerprint")))
+    plain = key.removeprefix("settings.").partition("[")[0]
+    return plain in OPERATIONAL or (plain in ADDED and value is None) or plain in _SAID_BY_FINGERPRINT
 
 
 def _compare(folder: Path, config: Mapping[str, Any]) -> None:
-    known, wanted = identity(read_config(folder)), identity(config)
+    there = read_config(folder)
+    known, wanted = identity(there), identity(as_known_then(config, there))
     problems = []
     for key in [*known, *(key for key in wanted if key not in known)]:
         there, here = known.get(key, "nothing"), wanted.get(key, "nothing")

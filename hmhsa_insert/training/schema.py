@@ -204,10 +204,16 @@ class LoaderSettings(ReadSettings):
         workers, corrupt: as of :class:`ReadSettings`.
         val_share: share of the images that becomes the validation split, where the source has none.
         num_classes: classes of a streamed source that does not say it.
+        train, val: folders of the splits below the source's; None: found by their names; `.`: the source itself, and
+            for `val` also `none`: there is none.
+        channels: 1 (grey) or 3 (RGB); None: by the images.
     """
 
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     num_classes: PositiveInt | None = None
+    train: str | None = None
+    val: str | None = None
+    channels: Literal[1, 3] | None = None
 
 
 class RunSettings(Section):
@@ -295,3 +301,5 @@ class Settings(RunSettings):
 
 # Keys that change where or how fast a run computes, not what: a run may go on with others.
 OPERATIONAL = ("checkpoint_steps", "checkpoint_minutes", "trackers", "loader.workers")
+# Keys that runs of earlier versions do not have: what is not set says as little as what is not there.
+ADDED = ("loader.train", "loader.val", "loader.channels")

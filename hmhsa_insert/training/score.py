@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from hmhsa_insert.models.weights import utf8_path
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
-from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.loader import EvalLoader
 from hmhsa_insert.training.network import build_network
@@ -24,6 +25,7 @@ from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, BEST, CONFIG, EMA, LAST, is_run, read_config
 from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.scored import Asked, scored_by_model, scored_by_run
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.transforms import eval_transform
@@ -41,6 +43,7 @@ class Candidate:
         data: the source.
         settings: input size and normalisation.
         channels: of its images, 1 or 3.
+        unseen: whether it is known that the network was trained on no image of the validation split.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Candidate:
     data: Data
     settings: Settings
     channels: int
+    unseen: bool = False
 
 
 def evaluate(
@@ -59,8 +63,9 @@ def evaluate(
     weights: str = "best",
     pretrained: bool = False,
     allow_code: bool = False,
+    renamed: Mapping[str, str] | None = None,
 ) -> Evaluation:
-    """Score a network on the validation split of a source.
+    """Score a network on the validation split of a source, or on all of a folder that has none.
 
     Args:
         model: the folder of a run or an artefact, what ``hi.load_model`` takes, or a network.
@@ -70,10 +75,11 @@ def evaluate(
         weights: of a run: best, last or ema.
         pretrained: of a named network: the library's weights.
         allow_code: run the factory that the folder names, if you trust the folder.
+        renamed: class of the data -> class of the run, where they are called otherwise.
 
     Raises:
         RunError, WeightsError, ArtifactError, ModelError: the network cannot be built.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or has classes that the run does not know.
         TrainingError: the network's scores do not fit the data.
     """
     return score(
@@ -85,6 +91,7 @@ def evaluate(
             weights=weights,
             pretrained=pretrained,
             allow_code=allow_code,
+            renamed=renamed,
         )
     )
 
@@ -98,15 +105,17 @@ def candidate(
     weights: str = "best",
     pretrained: bool = False,
     allow_code: bool = False,
+    renamed: Mapping[str, str] | None = None,
+    watch: Watch | None = None,
 ) -> Candidate:
-    """Build what :func:`evaluate` scores; the arguments are the same."""
+    """Build what :func:`evaluate` scores; the arguments are the same, and `watch` that of ``open_data``."""
+    asked = Asked(data, data_dir, overrides, renamed or {}, watch)
     if not isinstance(model, nn.Module) and is_run(model):
-        made = _of_run(Path(model), data, overrides, data_dir, weights, allow_code)
+        made = _of_run(Path(model), asked, weights, allow_code)
     else:
         if data is None:
             raise RunError(Problem(str(model), "is no run, so the data has to be named", "--data SOURCE"))
-        opened = open_data(data, data_dir) if isinstance(data, str) else data
-        made = _of_model(model, opened, overrides, pretrained, allow_code)
+        made = _of_model(model, asked, pretrained, allow_code)
     check_outputs(made.model, made.channels, made.settings.input_size, made.data.num_classes)
     return made
 
@@ -129,19 +138,11 @@ def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Eva
         return evaluate_split(model, batches, what.data.classes, accelerator, on_batch=on_batch)
 
 
-def _of_run(
-    folder: Path,
-    data: str | Data | None,
-    overrides: Sequence[str],
-    data_dir: str | Path | None,
-    weights: str,
-    allow_code: bool,
-) -> Candidate:
+def _of_run(folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candidate:
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
-    settings = load_settings(config["settings"], overrides)
-    source = data if data is not None else str(config["data"]["source"])
-    opened = open_data(source, data_dir, settings.loader) if isinstance(source, str) else source
+    settings = load_settings(config["settings"], asked.overrides)
+    scored = scored_by_run(config, settings, asked)
     artifact = folder / ARTIFACT
     if ":" not in spec and is_artifact(artifact):
         model = load(artifact, allow_code=allow_code)
@@ -153,18 +154,17 @@ def _of_run(
     else:
         # For the classes it was trained on: whether the data has as many is asked later, of any network.
         classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
-        trained_on = replace(opened, classes=classes, channels=channels)
+        trained_on = replace(scored.data, classes=classes, channels=channels)
         recipe, seed = config["recipe"], config["seed"]
         model = build_network(
             spec, trained_on, settings, recipe=recipe, seed=seed, allow_code=allow_code
         ).model
     fill(model, folder / WEIGHTS[weights])
-    return Candidate(folder.name, model, opened, settings, input_channels(model))
+    return Candidate(folder.name, model, scored.data, settings, input_channels(model), scored.unseen)
 
 
-def _of_model(
-    model: str | Path | nn.Module, data: Data, overrides: Sequence[str], pretrained: bool, allow_code: bool
-) -> Candidate:
+def _of_model(model: str | Path | nn.Module, asked: Asked, pretrained: bool, allow_code: bool) -> Candidate:
+    scored = scored_by_model(None if isinstance(model, nn.Module) else str(model), asked)
     size: tuple[int, ...]
     if isinstance(model, nn.Module):
         name, size = type(model).__name__, (0, 224, 224)
@@ -174,7 +174,8 @@ def _of_model(
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     own = {"crop_pct": config.get("crop_pct", 0.875)}
     values = {"epochs": 1, "batch_size": 64, "input_size": int(size[-1]), "augment": own}
-    return Candidate(name, model, data, load_settings(values, overrides), input_channels(model))
+    settings = load_settings(values, asked.overrides)
+    return Candidate(name, model, scored.data, settings, input_channels(model))
 
 
 def fill(model: nn.Module, path: Path) -> None:

@@ -58,7 +58,15 @@ class Source(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of names and annotations."""
+        """A digest of names, annotations and what is in the files."""
+
+    @property
+    def names_fingerprint(self) -> str:
+        """A digest of names and annotations alone, by which runs of earlier versions know their data."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of their numbers."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -205,5 +205,5 @@ def test_a_wrong_size_is_a_damaged_image(tmp_path: Path) -> None:
     whole = json.loads(json.dumps(GOOD))
     whole["images"][0]["width"] = SIDE + 1
     (root / "annotations" / "instances_train.json").write_text(json.dumps(whole))
-    with pytest.raises(DataError, match=f"is {SIDE}×{SIDE}, annotated as {SIDE + 1}×{SIDE}"):
+    with pytest.raises(DataError, match=f"is {SIDE}×{SIDE} upright, annotated as {SIDE + 1}×{SIDE}"):
         open_coco(root).train.image(0)

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.data.streams import Stream
 from hmhsa_insert.training.loader import Prepared, TrainLoader
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
-from hmhsa_insert.training.streams import Stream
 
 Paint = Callable[..., Path]
 
@@ -69,7 +69,10 @@ def test_a_folder_with_splits(tmp_path: Path, names: tuple[str, str]) -> None:
     _folder(tmp_path / names[1], {"cat": 1, "dog": 2})
     data = open_data(str(tmp_path))
     assert _targets(data) == ([0, 0, 0, 1, 1], [0, 1, 1])
-    assert (data.classes, data.channels, data.notes) == (("cat", "dog"), 3, ())
+    assert (data.classes, data.channels) == (("cat", "dog"), 3)
+    assert data.notes == (
+        f"training: '{names[0]}', 5 pictures of 2 classes; validation: '{names[1]}', 3 pictures of 2 classes",
+    )
 
 
 def test_a_folder_without_splits_has_some_of_each_class_held_out(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_a_folder_without_splits_has_some_of_each_class_held_out(tmp_path: Path)
     data = open_data(str(tmp_path), loader=LoaderSettings(val_share=0.2))
     train, val = _targets(data)
     assert (sorted(val), len(train), data.channels) == ([0, 0, 1, 1, 1, 1], 24, 1)
-    assert data.notes == ("no validation split: 6 images held out (20% of each class)",)
+    assert data.notes == ("no validation split: 6 of 30 images held out, 24 for training",)
     assert open_data(str(tmp_path), loader=LoaderSettings(val_share=0.2)).val.name(0) == data.val.name(0)
 
 
@@ -186,7 +189,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert "Unknown torchvision dataset cifar11" in _problem("torch/cifar11", data_dir=tmp_path)
     assert "there is no such folder" in _problem("wds/nowhere")
     (tmp_path / "empty").mkdir()
-    assert "Found 0 images" in _problem(tmp_path / "empty")
+    assert "no pictures in it" in _problem(tmp_path / "empty")
 
 
 def test_a_class_without_images(tmp_path: Path) -> None:

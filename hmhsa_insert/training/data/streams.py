@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from torch.utils.data import IterableDataset, get_worker_info
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
+from hmhsa_insert.training.data.split_names import split_kind
+from hmhsa_insert.training.data.tree import File, stamp_of
+from hmhsa_insert.training.pictures import as_it_looks
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.seeding import STREAM, derived_seed
 
 _MOST_CLASSES = 100_000  # ten times those of any data set: one that has more is damaged
-_VAL_NAMES = ("validation", "val", "valid", "test")
 _INFO_TIP = (
     'timm\'s _info.json: {"splits": {"train": {"name": "train", "num_samples": …, "filenames": […], '
     '"shard_lengths": […]}, "validation": {…}}}'
@@ -56,8 +60,14 @@ class Stream:
         """Return the split opened anew, its order depending on seed and epoch alone (in training)."""
         # timm keeps a shuffle buffer's generator from epoch to epoch; opened anew, an epoch can be repeated.
         start = derived_seed(seed, STREAM, epoch) & 0x7FFFFFFF
+        # Not converted by timm: what a picture looks like is also in what its conversion would drop.
         dataset = create_dataset(
-            self.source, root=self.root, split=self.split, is_training=training, seed=start
+            self.source,
+            root=self.root,
+            split=self.split,
+            is_training=training,
+            seed=start,
+            input_img_mode="",
         )
         if not training:  # every process reads all of it and keeps its own batches: none twice, none left out
             dataset.reader.dist_rank, dataset.reader.dist_num_replicas = 0, 1
@@ -79,13 +89,13 @@ class StreamedImages(IterableDataset[tuple[Image.Image, int, int, int]]):
         rank = self._dataset.reader.dist_rank
         for count, (image, target) in enumerate(self._dataset):
             number = count * workers + worker
-            yield image, int(target), number, derived_seed(self._seed, rank, number)
+            yield as_it_looks(image), int(target), number, derived_seed(self._seed, rank, number)
 
 
 def open_streams(
-    source: str, data_dir: str | Path | None, loader: LoaderSettings
-) -> tuple[Stream, Stream, tuple[str, ...], tuple[str, ...]]:
-    """Return the two splits, the classes and notes of ``wds/FOLDER``.
+    source: str, data_dir: str | Path | None, loader: LoaderSettings, watch: Watch | None = None
+) -> tuple[Stream, Stream, tuple[str, ...], tuple[str, ...], str]:
+    """Return the two splits, the classes, notes and fingerprint of ``wds/FOLDER``.
 
     Raises:
         DataError: no such folder, no ``_info.json``, a split or the number of classes is missing.
@@ -99,8 +109,9 @@ def open_streams(
             Problem(source, "needs the package webdataset", "pip install 'hmhsa-insert[wds]'")
         ) from error
     splits = info["splits"]
-    val_name = next((name for name in _VAL_NAMES if name in splits), None)
-    if "train" not in splits or val_name is None:
+    kinds = {kind: name for name, kind in reversed(split_kind(splits).items())}
+    train_name, val_name = kinds.get("train"), kinds.get("val", kinds.get("test"))
+    if train_name is None or val_name is None:
         raise DataError(Problem(str(root / "_info.json"), f"splits: {', '.join(splits)}", _INFO_TIP))
     num_classes = info.get("num_classes") or loader.num_classes
     if num_classes is not None and not (_is_count(num_classes) and num_classes <= _MOST_CLASSES):
@@ -109,9 +120,22 @@ def open_streams(
     if not num_classes:
         tip = "set loader.num_classes, or write num_classes into _info.json"
         raise DataError(Problem(source, "a stream does not say how many classes it has", tip))
-    train, val = (_stream(root, name, splits[name]) for name in ("train", val_name))
+    train, val = (_stream(root, name, splits[name]) for name in (train_name, val_name))
     note = "a stream: images are read as RGB, damaged ones are left out by webdataset without being counted"
-    return train, val, tuple(str(number) for number in range(int(num_classes))), (note,)
+    classes = tuple(str(number) for number in range(int(num_classes)))
+    return train, val, classes, (note,), _fingerprint(root, [splits[train_name], splits[val_name]], watch)
+
+
+def _fingerprint(root: Path, splits: Sequence[Mapping[str, Any]], watch: Watch | None) -> str:
+    """Return a digest of what is in the shards, split by split; how they are called plays no part."""
+    digest = hashlib.sha256()
+    for split in splits:
+        shards = []
+        for name in split["filenames"]:
+            status = (root / name).stat()
+            shards.append(File(name, status.st_size, stamp_of(status)))
+        digest.update(b"split\0" + b"".join(file_digests(root, shards, watch)))
+    return CONTENTS + digest.hexdigest()[:24]
 
 
 def _read_info(root: Path) -> dict[str, Any]:
