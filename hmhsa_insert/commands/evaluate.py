@@ -94,7 +94,7 @@ def evaluate(
                 renamed=read_renaming(renamed or ()),
                 watch=watching(status),
             )
-            status.update(f"scoring {model}")
+            status.update(Text(f"scoring {model}"))
             side = what.settings.input_size
             cost = count(what.model, (what.channels, side, side))
             found = score(what)

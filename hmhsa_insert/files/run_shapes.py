@@ -19,6 +19,15 @@ class _Scored(Shape):
 class _Data(_Scored):
     classes: Annotated[int, Field(ge=1, le=10**7)]
     channels: Annotated[int, Field(ge=1, le=10**4)]
+    fingerprint: str
+    names_fingerprint: str | None = None
+    class_names: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _names_every_class(self) -> _Data:
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(f"'class_names' must be {self.classes:,} names, found {len(self.class_names):,}")
+        return self
 
 
 class _Recipe(Shape):

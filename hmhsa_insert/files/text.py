@@ -28,10 +28,10 @@ class Limits:
     levels: int
 
 
-# Files that people write; files that this package writes, which hold a recipe inside, as YAML and as JSON; annotations
-# of a data set.
+# Files that people write; the configuration of a run, which names the classes of its data, ImageNet-21k's among them;
+# other files that this package writes, as JSON; annotations of a data set.
 RECIPE = Limits(1 << 20, 10_000, 40)
-CONFIG = Limits(1 << 20, 20_000, 64)
+CONFIG = Limits(8 << 20, 50_000, 64)
 RECORD = Limits(16 << 20, 1_000_000, 64)
 DATASET = Limits(4 << 30, 1_000_000_000, 64)
 

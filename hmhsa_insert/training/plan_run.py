@@ -24,6 +24,10 @@ from hmhsa_insert.training.schema import RunSettings, Settings
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import R_co, Source, Task
 
+# More classes are not written by name, since every reader of a run's configuration would wait for them: those are
+# matched by their order.
+_MOST_NAMED = 40_000
+
 
 @dataclass(frozen=True)
 class Run(ABC, Generic[R_co]):
@@ -69,7 +73,7 @@ class Run(ABC, Generic[R_co]):
                 "classes": self.data.num_classes,
                 "channels": self.data.channels,
                 NAMES_FINGERPRINT: self.data.names_fingerprint,
-                CLASS_NAMES: list(self.data.classes),
+                CLASS_NAMES: list(self.data.classes) if self.data.num_classes <= _MOST_NAMED else None,
             },
             "seed": self.seed,
             "init_from": _file_digest(self.init_from) if self.init_from else None,

@@ -110,8 +110,8 @@ def _spent(line: str, folder: Path) -> tuple[int, str, float, int]:
 
 
 FLOODS = {
-    "report run": "run/config.yaml:5:1: the file holds more than 20,000 values, its aliases followed",
-    "evaluate run": "run/config.yaml:5:1: the file holds more than 20,000 values, its aliases followed",
+    "report run": "run/config.yaml:5:1: the file holds more than 50,000 values, its aliases followed",
+    "evaluate run": "run/config.yaml:5:1: the file holds more than 50,000 values, its aliases followed",
     "ablate study-axes-bomb.yaml --dry-run": "12:5: the axes of 'x' make 1,000,000,000 variants",
     "ablate study-not-utf8.yaml": "study-not-utf8.yaml:1:1: byte 0xff is not UTF-8 text",
 }

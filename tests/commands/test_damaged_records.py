@@ -70,7 +70,7 @@ def test_a_record_of_a_stranger(
 
 CONFIG = {
     "model": "timm/test_resnet", "recipe": None, "seed": 0, "settings": {"input_size": 32},
-    "data": {"source": "digits", "val": 10, "classes": 10, "channels": 1},
+    "data": {"source": "digits", "val": 10, "classes": 10, "channels": 1, "fingerprint": ""},
 }  # fmt: skip
 
 
@@ -103,6 +103,15 @@ def test_a_run_of_a_stranger(
         (line,) = lines_of(error_of("evaluate run"))
         assert line.startswith(f"run/{file}")
         assert said in line
+
+
+def test_a_run_names_every_class_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    config = {**CONFIG, "data": {**CONFIG["data"], "class_names": ["a"]}}
+    Path("run/config.yaml").write_text(json.dumps(config))
+    (line,) = lines_of(error_of("evaluate run"))
+    assert line == "run/config.yaml: it is damaged: 'class_names' must be 10 names, found 1"
 
 
 @pytest.mark.parametrize(

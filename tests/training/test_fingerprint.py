@@ -225,7 +225,7 @@ def test_a_finished_run_of_an_earlier_version_is_scored(pets: Path, tmp_path: Pa
     run = tmp_path / "run"
     train("training_nets:plain", str(pets), settings=SETTINGS, folder=run)
     _as_before(run)
-    what = candidate(run)
+    what = candidate(run, allow_code=True)
     assert what.unseen
     assert any("whether pictures were replaced since cannot be told" in note for note in what.data.notes)
     assert any("matched by their order" in note for note in what.data.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ class _Split:
 
 
 def _read(root: Path, train: str | None, val: str | None) -> tuple[Tree, Reading]:
-    if not root.exists():
+    if not os.path.exists(root):
         raise DataError(Problem(shown(str(root)), "there is no such folder", _TIP))
     tree = scan(root)
     if not tree.pictures:
