@@ -97,7 +97,7 @@ class BaseShape(Shape):
 
     source: str | None = None
     kind: str | None = Field(default=None, alias="class")
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, alias="kwargs")
     aliases: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     training: bool = False
