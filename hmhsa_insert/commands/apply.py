@@ -19,8 +19,6 @@ from hmhsa_insert.commands.options import (
     refuse_unusable,
 )
 
-_WORTH_SAYING = 2**30  # bytes
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -128,11 +126,11 @@ def _say_memory(edited: nn.Module, image: tuple[int, int, int], yes: bool) -> No
         HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
     """
     from hmhsa_insert.commands.console import out
-    from hmhsa_insert.costs.peak import free_memory, verification_peak
+    from hmhsa_insert.costs.peak import WORTH_SAYING, free_memory, verification_peak
     from hmhsa_insert.errors import HmhsaInsertError, Problem
 
     needed, free = verification_peak(edited, image), free_memory()
-    if needed is None or needed < _WORTH_SAYING:
+    if needed is None or needed < WORTH_SAYING:
         return
     size = "×".join(map(str, image))
     said = f"verifying two images of {size} takes about {needed / 2**30:.1f} GiB of memory"

@@ -28,19 +28,29 @@ def site(plan: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def widen(plan: dict[str, Any], channels: int) -> None:
+    site(plan)["inp"].update(channels=channels)
+    site(plan).update(out_channels=channels)
+
+
 # The file of an artefact, what a stranger wrote into it, and what is said.
 SHAPES: dict[str, tuple[str, Change, str]] = {
-    "channels": (
+    "channels": ("plan.json", lambda d: widen(d, 30_000), "tensors do not fit the network"),
+    "channels of one side": (
         "plan.json",
         lambda d: site(d)["inp"].update(channels=30_000),
-        "tensors do not fit the network",
+        "hmhsa keeps the channels: it cannot turn 30000 into 192",
     ),
     "classes": (
         "base.json",
         lambda d: d["kwargs"].update(num_classes=8_000_000),
         "asks for num_classes 8000000",
     ),
-    "few classes": ("base.json", lambda d: d["kwargs"].update(num_classes=7), "'head.fc.weight' of"),
+    "few classes": (
+        "base.json",
+        lambda d: d["kwargs"].update(num_classes=7),
+        "'fc.weight' of 1000×96, where 7×96 is needed",
+    ),
     "colours": ("base.json", lambda d: d["kwargs"].update(in_chans=3_000_000), "asks for in_chans 3000000"),
     "two colours": ("base.json", lambda d: d["kwargs"].update(in_chans=2), "tensors do not fit the network"),
     "a list as alias": (
@@ -128,7 +138,7 @@ def test_a_bomb_is_one_line(tmp_path: Path, line: str) -> None:
 
 
 CONFIGS = {
-    "[" * 100_000: ":1:65: values are nested more than 64 deep",
+    "[" * 100_000: ":1:66: values are nested more than 64 deep",
     "a: 2024-13-45": ": is no run's configuration",
     "a: " + "9" * 5000: "has too many digits",
     "": ": is no run's configuration",
@@ -162,7 +172,7 @@ def test_memory_is_said_before_it_is_taken(here: Path, monkeypatch: pytest.Monke
 
 def test_a_user_goes_on_with_yes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "free_memory", lambda: 0)
-    monkeypatch.setattr("hmhsa_insert.commands.apply._WORTH_SAYING", 0)
+    monkeypatch.setattr(peak, "WORTH_SAYING", 0)
     assert "0.0 GiB are free" in error_of("apply test_resnet -r good.yaml --input-size 64 -o small")
     assert "verifying two images of 3×64×64 takes about 0.0 GiB" in output(
         "apply test_resnet -r good.yaml --input-size 64 -o small --yes"
