@@ -201,7 +201,7 @@ def test_shapes_leave_a_folder_with_the_name_that_they_are_written_under(here: P
 )
 def test_a_study_begins_in_no_folder_of_a_user(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     before = listing(tmp_path)
     with pytest.raises(StudyError, match=r"holds no study|is no study's file"):
