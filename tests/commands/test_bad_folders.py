@@ -146,7 +146,8 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "unknown action": (
         lambda d: site(d).update(action="x"),
         (
-            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'expression', 'graph', 'rewrite', 'swap', "
+            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'expression', "
+            "'graph', 'rewrite', 'swap', "
             "'drop' or 'unstride', found 'x'",
         ),
     ),
