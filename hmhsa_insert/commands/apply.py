@@ -19,8 +19,6 @@ from hmhsa_insert.commands.options import (
     refuse_unusable,
 )
 
-_WORTH_SAYING = 2**30  # bytes
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -130,11 +128,11 @@ def _say_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
         HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
     """
     from hmhsa_insert.commands.console import out
-    from hmhsa_insert.costs.peak import free_memory, verification_peak
+    from hmhsa_insert.costs.peak import WORTH_SAYING, free_memory, verification_peak
     from hmhsa_insert.errors import HmhsaInsertError, Problem
 
     needed, free = verification_peak(edited, inputs), free_memory()
-    if needed is None or needed < _WORTH_SAYING:
+    if needed is None or needed < WORTH_SAYING:
         return
     said = f"verifying two samples of {inputs} takes about {needed / 2**30:.1f} GiB of memory"
     if free is not None and needed > free and not yes:

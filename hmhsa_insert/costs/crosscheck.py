@@ -68,7 +68,9 @@ def crosscheck(model: nn.Module, counts: Counts) -> CrossCheck:
     try:
         theirs = fvcore_macs(model, inputs)
     except _FvcoreError as error:
-        return CrossCheck(inputs, macs, None, None, f"not cross-checked: fvcore cannot be imported: {error}")
+        return CrossCheck(
+            inputs.image_size, macs, None, None, f"not cross-checked: fvcore cannot be imported: {error}"
+        )
     except Exception as error:
         return _failed(inputs, macs, error)
     difference = theirs / macs - 1 if macs else float(bool(theirs))

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.costs.fake import fake_copy, home
-from hmhsa_insert.surgery.inputs import Inputs
+from hmhsa_insert.surgery.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.splice import inserted_modules
 from hmhsa_insert.torch_private import TorchDispatchMode, tree_leaves
 
+# Bytes; what takes less is no one's concern.
+WORTH_SAYING = 2**30
 # Workspaces of convolutions and gradients of maps, which no tensor of the run shows: 1.12 to 1.34 times the storages
 # were measured on ResNet-18, ResNet-50 and ConvNeXt-T at 384 to 1024 pixels.
 _WORKSPACE = 4 / 3
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
-def verification_peak(model: nn.Module, inputs: Inputs) -> int | None:
+def verification_peak(model: nn.Module, inputs: InputSize) -> int | None:
     """Return the bytes that verifying an edited model takes at most beside the model and its base network.
 
     Verification runs copies of both, without gradients and then with those of inserted blocks alone; the run with
@@ -40,11 +42,12 @@ def verification_peak(model: nn.Module, inputs: Inputs) -> int | None:
     weights: int = sum(tensor.nbytes for tensor in (*hollow.parameters(), *hollow.buffers()))
     try:
         with torch.random.fork_rng(), torch.enable_grad(), mode, _Live() as live:
-            args, kwargs = inputs.empty(*home(hollow))
+            args, kwargs = Inputs.of(inputs).empty(*home(hollow))
             hollow(*args, **kwargs)
     except Exception:  # as training_memory, which computes then: here that is what is to be avoided
         return None
-    return int(_WORKSPACE * (2 * weights + live.most))
+    most: int = live.most
+    return round(_WORKSPACE * (2 * weights + most))
 
 
 def free_memory() -> int | None:

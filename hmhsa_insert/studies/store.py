@@ -118,7 +118,10 @@ def _foreign(folder: Path) -> bool:
     """Say whether a folder holds more than a killed driver leaves before its first file is whole."""
     if not folder.is_dir():
         return True
-    return any(entry.name != TRIALS and not entry.name.startswith(_WRITING) for entry in folder.iterdir())
+    begun = folder / TRIALS
+    return any(entry != begun and not entry.name.startswith(_WRITING) for entry in folder.iterdir()) or (
+        begun.exists() and not (begun.is_dir() and not any(begun.iterdir()))
+    )
 
 
 def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:

@@ -92,12 +92,12 @@ class PlansShape(Shape):
     plans: list[_Done]
 
 
-class BaseShape(Shape):
+class BaseShape(Shape):  # type: ignore[no-redef]  # its plugin takes an alias of this name for its own argument
     """What a file says of its base network; ``kwargs`` are looked at where it is built."""
 
     source: str | None = None
-    kind: str | None = Field(default=None, alias="class")
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    kind: str | None = Field(default=None, validation_alias="class")
+    options: dict[str, Any] = Field(default_factory=dict, validation_alias="kwargs")
     aliases: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     training: bool = False

@@ -146,7 +146,8 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "unknown action": (
         lambda d: site(d).update(action="x"),
         (
-            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'rewrite', 'swap', "
+            "it is damaged: 'plans.0.plan.sites.0.action' must be 'hook_output', 'hook_input', 'expression', "
+            "'graph', 'rewrite', 'swap', "
             "'drop' or 'unstride', found 'x'",
         ),
     ),
@@ -277,7 +278,8 @@ def test_files_that_are_damaged(artefacts: Path) -> None:
         ]
     weights.write_bytes((artefacts / "mine/model.safetensors").read_bytes())
     assert error_of("stages library").splitlines()[1:] == [
-        "  library/model.safetensors: 117 tensors do not fit the network, such as 'conv1.0.weight'",
+        "  library/model.safetensors: 117 tensors do not fit the network: 'conv1.0.weight', 'conv1.1.weight', "
+        "'conv1.1.bias', 'conv1.3.weight' or 'conv1.4.weight' and 112 more",
         "    the folder's files are not of one artefact",
     ]
 

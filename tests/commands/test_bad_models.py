@@ -77,7 +77,7 @@ OPTIONS = {
         MODEL,
         "  Sequential: its forward failed on an input of 4×64×64: Given groups=1, weight of size [16, 3, 4, 4], "
         "expected input[2, 4, 64, 64] to have 3 channels, but got 4 channels instead",
-        "    give the size it takes with --input-size",
+        "    give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)",
     ),
     "--pretrained": (
         MODEL,
@@ -120,7 +120,7 @@ def test_a_size_the_network_does_not_take(here) -> None:
         MODEL,
         "  VisionTransformer: its forward failed on an input of 3×100×100: Input height (100) doesn't match "
         "model (224).",
-        "    give the size it takes with --input-size",
+        "    give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)",
     ]
 
 

@@ -28,30 +28,36 @@ def site(plan: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def widen(plan: dict[str, Any], channels: int) -> None:
+    site(plan)["inp"].update(channels=channels)
+    site(plan).update(out_channels=channels)
+
+
 # The file of an artefact, what a stranger wrote into it, and what is said.
 SHAPES: dict[str, tuple[str, Change, str]] = {
-    "channels": (
+    "channels": ("plan.json", lambda d: widen(d, 30_000), "tensors do not fit the network"),
+    "channels of one side": (
         "plan.json",
         lambda d: site(d)["inp"].update(channels=30_000),
-        "tensors do not fit the network",
+        "hmhsa keeps the channels: it cannot turn 30000 into 192",
     ),
     "classes": (
         "base.json",
         lambda d: d["kwargs"].update(num_classes=8_000_000),
         "asks for num_classes 8000000",
     ),
-    "few classes": ("base.json", lambda d: d["kwargs"].update(num_classes=7), "'head.fc.weight' of"),
+    "few classes": ("base.json", lambda d: d["kwargs"].update(num_classes=7), "'fc.weight' is"),
     "colours": ("base.json", lambda d: d["kwargs"].update(in_chans=3_000_000), "asks for in_chans 3000000"),
     "two colours": ("base.json", lambda d: d["kwargs"].update(in_chans=2), "tensors do not fit the network"),
     "a list as alias": (
         "base.json",
         lambda d: d.update(aliases={"a": ["x"]}),
-        "'aliases.a' must be text, found 1",
+        "'aliases.a' must be text, found ['x']",
     ),
     "nothing as alias": (
         "base.json",
         lambda d: d.update(aliases={"a": []}),
-        "'aliases.a' must be text, found 1",
+        "'aliases.a' must be text, found []",
     ),
     "a number as alias": (
         "base.json",
@@ -132,10 +138,10 @@ def test_a_bomb_is_one_line(tmp_path: Path, line: str) -> None:
 
 
 CONFIGS = {
-    "[" * 100_000: ":1:65: values are nested more than 64 deep",
-    "a: 2024-13-45": ": is no run's configuration",
+    "[" * 100_000: ":1:66: values are nested more than 64 deep",
+    "a: 2024-13-45": ": it is damaged: 'model' is missing",
     "a: " + "9" * 5000: "has too many digits",
-    "": ": is no run's configuration",
+    "": ": it is damaged: 'it' must be a mapping, found None",
     "a: \ufffe": ":1:4: the character U+FFFE is not allowed in YAML",
 }
 
@@ -155,7 +161,7 @@ def test_a_plan_at_any_size_is_seconds(here: Path) -> None:
 
 
 def test_memory_is_said_before_it_is_taken(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "verifying two images of 3×4096×4096 takes about "
+    said = "verifying two samples of 3×4096×4096 takes about "
     monkeypatch.setattr(peak, "free_memory", lambda: 3 << 30)
     report = error_of("apply test_resnet -r good.yaml --input-size 4096 -o big")
     assert f"--input-size: {said}" in report
@@ -166,8 +172,8 @@ def test_memory_is_said_before_it_is_taken(here: Path, monkeypatch: pytest.Monke
 
 def test_a_user_goes_on_with_yes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "free_memory", lambda: 0)
-    monkeypatch.setattr("hmhsa_insert.commands.apply._WORTH_SAYING", 0)
+    monkeypatch.setattr(peak, "WORTH_SAYING", 0)
     assert "0.0 GiB are free" in error_of("apply test_resnet -r good.yaml --input-size 64 -o small")
-    assert "verifying two images of 3×64×64 takes about 0.0 GiB" in output(
+    assert "verifying two samples of 3×64×64 takes about 0.0 GiB" in output(
         "apply test_resnet -r good.yaml --input-size 64 -o small --yes"
     )

@@ -13,7 +13,7 @@ from command_line import error_of, listing, output, run
 
 import hmhsa_insert as hi
 from hmhsa_insert.studies.problems import StudyError
-from hmhsa_insert.studies.store import commit, forget, trial_folder
+from hmhsa_insert.studies.store import commit, forget, trial_folder, write_study
 
 AGAIN = "apply test_resnet -r good.yaml --input-size 64 -o u --overwrite"
 
@@ -158,8 +158,6 @@ WRITERS = {
         "a.md": "post",
     },
     "train test_resnet --data digits --config digits -o u": {"metrics.csv": "a,b\n"},
-    "ablate which -o u": {"trials/x/thesis.tex": "ten years"},
-    "ablate which --retry-failed -o u": {"study.json": '{"kind": "survey"}'},
     "data make-shapes u --images 2": {".keep": ""},
     "detect library image.png -o u": {"photo.png": ""},
     "suggest test_resnet --input-size 64 --max-macs +900% -o u": {"hmhsa-s1-1of1.yaml": "mine"},
@@ -190,6 +188,32 @@ def test_shapes_leave_a_folder_with_the_name_that_they_are_written_under(here: P
     assert run("data make-shapes shapes --images 2 --size 32").exit_code == 0
     assert Path(".writing-shapes/thesis.tex").read_text() == "ten years"
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == [".writing-shapes"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"trials/x/thesis.tex": "ten years"},
+        {"trials": "mine"},
+        {"study.json": '{"kind": "survey"}'},
+        {"a": ""},
+    ],
+)
+def test_a_study_begins_in_no_folder_of_a_user(tmp_path: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = listing(tmp_path)
+    with pytest.raises(StudyError, match=r"holds no study|is no study's file"):
+        write_study(tmp_path, {"kind": "study", "version": 1, "name": "mine"})
+    assert listing(tmp_path) == before
+
+
+def test_a_study_goes_on_that_was_stopped_before_its_first_file(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / ".writing-x").write_text("half")
+    write_study(tmp_path, {"kind": "study", "version": 1, "name": "mine"})
+    assert json.loads((tmp_path / "study.json").read_text())["name"] == "mine"
 
 
 def test_a_trial_is_forgotten_without_what_a_user_put_there(tmp_path: Path) -> None:
