@@ -19,7 +19,7 @@ import hmhsa_insert as hi
 from hmhsa_insert.surgery.artifact import load
 from hmhsa_insert.training import read_predictions, read_result, score
 from hmhsa_insert.training.loop import Loop
-from hmhsa_insert.training.problems import RunError, TrainingError
+from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.run import train
 from hmhsa_insert.training.seeding import seed_cpu
 
@@ -50,7 +50,7 @@ def test_a_run_folder_holds_what_it_says(done: Path) -> None:
     assert metrics.epoch.tolist() == timing.epoch.tolist() == [1, 2, 3]
     lines = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
     assert pd.DataFrame(lines).equals(metrics)
-    assert len(list((done / "checkpoints").iterdir())) == 1
+    assert len(list((done / "checkpoints").iterdir())) == 2
     assert (done / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((done / "environment.json").read_text())["versions"]["torch"] == metadata_version(
         "torch"
@@ -90,8 +90,8 @@ def test_evaluation_of_a_run_gives_the_runs_numbers(done: Path) -> None:
     assert found.confusion.sum() == 60
     counts = np.bincount(found.targets, minlength=10)
     assert np.nansum(found.per_class / 100 * counts) == pytest.approx(np.trace(found.confusion))
-    with pytest.raises(TrainingError, match="the data has 9 classes"):
-        score.evaluate(done, dataclasses.replace(few_digits(), classes=tuple("012345678")), allow_code=True)
+    with pytest.raises(DataError, match=r"its classes are not those .* 'x' it does not know"):
+        score.evaluate(done, dataclasses.replace(few_digits(), classes=tuple("012345678x")), allow_code=True)
 
 
 def test_a_finished_run_is_not_run_again(done: Path) -> None:
