@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hmhsa_insert.files.shapes import Count, Name, Percent, Shape, Share
+from hmhsa_insert.files.shapes import Count, Name, PathName, Percent, Shape, Share
 
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 class _Scored(Shape):
-    source: Name
+    source: PathName
     val: Count
 
 

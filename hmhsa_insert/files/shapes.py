@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
@@ -52,6 +52,16 @@ Quantity = Annotated[float, Field(ge=0, le=1e15)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Name = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+def _path(value: Any) -> Any:
+    """Let the path of a file pass that is not UTF-8, which pydantic takes for no text."""
+    if not isinstance(value, str) or not 0 < len(value) <= 4096:
+        raise ValueError("must be a path")
+    return value
+
+
+PathName = Annotated[Any, AfterValidator(_path)]
 
 
 def checked(

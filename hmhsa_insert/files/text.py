@@ -21,17 +21,19 @@ class Limits:
         bytes: of the file.
         values: of all lists and mappings, with what aliases repeat.
         levels: of lists and mappings in one another.
+        odd_names: whether text may be the name of a file that is not UTF-8, as Python has it.
     """
 
     bytes: int
     values: int
     levels: int
+    odd_names: bool = False
 
 
 # Files that people write; the configuration of a run, which names the classes of its data, ImageNet-21k's among them;
 # other files that this package writes, as JSON; annotations of a data set.
 RECIPE = Limits(1 << 20, 10_000, 40)
-CONFIG = Limits(8 << 20, 50_000, 64)
+CONFIG = Limits(8 << 20, 50_000, 64, odd_names=True)
 RECORD = Limits(16 << 20, 1_000_000, 64)
 DATASET = Limits(4 << 30, 1_000_000_000, 64)
 

@@ -36,6 +36,9 @@ _PATTERNS = {tag: pattern for tag, pattern, _ in RESOLVERS}
 # More digits than the longest whole number has in base 8; Python itself refuses to read thousands of them.
 _MOST_DIGITS = 54
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_BYTE = re.compile(
+    "[\ud800-\udc7f\udd00-\udfff]"
+)  # Python stands for bytes of odd file names by the others
 
 
 def tag_name(tag: str) -> str:
@@ -43,10 +46,13 @@ def tag_name(tag: str) -> str:
     return "!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag
 
 
-def scalar_of(tag: str, text: str) -> tuple[Any, str]:
-    """Read `text` as `tag` says; return the value and what is wrong with it, or an empty string."""
+def scalar_of(tag: str, text: str, odd_names: bool = False) -> tuple[Any, str]:
+    """Read `text` as `tag` says; return the value and what is wrong with it, or an empty string.
+
+    With `odd_names`, text may stand for the name of a file that is not UTF-8.
+    """
     if tag == STR:
-        return text, problem_of(text)
+        return text, "" if odd_names and not _NO_BYTE.search(text) else problem_of(text)
     pattern = _PATTERNS.get(tag)
     if pattern is None:
         return None, f"the tag {tag_name(tag)} is not allowed: only plain values are read"

@@ -66,7 +66,7 @@ def read_text(text: str, source: str, limits: Limits = RECIPE) -> Document:
     try:
         loader = _Loader(text, limits)
         node = loader.get_node() if loader.check_node() else None
-        value = _Values(findings, places, limits.values).of(node, (), node) if node is not None else None
+        value = _Values(findings, places, limits).of(node, (), node) if node is not None else None
         if loader.check_node():
             line, column = _place(loader.get_event().start_mark)
             findings.add_at(line, column, "a second document starts here, and a file is one document")
@@ -123,10 +123,11 @@ for _tag, _pattern, _first in RESOLVERS:
 class _Values:
     """Turns one node tree into plain values, following aliases up to a limit."""
 
-    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None], most: int) -> None:
+    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None], limits: Limits) -> None:
         self._findings = findings
         self._places = places
-        self._most = most
+        self._most = limits.values
+        self._odd_names = limits.odd_names
         self._open: set[int] = set()
 
     def of(self, node: yaml.Node, path: KeyPath, key: yaml.Node) -> Any:
@@ -141,7 +142,7 @@ class _Values:
         if id(node) in self._open:
             return self._refuse(path, "this alias holds itself")
         if isinstance(node, yaml.ScalarNode):
-            value, problem = scalar_of(node.tag, node.value)
+            value, problem = scalar_of(node.tag, node.value, self._odd_names)
             return self._refuse(path, problem) if problem else value
         if node.tag != (SEQ if isinstance(node, yaml.SequenceNode) else MAP):
             return self._refuse(

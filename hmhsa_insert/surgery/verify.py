@@ -223,7 +223,7 @@ def _wiring(traces: Traces) -> Check:
         return Check(WIRING, False, None, f"it cannot be traced: {traces.edited}")
     found = compare(traces.base, traces.edited, traces.sites, by_module=not traces.is_graph)
     operations = sum(node.op == "call_function" for node in traces.base.nodes)
-    detail = f"{operations} operations as in the base network, {len(traces.sites)} edits on all readers of their maps"
+    detail = f"{operations} operations as in the base network, and all readers of a map read its block"
     return Check(
         WIRING, not found.problems, float(len(found.problems)), "; ".join(found.problems[:2]) or detail
     )

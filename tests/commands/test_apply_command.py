@@ -27,7 +27,7 @@ def test_what_it_prints_from_network_to_folder(here) -> None:
         ["ok", "base weights", "13 of 13 base tensors byte-identical"],
         ["ok", "eval outputs", "0", "identical to the base network's on 3×64×64"],
         ["ok", "other size", "runs on 3×128×192 with the base network's"],
-        ["ok", "wiring", "10 operations as in the base network, 1 edits"],
+        ["ok", "wiring", "10 operations as in the base network, and all"],
         ["ok", "train outputs", "0", "outputs and running statistics identical under"],
         ["ok", "gradients", "reach 6 of 6 new parameters"],
         ["ok", "blocks act", "each of 1 moves the outputs once its gamma is"],
