@@ -140,7 +140,7 @@ def test_other_names_are_refused_with_both_lists(pets: Path, tmp_path: Path) -> 
         evaluate(pets / "run", two, allow_code=True)
     said = str(caught.value)
     assert "'canine', 'feline' it does not know" in said
-    assert "data    network\n  canine  cat\n  feline  dog" in said
+    assert "data    network\ncanine  cat\nfeline  dog" in said
     three = _levels(tmp_path / "three", {"bird": 210, "cat": 40})
     with pytest.raises(DataError, match=r"'bird' it does not know"):
         evaluate(pets / "run", three, allow_code=True)

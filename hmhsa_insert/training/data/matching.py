@@ -98,4 +98,4 @@ def _side_by_side(data: Data, known: Sequence[str], unknown: Sequence[str]) -> l
     lines += [f"{here:{width}}  {there}" for here, there in pairs[:_MOST_LINES]]
     if len(pairs) > _MOST_LINES:
         lines.append(f"… and {len(pairs) - _MOST_LINES} more")
-    return [Problem(where, message, tip), Problem("", "\n  ".join(lines))]
+    return [Problem(where, message, tip), *(Problem("", line) for line in lines)]
