@@ -21,7 +21,7 @@ from torchvision.ops.feature_pyramid_network import (
 )
 
 from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, norm_layer
-from hmhsa_insert.detection.taps import Tap, add_tap
+from hmhsa_insert.detection.taps import Tap, add_taps
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.inputs import InputSize
@@ -109,7 +109,7 @@ def pyramid_backbone(
     points = _ends(model, located, stages)
     ends = [nodes[point.node] for point in points]
     body = trimmed(model, located, ends[-1])
-    taps = [add_tap(body, located, point) for point in points]
+    taps = add_taps(body, located, points)
     extra: ExtraFPNBlock = LastLevelMaxPool()
     if min(strides) > 4:
         extra = LastLevelP6P7(stages[-1].channels, channels)

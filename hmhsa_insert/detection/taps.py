@@ -6,11 +6,13 @@ expression stands that makes it. It has no parameters and passes the map on as i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.surgery.expression import Expression
 from hmhsa_insert.surgery.inserted import InsertedBlock, RunsChild
 from hmhsa_insert.surgery.locate import CutPoint, Located
 from hmhsa_insert.surgery.probe import Expressions
@@ -40,17 +42,41 @@ class Tap(nn.Module):
         return {**self.__dict__, "held": None}
 
 
-def add_tap(model: nn.Module, located: Located, point: CutPoint) -> Tap:
-    """Put a tap at a cut point of `model`, in place, behind whatever was inserted there.
+def add_taps(model: nn.Module, located: Located, points: Sequence[CutPoint]) -> list[Tap]:
+    """Put a tap at each cut point of `model`, in place, behind whatever was inserted there.
 
     Args:
         model: the network.
         located: where its maps are; of this network or of one it is a copy of.
-        point: the map.
+        points: the maps.
 
     Raises:
-        PlanError: the map is computed inside a forward that cannot be edited.
+        PlanError: a map is computed inside a forward that cannot be edited.
     """
+    spots = _spots(
+        model, located, points
+    )  # all of them first: they are found by tracing a network without taps
+    return [_add_tap(model, point, spot) for point, spot in zip(points, spots, strict=True)]
+
+
+def _spots(
+    model: nn.Module, located: Located, points: Sequence[CutPoint]
+) -> list[tuple[str, Expression] | None]:
+    """Return module and expression of each map that is made inside a forward; None of a module's output."""
+    nodes = {node.name: node for node in located.trace.nodes}
+    within = [nodes[point.node] for point in points if point.host is None]
+    expressions = Expressions(located.trace, model)
+    spots: list[tuple[str, Expression] | None] = []
+    for point in points:
+        found = expressions.of(nodes[point.node], within) if point.host is None else []
+        if point.host is None and not found:
+            message = "the map is computed by code that cannot be edited, or that runs more than once in one forward"
+            raise PlanError(Problem(point.qualname, message))
+        spots.append(found[0] if found else None)
+    return spots
+
+
+def _add_tap(model: nn.Module, point: CutPoint, spot: tuple[str, Expression] | None) -> Tap:
     tap = Tap()
     child = InsertedBlock(tap)
     child.layout = point.layout
@@ -60,10 +86,7 @@ def add_tap(model: nn.Module, located: Located, point: CutPoint) -> Tap:
         host = model.get_submodule(point.host.qualname)
         host.add_module(name, child)
         host.register_forward_hook(RunsChild(name, point.host.path).on_output)
-        return tap
-    node = next(node for node in located.trace.nodes if node.name == point.node)
-    for qualname, expression in Expressions(located.trace, model).of(node):
+    elif spot is not None:
+        qualname, expression = spot
         wrap(model.get_submodule(qualname), name, child, expression, qualname or type(model).__name__)
-        return tap
-    message = "the map is computed by code that cannot be edited, or that runs more than once in one forward"
-    raise PlanError(Problem(point.qualname, message))
+    return tap

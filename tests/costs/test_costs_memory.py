@@ -22,6 +22,7 @@ from hmhsa_insert.costs.memory import (
 )
 from hmhsa_insert.costs.steps import Setting
 from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.inputs import Inputs
 
 
 class Linears(nn.Module):
@@ -98,7 +99,7 @@ def test_fake_equals_real(name):
     model = timm.create_model(name)
     size = model.default_cfg["input_size"]
     record = training_memory(model, size)
-    assert record.by_module == _saved(real_copy(model), size, 2, None)
+    assert record.by_module == _saved(real_copy(model), Inputs.of(size), 2, None)
     assert sum(record.by_module.values()) == record.saved_bytes
     assert record.under("") == record.saved_bytes
 

@@ -19,7 +19,7 @@ from hmhsa_insert.studies import trial as trials
 from hmhsa_insert.studies.ablate import StudyRun, Unwatched, ablate
 from hmhsa_insert.studies.plan_study import plan_study
 from hmhsa_insert.studies.problems import StudyError
-from hmhsa_insert.studies.store import trial_folder
+from hmhsa_insert.studies.store import trial_folder, write_study
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.training import train
 from hmhsa_insert.training.loop import Loop
@@ -226,6 +226,7 @@ def test_what_else_is_in_a_folder_is_left_alone(whole: StudyRun, tmp_path: Path)
 
 def test_a_folder_that_is_no_trials_is_refused_and_no_row(tmp_path: Path) -> None:
     planned = plan_study(load_study(study(seeds=1)))
+    write_study(tmp_path / "s", planned.to_dict())
     foreign = trial_folder(tmp_path / "s", planned.trials[0].id)
     foreign.mkdir(parents=True)
     (foreign / "letters.txt").write_text("dear")
@@ -237,7 +238,9 @@ def test_a_folder_that_is_no_trials_is_refused_and_no_row(tmp_path: Path) -> Non
 
 def test_a_trial_killed_while_its_first_file_was_written_goes_on(tmp_path: Path) -> None:
     small = study(seeds=1, variants={"plain": None})
-    begun = trial_folder(tmp_path / "s", plan_study(load_study(small)).trials[0].id)
+    planned = plan_study(load_study(small))
+    write_study(tmp_path / "s", planned.to_dict())
+    begun = trial_folder(tmp_path / "s", planned.trials[0].id)
     begun.mkdir(parents=True)
     (begun / ".writing-config.yaml").write_text("model: stu")
     assert ablate(small, tmp_path / "s").count("done") == 1

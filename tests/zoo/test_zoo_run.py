@@ -83,9 +83,9 @@ def test_networks_of_ones_own_are_read_from_a_file(tmp_path, monkeypatch) -> Non
     listed = tmp_path / "nets.txt"
     listed.write_text("# mine\n\nown_nets:grey 1x32x48  # grey images\ntimm/resnet18 64x64\n")
     monkeypatch.chdir(tmp_path)
-    found = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--list"])
+    found = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--allow-code", "--list"])
     assert found.stdout.splitlines() == ["own_nets:grey  32x48", "timm/resnet18  64x64"]
-    row = check_network(entries_of(listed)[0])
+    row = check_network(entries_of(listed, allow_code=True)[0])
     assert (row.status, row.stages, row.eval_change, row.train_change) == ("ok", "4:8:1", 0, 0)
     listed.write_text("timm/resnet18 64x\n")
     wrong = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--list"])
