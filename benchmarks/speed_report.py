@@ -40,7 +40,7 @@ class Bar:
     at_most: bool = False
 
     def met(self, value: float) -> bool:
-        """Say whether `value`, as it is printed, keeps the promise."""
+        """Return True if `value`, as it is printed, keeps the promise."""
         return round(value, 2) <= self.bound if self.at_most else round(value, 2) >= self.bound
 
 

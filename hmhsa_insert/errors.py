@@ -97,9 +97,9 @@ class WeightsError(HmhsaInsertError):
 
 
 class ArtifactError(HmhsaInsertError):
-    """An artefact folder cannot be written or read."""
+    """An artifact folder cannot be written or read."""
 
-    title = "the artefact cannot be read or written"
+    title = "the artifact cannot be read or written"
 
 
 def near(name: str, choices: Iterable[str], most: int = 3) -> str:

@@ -121,7 +121,7 @@ class Hmhsa(Lean, ResidualBlock):
         return steps
 
     def extra_repr(self) -> str:
-        """Say the grids."""
+        """Return the grids, for ``repr``."""
         return f"grids={list(self.grids)}, last={self.last}, upsample={self.upsample}"
 
 

@@ -109,7 +109,7 @@ class HmhsaPooled(Lean):
         return cross_attention(self.q(every), kv, self.num_heads) + every
 
     def extra_repr(self) -> str:
-        """Say the sizes."""
+        """Return the sizes, for ``repr``."""
         return f"grid_size={self.grid_size}, pool={self.pool}, num_heads={self.num_heads}"
 
 

@@ -41,5 +41,5 @@ class Residual(nn.Module):
         return x + f.to(x.dtype)
 
     def extra_repr(self) -> str:
-        """Say whether gamma is learned."""
+        """Return whether gamma is learned, for ``repr``."""
         return f"identity={self.gamma is not None}"

@@ -57,7 +57,7 @@ class Matched(ResidualBlock):
         return added
 
     def extra_repr(self) -> str:
-        """Say how near the cost is."""
+        """Return how near the cost is, for ``repr``."""
         return f"macs_ratio={self.ratio:.4f}"
 
 

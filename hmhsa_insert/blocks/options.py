@@ -75,7 +75,7 @@ def _problem(block: BlockType, details: ErrorDetails) -> OptionProblem:
 
 
 def _found(value: object) -> str:
-    """Say what was found as a recipe's author would."""
+    """Return what was found, as a recipe's author would write it."""
     if value is None:
         return "empty"
     if isinstance(value, bool):

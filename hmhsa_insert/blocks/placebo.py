@@ -61,7 +61,7 @@ class Placebo(ResidualBlock):
         return laid_out_like(to_map(added), x)
 
     def extra_repr(self) -> str:
-        """Say the sizes."""
+        """Return the sizes, for ``repr``."""
         return f"hidden={self.hidden}, num_params={sum(p.numel() for p in self.parameters())}"
 
 

@@ -106,7 +106,7 @@ def _plain_type(parameter: inspect.Parameter) -> Any:
 
 
 def _wants_size(name: str, options: Options) -> bool:
-    """Say whether the layer is made for one H×W: bottleneck always, ge when it gathers by a global kernel."""
+    """Return True if the layer is made for one H×W: bottleneck always, ge when it gathers by a global kernel."""
     return name == "bottleneck" or (name == "ge" and getattr(options, "extra_params", False))
 
 

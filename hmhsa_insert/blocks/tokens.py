@@ -46,7 +46,7 @@ class Pointwise(nn.Module):
         return F.linear(tokens, self.weight.flatten(1), self.bias)
 
     def extra_repr(self) -> str:
-        """Say the sizes."""
+        """Return the sizes, for ``repr``."""
         outputs, inputs = self.weight.shape[:2]
         return f"{inputs}, {outputs}, bias={self.bias is not None}"
 
@@ -109,7 +109,7 @@ def _can_cut(x: torch.Tensor) -> bool:
 
 
 def _is_quiet(module: nn.Module) -> bool:
-    """Say whether nobody would notice pieces: no hook inside sees calls, and nothing takes statistics of a batch."""
+    """Return True if nobody would notice pieces: no hook inside sees calls, and nothing takes statistics of a batch."""
     return not any(
         part.training or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
         for part in module.modules()

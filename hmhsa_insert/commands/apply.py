@@ -1,4 +1,4 @@
-"""``hmhsa-insert apply MODEL --recipe R``: the main job, from network and recipe to a verified artefact."""
+"""``hmhsa-insert apply MODEL --recipe R``: the main job, from network and recipe to a verified artifact."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def apply(
     model: ModelArgument,
     recipe: RecipeOption,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the artefact here.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the artifact here.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Base weights: .safetensors, or .pth without code.")
@@ -44,7 +44,7 @@ def apply(
     backend: Annotated[
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
     ] = "tree",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artefact.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artifact.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Go on where verifying takes more memory than the machine has.")
     ] = False,
@@ -122,7 +122,7 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
 
 
 def _say_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
-    """Say what verifying will take where that is much, and refuse what the machine does not have.
+    """Print what verifying will take where that is much, and refuse what the machine does not have.
 
     Raises:
         HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.

@@ -98,5 +98,5 @@ def print_json(data: Any) -> None:
 
 
 def wrote(path: Path | str, what: str = "") -> None:
-    """Say where something was written."""
+    """Print where something was written."""
     out.print(Text(visible(f"wrote {path}{f' ({what})' if what else ''}"), style="green"), soft_wrap=True)

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hmhsa_insert.training.evaluation import Evaluation
+    from hmhsa_insert.training.score import Candidate
 
 
 def evaluate(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="DIR…", help="Run folders, artefacts, or names of networks; a row for each."),
+        typer.Argument(metavar="DIR…", help="Run folders, artifacts, or names of networks; a row for each."),
     ],
     data: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="As of `train`; default: the run's own.")
@@ -73,7 +74,6 @@ def evaluate(
     from rich.text import Text
 
     from hmhsa_insert.commands.console import out, print_json, watching, wrote
-    from hmhsa_insert.costs.count import count
     from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.data.matching import read_renaming
     from hmhsa_insert.training.names import shown
@@ -95,25 +95,8 @@ def evaluate(
                 watch=watching(status),
             )
             status.update(Text(f"scoring {model}"))
-            side = what.settings.input_size
-            cost = count(what.model, (what.channels, side, side))
             found = score(what)
-        rows.append(
-            {
-                "name": what.name,
-                "num_params": cost.num_params,
-                "macs": cost.macs,
-                "images": len(found.targets),
-                "top1": found.top1,
-                "top5": found.top5,
-                "loss": found.loss,
-                "images_per_s": found.images_per_s,
-                "per_class": dict(zip(found.classes, found.per_class.tolist(), strict=True)),
-                "damaged": [what.data.val.name(i) for i in found.damaged],
-                "unseen": what.unseen,
-                "notes": list(what.data.notes),
-            }
-        )
+        rows.append(_row(what, found))
     if as_json:
         print_json(rows)
     else:
@@ -128,8 +111,30 @@ def evaluate(
         wrote(confusion, f"confusion of {rows[-1]['name']}")
 
 
+def _row(what: Candidate, found: Evaluation) -> dict[str, Any]:
+    """Return what is shown of one network."""
+    from hmhsa_insert.costs.count import count
+
+    side = what.settings.input_size
+    cost = count(what.model, (what.channels, side, side))
+    return {
+        "name": what.name,
+        "num_params": cost.num_params,
+        "macs": cost.macs,
+        "images": len(found.targets),
+        "top1": found.top1,
+        "top5": found.top5,
+        "loss": found.loss,
+        "images_per_s": found.images_per_s,
+        "per_class": dict(zip(found.classes, found.per_class.tolist(), strict=True)),
+        "damaged": [what.data.val.name(i) for i in found.damaged],
+        "unseen": what.unseen,
+        "notes": list(what.data.notes),
+    }
+
+
 def _detectors(models: list[str], output: Path | None, renamed: list[str] | None) -> bool:
-    """Say whether detectors are to be scored.
+    """Return True if detectors are to be scored.
 
     Raises:
         HmhsaInsertError: some are and some are not; detections of several, or of none, in one file;

@@ -88,7 +88,7 @@ def profile(
     allow_code: AllowCodeOption = False,
     plugin: PluginOption = None,
 ) -> None:
-    """Say what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
+    """Compare what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
 
     Counts are for one image. Δ is against the first network. Recipes are planned anew at each size; a DIR stays as it
     was built.

@@ -1,4 +1,4 @@
-"""``hmhsa-insert show DIR``: what an artefact holds, without building it."""
+"""``hmhsa-insert show DIR``: what an artifact holds, without building it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 10
 
 
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `apply` wrote.")]) -> None:
-    """Show what an artefact or a detector holds: base network, versions, recipe, sites, weights."""
+    """Show what an artifact or a detector holds: base network, versions, recipe, sites, weights."""
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out

@@ -28,7 +28,7 @@ def headline(loaded: LoadedModel, inputs: Inputs) -> Text:
 
     name = loaded.source.spec
     origin = notes(loaded.model).get(SOURCE)
-    made_from = f" (an artefact, from {origin.spec})" if origin and origin.spec != name else ""
+    made_from = f" (an artifact, from {origin.spec})" if origin and origin.spec != name else ""
     rest = f"{made_from}  {type(loaded.model).__name__}  input {inputs}"
     return bold(name, rest)
 

@@ -92,7 +92,7 @@ _FREE = frozenset(_FREE_NAMES.split())
 
 @functools.cache
 def left_out(function: Any) -> bool:
-    """Say whether the overload `function` is an operation that tables of costs leave out on purpose."""
+    """Return True if the overload `function` is an operation that tables of costs leave out on purpose."""
     if isinstance(function, HigherOrderOperator):
         return False
     if function.is_view or _FREE_TAGS & set(function.tags):

@@ -49,7 +49,7 @@ class StoredDetector:
 
     Attributes:
         record: how the detector is built.
-        base: of the backbone's base network, as an artefact's ``base.json``.
+        base: of the backbone's base network, as an artifact's ``base.json``.
         plans: what was done to it.
         training, channels_last: mode and memory layout.
     """
@@ -62,12 +62,12 @@ class StoredDetector:
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write an edited model or a detector as an artefact folder; it appears whole or not at all.
+    """Write an edited model or a detector as an artifact folder; it appears whole or not at all.
 
     Args:
         model: from ``hi.apply`` or ``hi.detector``.
-        folder: where; must not exist, unless `overwrite` and it is an artefact of the same kind.
-        overwrite: replace an older artefact.
+        folder: where; must not exist, unless `overwrite` and it is an artifact of the same kind.
+        overwrite: replace an older artifact.
 
     Returns:
         The folder.
@@ -83,16 +83,16 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
 
 
 def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
-    """Rebuild the edited model or the detector of an artefact; outputs equal the saved one's bit for bit.
+    """Rebuild the edited model or the detector of an artifact; outputs equal the saved one's bit for bit.
 
     Args:
-        folder: an artefact.
-        base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
+        folder: an artifact.
+        base: the base network, freshly built, where the artifact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
         allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
-        ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
+        ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
     """
     if not is_detector(folder):
@@ -121,7 +121,7 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
 
 
 def is_detector(folder: str | Path) -> bool:
-    """Say whether a path is the folder of a detector."""
+    """Return True if a path is the folder of a detector."""
     return all(os.path.isfile(os.path.join(folder, name)) for name in (DETECTOR, WEIGHTS))
 
 

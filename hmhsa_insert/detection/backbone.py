@@ -158,7 +158,7 @@ def _ends(model: nn.Module, located: Located, stages: Sequence[Stage]) -> list[C
 
 
 def _keeps(call: ModuleCall, node: Node) -> bool:
-    """Tell whether `call` makes of `node` a map of the same shape, which is read in its stead."""
+    """Return True if `call` makes of `node` a map of the same shape, which is read in its stead."""
     alone = all(call.first <= user.meta["position"] < call.last for user in node.users)
     shapes = [made.meta["shape"] for _, made in call.outputs]
     return alone and shapes == [node.meta["shape"]]

@@ -226,7 +226,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _left_out(train: CocoSplit, masks: bool) -> list[str]:
-    """Say what of the training split is not learned from."""
+    """Return what of the training split is not learned from, in words."""
     pairs = [(each, record) for record in train.records for each in record.annotations]
     crowds = sum(bool(each["iscrowd"]) for each, _ in pairs)
     without = [
@@ -246,7 +246,7 @@ def _left_out(train: CocoSplit, masks: bool) -> list[str]:
 
 
 def _areas(name: str, split: CocoSplit) -> list[str]:
-    """Say of how many annotations the area is computed."""
+    """Return of how many annotations the area is computed, in words."""
     own = sum(not each[GIVEN]["area"] for record in split.records for each in record.annotations)
     return (
         [f"{name}: {own:,} annotations have no 'area': that of the mask is taken, or of the box"]

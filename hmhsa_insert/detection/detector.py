@@ -102,7 +102,7 @@ def detector(
 
     Args:
         kind: ``retinanet``, ``fasterrcnn`` or ``maskrcnn``.
-        backbone: a network, edited or not, which is copied; a name that ``load_model`` takes; an artefact's folder.
+        backbone: a network, edited or not, which is copied; a name that ``load_model`` takes; an artifact's folder.
         num_classes: with the background as class 0; default one more than `categories`, else 91 as for COCO's ids.
         categories: the data's category ids and names, in the order of the labels 1, 2, ….
         input_size: (C, H, W) at which the stages are measured; default what the network was made for.

@@ -43,14 +43,14 @@ def build_detector(
 
     Args:
         kind: of detector.
-        model: the backbone: what ``load_model`` takes, the folder of an artefact, or a network, which is copied.
+        model: the backbone: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: tells the categories.
         settings: of the detector; drop path.
         recipe: to apply to the backbone.
         seed: of the run.
         init_from: a checkpoint of the backbone's base network, by its own keys.
         pretrained: begin with the library's weights.
-        allow_code: run the factory that an artefact names.
+        allow_code: run the factory that an artifact names.
 
     Raises:
         ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.

@@ -85,7 +85,7 @@ def plan_detection(
     """Resolve the run of a detector, for :func:`~hmhsa_insert.training.run.train_run`.
 
     Args:
-        model: the backbone: what ``hi.load_model`` takes, the folder of an artefact, or a network, which is copied.
+        model: the backbone: what ``hi.load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: the folder of a data set in COCO's format, or one that is open.
         task: ``detect`` or ``segment``.
         detector: its kind; None: RetinaNet, or Mask R-CNN to segment.
@@ -95,7 +95,7 @@ def plan_detection(
         seed: of weights, blocks, order and draws.
         init_from: a checkpoint of the backbone's base network, by its own keys.
         pretrained: begin with the library's weights.
-        allow_code: run the factory that an artefact names.
+        allow_code: run the factory that an artifact names.
         watch: called with how many images are read, and of how many, while what is in them is digested.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Score a trained detector: the folder of a run or an artefact, on any data set in COCO's format."""
+"""Score a trained detector: the folder of a run or an artifact, on any data set in COCO's format."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DetectCandidate:
 
 
 def is_detection(folder: str | Path) -> bool:
-    """Say whether a path is the folder of a detector's run, or of a detector.
+    """Return True if a path is the folder of a detector's run, or of a detector.
 
     Raises:
         RunError: it is a run's, and damaged.

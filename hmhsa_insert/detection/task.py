@@ -122,7 +122,7 @@ class DetectTask:
         return evaluate_detector(model, batches, self.data, accelerator, on_batch=on_batch)
 
     def save(self, model: nn.Module, folder: Path) -> Path | None:
-        """Write an artefact for ``hi.load`` and ``hmhsa-insert detect``; None if nothing known builds its backbone."""
+        """Write an artifact for ``hi.load`` and ``hmhsa-insert detect``; None if nothing known builds its backbone."""
         return save(model, folder, overwrite=True)
 
     def result(self, finished: RunResult, row: Row, prefix: str, best: float) -> DetectResult:

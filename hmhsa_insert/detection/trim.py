@@ -81,7 +81,7 @@ def _late(model: nn.Module, prefix: str, early: Collection[int]) -> Iterator[str
 
 
 def _runs(model: nn.Module, located: Located) -> bool:
-    """Tell whether a trimmed network runs at the sizes that the whole one was traced at."""
+    """Return True if a trimmed network runs at the sizes that the whole one was traced at."""
     try:
         trace(model, located.trace.inputs)
     except ModelError:

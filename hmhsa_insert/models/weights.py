@@ -111,7 +111,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _pickle_problem(path: Path, reason: str) -> Problem:
-    """Tell a pickle that holds code, which is never run, from one that cannot be read."""
+    """Return why a pickle is refused: it holds code, which is never run, or it cannot be read."""
     found = re.search(r"GLOBAL ([\w.]+) (was not an allowed|whose module)", reason)
     if found is None:
         return Problem(str(path), "is damaged, or no checkpoint")
@@ -169,7 +169,7 @@ def _mismatches(
 
 
 def _holds_like(wanted: torch.Tensor, given: torch.Tensor) -> bool:
-    """Tell whether copying `given` keeps its numbers: a copy into floats would take integers without a word."""
+    """Return True if copying `given` keeps its numbers: a copy into floats would take integers without a word."""
     dense = given.layout == torch.strided and not given.is_meta and not given.is_quantized
     narrows = wanted.is_floating_point() and not given.is_floating_point()
     return dense and not narrows and wanted.is_complex() >= given.is_complex()

@@ -107,7 +107,7 @@ class Findings:
         self._found.append(_Finding(path, (line, column), problem))
 
     def clean(self, path: KeyPath) -> bool:
-        """Say whether nothing is wrong at `path` or inside it."""
+        """Return True if nothing is wrong at `path` or inside it."""
         return not any(finding.path[: len(path)] == path for finding in self._found)
 
     def problems(self) -> list[Problem]:

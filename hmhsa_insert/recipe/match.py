@@ -27,7 +27,7 @@ BlockChoice = Literal["last", "first", "each"] | Every | tuple[int, ...]
 
 
 def matches(pattern: str, qualname: str) -> bool:
-    """Say whether the glob `pattern` matches the whole of `qualname`; the root, ``""``, is matched by none.
+    """Return True if the glob `pattern` matches the whole of `qualname`; the root, ``""``, is matched by none.
 
     Raises:
         ValueError: `pattern` is no glob; the message is :func:`glob_problem`'s.
@@ -36,7 +36,7 @@ def matches(pattern: str, qualname: str) -> bool:
 
 
 def glob_problem(pattern: str) -> str:
-    """Say what is wrong with a glob; an empty string if nothing is."""
+    """Return what is wrong with a glob; an empty string if nothing is."""
     try:
         _regex(pattern)
     except ValueError as error:
@@ -64,7 +64,7 @@ def select_indices(choice: BlockChoice, count: int) -> tuple[int, ...]:
 
 
 def has_attributes(module: object, wanted: Mapping[str, Scalar | tuple[Scalar, ...]]) -> bool:
-    """Say whether `module` has every attribute of `wanted`, with that value.
+    """Return True if `module` has every attribute of `wanted`, with that value.
 
     A single value also equals a tuple that repeats it, as ``kernel_size=3`` becomes ``(3, 3)``; a tuple
     equals one item by item. ``1`` and ``true`` are different values. A tensor equals nothing.
@@ -132,5 +132,5 @@ def _one_of(inside: str) -> str:
 
 
 def any_matches(patterns: Iterable[str], qualname: str) -> bool:
-    """Say whether one of the globs matches `qualname`."""
+    """Return True if one of the globs matches `qualname`."""
     return any(matches(pattern, qualname) for pattern in patterns)

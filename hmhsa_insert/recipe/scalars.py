@@ -76,7 +76,7 @@ def _read(tag: str, text: str) -> Any:
 
 
 def problem_of(value: object, text: str = "") -> str:
-    """Say why a plain value cannot stand in a recipe; an empty string if it can."""
+    """Return why a plain value cannot stand in a recipe; an empty string if it can."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{text or shown(value)} is not a finite number"
     if isinstance(value, int) and abs(value) >= WHOLE_NUMBERS_END:

@@ -44,11 +44,11 @@ class Selector:
     with_: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
 
     def picks_number(self, number: int) -> bool:
-        """Say whether a stage, stride or downsample is meant; ``stage: all`` means every stage from 1 on."""
+        """Return True if a stage, stride or downsample is meant; ``stage: all`` means every stage from 1 on."""
         return number in self.numbers if self.numbers else number >= 1
 
     def picks_module(self, qualname: str, module: object) -> bool:
-        """Say whether a module is meant: by its name or class, its attributes, and not excluded.
+        """Return True if a module is meant: by its name or class, its attributes, and not excluded.
 
         ``in_stage`` is not looked at: it needs the located stages.
         """
@@ -57,7 +57,7 @@ class Selector:
         return named and has_attributes(module, self.with_) and not self.excludes(qualname)
 
     def excludes(self, qualname: str) -> bool:
-        """Say whether `qualname` is left out by ``exclude``."""
+        """Return True if `qualname` is left out by ``exclude``."""
         return any_matches(self.exclude, qualname)
 
     def to_dict(self) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _is_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Say whether `row` is about the method and size of `known`, and contradicts nothing in it."""
+    """Return True if `row` is about the method and size of `known`, and contradicts nothing in it."""
     if (known["method"], known["published"]) != (row["method"], row["published"]):
         return False
     return all(known[name] in (None, value) for name, value in row.items() if value is not None)
@@ -132,7 +132,7 @@ def _at(record: Record, path: Iterable[str]) -> Any:
 
 
 def _measured_on(record: Record) -> str | None:
-    """Say where the latency of a profile was measured, in one line."""
+    """Return where the latency of a profile was measured, in one line."""
     timed = record.get("inference") or record.get("training")
     where = record.get("environment")
     if not timed or not where:

@@ -18,7 +18,7 @@ _COSTS = tuple(Costs.model_fields)
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether `folder` is that of a training run."""
+    """Return True if `folder` is that of a training run."""
     return os.path.isfile(folder / _CONFIG)
 
 

@@ -197,7 +197,7 @@ def _hours(hours: pd.DataFrame, with_group: bool) -> Table:
 
 
 def _covered(rows: list[dict[str, Any]]) -> list[str]:
-    """Say what the two intervals cover with as many pairs as there are, as simulated."""
+    """Return what the two intervals cover with as many pairs as there are, as simulated."""
     notes = []
     for pairs in sorted({row["pairs"] for row in rows if row["pairs"]}):
         known = coverage(pairs)

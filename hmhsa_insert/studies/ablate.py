@@ -47,16 +47,16 @@ class Unwatched:
     """A watcher that says nothing; a base for one that says something."""
 
     def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def started(self, trial: Trial) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _pass(engine: Engine, folder: Path, pending: Sequence[Trial], told: Watcher)
 def _name_owners(
     busy: Sequence[Trial], outcomes: Mapping[str, Outcome], named: set[str], told: Watcher
 ) -> None:
-    """Say, once each, which other processes work on this study."""
+    """Print, once each, which other processes work on this study."""
     for trial in busy:
         owner = outcomes[trial.id].message
         if owner not in named:

@@ -18,7 +18,7 @@ from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.load import SOURCE, Source
 from hmhsa_insert.surgery.site import Site
 from hmhsa_insert.training.plan_run import PlannedRun
-from hmhsa_insert.training.run_folder import NAMES_FINGERPRINT, identity
+from hmhsa_insert.training.run_identity import NAMES_FINGERPRINT, identity
 
 # Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
 _DECIDING = ("torch", "timm", "torchvision")
@@ -36,14 +36,14 @@ def resolved_site(site: Site) -> dict[str, Any]:
 
 
 def source_of(run: PlannedRun, base: nn.Module) -> str:
-    """Return what a network's name stands for, however it was spelled; of an artefact, a digest of its files."""
+    """Return what a network's name stands for, however it was spelled; of an artifact, a digest of its files."""
     spec = str(run.model)
     if is_artifact(spec):
         digest = hashlib.sha256()
         for path in sorted(Path(spec).iterdir()):
             if path.suffix in (".json", ".safetensors") and path.name != MANIFEST:
                 digest.update(path.name.encode() + path.read_bytes())
-        return f"artefact {digest.hexdigest()}"
+        return f"artifact {digest.hexdigest()}"
     source = notes(base).get(SOURCE)
     return source.spec if isinstance(source, Source) else spec
 

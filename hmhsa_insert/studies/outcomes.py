@@ -51,7 +51,7 @@ class StudyOutcomes:
 
 
 def is_study(folder: Path) -> bool:
-    """Say whether `folder` is that of a study."""
+    """Return True if `folder` is that of a study."""
     return (folder / _STUDY).is_file()
 
 

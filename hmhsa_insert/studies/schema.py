@@ -30,7 +30,7 @@ class ModelEntry(_Section):
     """A base network.
 
     Attributes:
-        model: what ``hi.load_model`` takes, or the folder of an artefact.
+        model: what ``hi.load_model`` takes, or the folder of an artifact.
         pretrained: begin with the library's weights.
         init_from: a checkpoint of the base network, beside the study file or a whole path.
     """

@@ -115,7 +115,7 @@ def forget(folder: Path, id: str) -> None:
 
 
 def _foreign(folder: Path) -> bool:
-    """Say whether a folder holds more than a killed driver leaves before its first file is whole."""
+    """Return True if a folder holds more than a killed driver leaves before its first file is whole."""
     if not folder.is_dir():
         return True
     begun = folder / TRIALS

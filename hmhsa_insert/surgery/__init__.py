@@ -1,1 +1,1 @@
-"""The heart: load → trace → locate → plan → splice → verify, and the artefact."""
+"""The heart: load → trace → locate → plan → splice → verify, and the artifact."""

@@ -1,4 +1,4 @@
-"""The artefact: an edited network as a folder of plain data, which builds it again bit for bit.
+"""The artifact: an edited network as a folder of plain data, which builds it again bit for bit.
 
 ``recipe.yaml`` (what was asked), ``plan.json`` (what was done, site by site), ``base.json`` (the base network's
 identity, versions), ``model.safetensors`` (all weights), ``displaced.safetensors`` (weights of modules that a recipe
@@ -41,12 +41,12 @@ __all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write an edited model as an artefact folder; it appears whole or not at all.
+    """Write an edited model as an artifact folder; it appears whole or not at all.
 
     Args:
         model: from ``hi.apply``.
-        folder: where; must not exist, unless `overwrite` and it is an artefact.
-        overwrite: replace an older artefact.
+        folder: where; must not exist, unless `overwrite` and it is an artifact.
+        overwrite: replace an older artifact.
 
     Returns:
         The folder.
@@ -79,16 +79,16 @@ def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
 
 
 def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
-    """Rebuild the edited model of an artefact; its outputs equal the saved model's bit for bit.
+    """Rebuild the edited model of an artifact; its outputs equal the saved model's bit for bit.
 
     Args:
-        folder: an artefact.
-        base: the base network, freshly built, where the artefact's is not one of timm's or torchvision's: a folder
+        folder: an artifact.
+        base: the base network, freshly built, where the artifact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
         allow_code: build the base network with the factory that the folder names, if you trust the folder.
 
     Raises:
-        ArtifactError: not an artefact, of a newer format, or its base network cannot be built.
+        ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
     """
     target = Path(folder)
@@ -113,13 +113,13 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
 
 
 def is_artifact(folder: str | Path) -> bool:
-    """Say whether a path is the folder of an artefact."""
-    # os.path: a name too long for any file is no artefact, and pathlib would raise
+    """Return True if a path is the folder of an artifact."""
+    # os.path: a name too long for any file is no artifact, and pathlib would raise
     return all(os.path.isfile(os.path.join(folder, name)) for name in (PLAN, BASE, WEIGHTS))
 
 
 def weights_summary(folder: str | Path) -> tuple[int, int]:
-    """Return how many tensors an artefact's weights have, and their size in bytes.
+    """Return how many tensors an artifact's weights have, and their size in bytes.
 
     Raises:
         WeightsError: the file is missing or corrupt.
@@ -131,12 +131,12 @@ def weights_summary(folder: str | Path) -> tuple[int, int]:
 def open_model(
     spec: str, *, base: str | None = None, allow_code: bool = False, **options: Any
 ) -> LoadedModel:
-    """Return the network of a MODEL|DIR argument: an artefact's folder, or what ``load_model`` builds.
+    """Return the network of a MODEL|DIR argument: an artifact's folder, or what ``load_model`` builds.
 
     Args:
         spec: a folder that ``hi.save`` wrote, or a name.
-        base: ``package.module:factory`` of an artefact's base network, where a library does not have it.
-        allow_code: run the factory that an artefact names.
+        base: ``package.module:factory`` of an artifact's base network, where a library does not have it.
+        allow_code: run the factory that an artifact names.
         options: for :func:`~hmhsa_insert.surgery.load.load_model`.
 
     Raises:
@@ -144,13 +144,13 @@ def open_model(
     """
     if is_artifact(spec):
         if options.get("pretrained"):
-            raise ModelError(Problem(spec, "an artefact has its own weights", "leave --pretrained out"))
+            raise ModelError(Problem(spec, "an artifact has its own weights", "leave --pretrained out"))
         model = load(spec, load_model(base).model if base else None, allow_code=allow_code)
         inputs = ledgers(model)[-1].plan.inputs
         return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
         _say_what_is_missing(spec)
-        message = f"it goes with the folder of an artefact, and '{spec}' is none"
+        message = f"it goes with the folder of an artifact, and '{spec}' is none"
         raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
     try:
         return load_model(spec, **options)
@@ -160,7 +160,7 @@ def open_model(
 
 
 def _say_what_is_missing(spec: str) -> None:
-    """Report a folder that is no artefact as such: it is hardly the name of a network."""
+    """Report a folder that is no artifact as such: it is hardly the name of a network."""
     if spec and os.path.isdir(spec):
         read_record(spec)
 

@@ -98,6 +98,6 @@ def _keep_blocks(
 
 
 def _between(region: Region) -> str:
-    """Say where a region lies; a map that no module returns is named by its fx node."""
+    """Return where a region lies; a map that no module returns is named by its fx node."""
     start, end = (point.qualname or point.node for point in (region.start, region.end))
     return f"between '{start}' and '{end}'"

@@ -51,12 +51,11 @@ def fake_copy(
     def swap(tensor: Tensor) -> Tensor:
         wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         is_meta = tensor.is_meta and not isinstance(tensor, FakeTensor)
-        with mode:
-            fake = torch.empty_strided(
-                tensor.shape, tensor.stride(), dtype=wanted, device=meta_as if is_meta else tensor.device
-            )
+        # Neither torch.empty under the mode nor nn.Parameter(fake): each costs more than the rest of the copy.
+        with unset_fake_temporarily():
+            hollow = torch.empty_strided(tensor.shape, tensor.stride(), dtype=wanted, device="meta")
+            fake = FakeTensor(mode, hollow, torch.device(meta_as) if is_meta else tensor.device)
             if isinstance(tensor, nn.Parameter):
-                # Not nn.Parameter(fake): its constructor costs more than everything else here together.
                 fake.requires_grad_(tensor.requires_grad)
                 fake._is_param = True
         return fake

@@ -42,12 +42,12 @@ def check_writable(target: Path, marker: str, overwrite: bool) -> None:
 def _replaceable(target: Path, marker: str, overwrite: bool) -> list[str]:
     """Return the files of an older folder, all of them ours; an ArtifactError if it may not be replaced."""
     if target.is_symlink() or not _is_record(target / marker):
-        message = f"it exists and is no artefact (it has no {marker})"
-        tip = "choose another folder" + (": only artefacts are ever replaced" if overwrite else "")
+        message = f"it exists and is no artifact (it has no {marker})"
+        tip = "choose another folder" + (": only artifacts are ever replaced" if overwrite else "")
         raise ArtifactError(Problem(str(target), message, tip))
     if not overwrite:
         tip = "choose another folder, or replace it with --overwrite"
-        raise ArtifactError(Problem(str(target), "an artefact is here already", tip))
+        raise ArtifactError(Problem(str(target), "an artifact is here already", tip))
     ours, others = divided(target, lambda name: _is_old(target, name))
     if others:
         message = f"it also holds what this package did not write, or not like this: {few(others)}"

@@ -67,7 +67,7 @@ def as_graph_module(model: nn.Module, made: Plan) -> fx.GraphModule:
 
 
 class _Mode(nn.Module):
-    """Tells a graph whether it trains: a traced ``self.training`` is a constant."""
+    """Gives a graph its training mode: a traced ``self.training`` is a constant."""
 
     def forward(self) -> bool:
         """Return the mode that ``train()`` and ``eval()`` set."""
@@ -101,7 +101,7 @@ def _follow_mode(in_training: fx.Graph, in_eval: fx.Graph, where: str) -> bool:
 
 
 def _differ_in_mode(trained: Any, evaluated: Any) -> bool:
-    """Tell whether two arguments are the same but for values that are True in training and False in eval."""
+    """Return True if two arguments are the same but for values that are True in training and False in eval."""
     if isinstance(evaluated, Mapping):
         return trained.keys() == evaluated.keys() and all(
             _differ_in_mode(trained[k], evaluated[k]) for k in trained

@@ -63,7 +63,7 @@ class LoadedModel:
         model: the network, in train mode as its factory leaves it.
         source: its identity.
         input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
-        own_inputs: what an artefact's plan was made with; None where an image is all that is known.
+        own_inputs: what an artifact's plan was made with; None where an image is all that is known.
     """
 
     model: nn.Module

@@ -184,7 +184,7 @@ def _stages(traced: Trace, maps: Mapping[Node, FeatureMap], units: list[Unit]) -
 
 
 def _only_strides(traced: Trace, unit: Unit, following: Unit) -> bool:
-    """Tell a downsampling step of its own (pool, strided convolution, transition, TDB) from a block that strides."""
+    """Return True for a downsampling layer (pool, strided convolution, transition, TDB), not a block that strides."""
     weights = _weights(traced, unit)
     return unit.kind != following.kind and weights < 3 and weights <= _weights(traced, following)
 

@@ -1,4 +1,4 @@
-"""The record of an artefact: what its JSON files say, read with distrust.
+"""The record of an artifact: what its JSON files say, read with distrust.
 
 A folder may come from anyone. What it says is data: it names a network of timm's or torchvision's and never code,
 and a plan may touch only what a recipe could have asked for.
@@ -50,7 +50,7 @@ _CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 def is_rebuildable(source: Source) -> bool:
-    """Say whether a folder may name this source: a library's network, with plain options."""
+    """Return True if a folder may name this source: a library's network, with plain options."""
     return source.is_library and not _unsafe(source.kwargs)
 
 
@@ -116,18 +116,18 @@ def base_as_data(source: Source | None, kind: str, aliases: Mapping[str, str]) -
 
 
 def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
-    """Return the base record and the plans of an artefact, without building anything.
+    """Return the base record and the plans of an artifact, without building anything.
 
     Raises:
-        ArtifactError: not an artefact, of a newer format, or its files were damaged.
+        ArtifactError: not an artifact, of a newer format, or its files were damaged.
     """
     target = Path(folder)
     missing = [name for name in (PLAN, BASE, WEIGHTS) if not (target / name).is_file()]
     if missing:
-        message = f"this is not an artefact: it has no {missing[0]}"
+        message = f"this is not an artifact: it has no {missing[0]}"
         if not target.is_dir():
             message = (
-                "this is a file, and an artefact is a folder"
+                "this is a file, and an artifact is a folder"
                 if target.exists()
                 else "there is no such folder"
             )

@@ -121,7 +121,7 @@ def _stages(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Stage]
 
 
 def why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
-    """Say why there is no stage at a stride, and what there is."""
+    """Return why there is no stage at a stride, and what there is."""
     reason = ""
     if has_tokens(located, stride):
         reason = f"; at stride {stride} it works on token sequences, which have no height and width"

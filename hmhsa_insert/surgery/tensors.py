@@ -1,4 +1,4 @@
-"""The weights of an artefact: every tensor once, those of modules that a recipe took away beside them."""
+"""The weights of an artifact: every tensor once, those of modules that a recipe took away beside them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def check_sizes(asked: Mapping[str, object], path: Path, target: Path) -> None:
         count = asked.get(key)
         if isinstance(count, int | float) and count > most:
             message = f"it asks for {key} {count}, and no side of a tensor in the folder is that long"
-            raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+            raise WeightsError(Problem(str(path), message, "the folder's files are not of one artifact"))
 
 
 def shapes_of(path: Path, aliases: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
@@ -166,7 +166,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _is_channels_last(model: nn.Module) -> bool:
-    """Say whether weights lie in channels_last: convolutions then round otherwise than in the default layout."""
+    """Return True if weights lie in channels_last: convolutions then round otherwise than in the default layout."""
     return any(
         p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
         for p in model.parameters()
@@ -199,7 +199,7 @@ def _refuse_misfits(
         there, here = (each.get(wrong[0]) for each in (state, wanted))
         if there is not None and here is not None:
             message += f"; '{wrong[0]}' is {_said(there)}, and {_said(here)} is needed"
-        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artefact"))
+        raise WeightsError(Problem(str(path), message, "the folder's files are not of one artifact"))
 
 
 def _said(shape: tuple[int, ...]) -> str:

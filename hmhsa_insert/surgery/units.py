@@ -90,13 +90,13 @@ class _Finder:
         return units[:-1] if len(units) > 1 and self._is_output_layer(units[-1], units[-2]) else units
 
     def _only_pads(self, unit: Unit) -> bool:
-        """Tell a margin around a map, made before a convolution or a pool, from a block."""
+        """Return True for a margin around a map, made before a convolution or a pool, which is no block."""
         nodes = self.traced.nodes[unit.start : unit.end.meta["position"] + 1]
         mixing = [node for node in nodes if self.mixes(node)]
         return not any(map(weighs, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
 
     def _is_output_layer(self, unit: Unit, before: Unit) -> bool:
-        """Tell the layer that makes a dense prediction, as a linear layer makes a class, from a last block.
+        """Return True for the layer that makes a dense prediction, as a linear layer makes a class: no last block.
 
         It is a bare one: nothing but resizing stands between its weights and the output of the network.
         """
@@ -124,7 +124,7 @@ class _Finder:
     def _is_container(
         self, call: ModuleCall, items: list[ModuleCall | Node], inner: list[ModuleCall]
     ) -> bool:
-        """Tell whether the parts of `call` are blocks themselves, rather than parts of one block."""
+        """Return True if the parts of `call` are blocks themselves, rather than parts of one block."""
         if call.parent is None or len(self._new_strides(call)) >= 2:
             return True
         if call.kind in self._atomic:
@@ -150,7 +150,7 @@ class _Finder:
         return self._ends_in_cut(call) and self._mixes_inside(call)
 
     def _ends_in_cut(self, call: ModuleCall) -> bool:
-        """Tell whether a cut point made inside `call` is what it returns (an embedding may return tokens)."""
+        """Return True if a cut point made inside `call` is what it returns (an embedding may return tokens)."""
         made = (node for _, node in call.outputs if call.first <= node.meta["position"] < call.last)
         return any(node in self.cut_set for node in made)
 
@@ -185,7 +185,7 @@ class _Finder:
         }
 
     def mixes(self, node: Node) -> bool:
-        """Tell whether a node mixes space, joins paths, or changes the stride."""
+        """Return True if a node mixes space, joins paths, or changes the stride."""
         name = str(node.meta.get("function", "")).lower()
         sources = [s for s in node.all_input_nodes if s.op != "get_attr"]
         if node in self.maps and any(
@@ -214,14 +214,14 @@ class _Finder:
 
 
 def _is_listed(call: ModuleCall, child: ModuleCall) -> bool:
-    """Tell whether `child` is, or is held by, a sequence of modules inside `call`: networks keep blocks in lists."""
+    """Return True if `child` is, or is held by, a sequence of modules inside `call`: networks keep blocks in lists."""
     lists = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
     below = child.qualname[len(call.qualname) + 1 :] if call.qualname else child.qualname
     return issubclass(call.kind, lists) or issubclass(child.kind, lists) or "." in below
 
 
 def weighs(node: Node) -> bool:
-    """Tell whether a node applies a weight matrix or kernel (norms have vectors only)."""
+    """Return True if a node applies a weight matrix or kernel (norms have vectors only)."""
     if node.op != "call_function":
         return False
     return any(s.op == "get_attr" and len(s.meta["shape"]) >= 2 for s in node.all_input_nodes)

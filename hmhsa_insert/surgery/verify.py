@@ -175,7 +175,7 @@ def _rounding(outputs: list[Tensor]) -> float:
 
 
 def _acting(base: nn.Module, model: nn.Module) -> str:
-    """Say which block acts already: an identity insertion begins with gamma = 0."""
+    """Return which block acts already: an identity insertion begins with gamma = 0."""
     new = new_modules(base, model)
     acting = [key for key, module in new for gamma in gammas(module) if bool(gamma.any())]
     return f": gamma of '{acting[0]}' is not zero" if acting else ""

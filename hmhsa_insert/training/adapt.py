@@ -90,6 +90,6 @@ def transfer(given: nn.Module, base: nn.Module) -> tuple[set[str], list[str]]:
 
 
 def _other_channels_alone(old: torch.Tensor, new: torch.Tensor) -> bool:
-    """Say whether two kernels differ in their input channels only, and the old one takes colour images."""
+    """Return True if two kernels differ in their input channels only, and the old one takes colour images."""
     same = old.ndim == new.ndim == 4 and old.shape[0] == new.shape[0] and old.shape[2:] == new.shape[2:]
     return same and old.shape[1] == 3

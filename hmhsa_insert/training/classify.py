@@ -119,7 +119,7 @@ class ClassifyTask:
         )
 
     def save(self, model: nn.Module, folder: Path) -> Path | None:
-        """Write an artefact for ``hi.load``; None if nothing was inserted."""
+        """Write an artifact for ``hi.load``; None if nothing was inserted."""
         return save(model, folder, overwrite=True) if ledgers(model) else None
 
     def result(self, finished: RunResult, row: Row, prefix: str, best: float) -> TrainResult:

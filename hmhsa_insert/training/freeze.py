@@ -46,7 +46,7 @@ class Freezer:
         ]
 
     def frozen(self, epoch: int) -> bool:
-        """Say whether the base stands still in `epoch` (from 0)."""
+        """Return True if the base stands still in `epoch` (from 0)."""
         return self._always or epoch < self._epochs
 
     def begin(self, epoch: int) -> None:

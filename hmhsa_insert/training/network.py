@@ -71,14 +71,14 @@ def build_network(
     """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
 
     Args:
-        model: what ``load_model`` takes, the folder of an artefact, or a network, which is copied.
+        model: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: tells the number of classes and channels.
         settings: input size, drop path, dropout.
         recipe: to apply; None: train the network as it is.
         seed: of the run.
         init_from: a checkpoint of the base network, by its own keys; its head may have other classes.
         pretrained: begin with the library's weights.
-        allow_code: run the factory that an artefact names.
+        allow_code: run the factory that an artifact names.
 
     Raises:
         ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.
@@ -115,12 +115,12 @@ def build_base(
     """Build a network with its base weights; return it, the names of what is new in it, and notes.
 
     Args:
-        model: what ``load_model`` takes, the folder of an artefact, or a network, which is copied.
+        model: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
         asked: ``num_classes`` and ``in_chans`` that the data needs; a factory that takes them is given them.
         settings: drop path, dropout.
         init_from: a checkpoint of the network, by its own keys.
         pretrained: begin with the library's weights.
-        allow_code: run the factory that an artefact names.
+        allow_code: run the factory that an artifact names.
     """
     if isinstance(model, nn.Module):
         return _copied(model, init_from)
@@ -159,7 +159,7 @@ def _from_factory(
 def _from_artifact(
     folder: str, asked: Mapping[str, int], allow_code: bool
 ) -> tuple[nn.Module, set[str], list[str]]:
-    """Load an artefact; where the data has other classes or channels, build it for them and keep the rest."""
+    """Load an artifact; where the data has other classes or channels, build it for them and keep the rest."""
     model = load(folder, allow_code=allow_code)
     record, ledgers = read_record(folder)
     kwargs = dict(record.get("kwargs") or {})

@@ -19,7 +19,7 @@ from hmhsa_insert.training.classify import ClassifyTask
 from hmhsa_insert.training.data import SMALL, Data, open_data
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.result import TrainResult
-from hmhsa_insert.training.run_folder import CLASS_NAMES, NAMES_FINGERPRINT, identity
+from hmhsa_insert.training.run_identity import CLASS_NAMES, NAMES_FINGERPRINT, identity
 from hmhsa_insert.training.schema import RunSettings, Settings
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import R_co, Source, Task
@@ -41,7 +41,7 @@ class Run(ABC, Generic[R_co]):
         seed: of base weights, blocks, order, draws.
         init_from: a checkpoint of the base network, or None.
         pretrained: whether to begin with the library's weights.
-        allow_code: whether code may run that a file names, such as an artefact its base network's factory.
+        allow_code: whether code may run that a file names, such as an artifact its base network's factory.
     """
 
     model: str | nn.Module

@@ -53,13 +53,13 @@ class Silent:
     """A reporter that says nothing; a base for one that says something."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def step(self, step: Step) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def evaluating(self, images: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def epoch(self, row: Row, timing: Row) -> None:
-        """Say nothing."""
+        """Do nothing."""

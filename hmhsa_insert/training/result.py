@@ -25,7 +25,7 @@ class RunResult:
         folder: of the run.
         run_id: identity of the run.
         weights: ``model`` or ``ema``: what the scores are of; the averaged weights where there is an average.
-        best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artefact.
+        best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artifact.
         epochs, updates, images: how much it was trained.
         num_params: of the network.
         macs, macs_modules_only: for one image, as :func:`hmhsa_insert.costs.count.count` counts them.

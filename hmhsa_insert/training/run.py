@@ -39,8 +39,8 @@ from hmhsa_insert.training.run_folder import (
     RunFolder,
     folder_name,
     read_config,
-    unknown_contents,
 )
+from hmhsa_insert.training.run_identity import unknown_contents
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.stop import Interrupted
@@ -70,7 +70,7 @@ def train(
     weights. A run that was killed, at any moment, ends with the weights and metrics of one that was not.
 
     Args:
-        model: what ``hi.load_model`` takes, the folder of an artefact, or a network, which is copied.
+        model: what ``hi.load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: a source, see :func:`~hmhsa_insert.training.data.open_data`.
         recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.
         settings: a path, the name of shipped settings, or a dict; None: ``finetune`` where there are weights to begin
@@ -81,7 +81,7 @@ def train(
         data_dir: where downloaded data is kept.
         init_from: a checkpoint of the base network, by its own keys.
         pretrained: begin with the library's weights.
-        allow_code: build an artefact's base network with the factory that it names, if you trust the artefact.
+        allow_code: build an artifact's base network with the factory that it names, if you trust the artifact.
         reporter: is told what happens.
 
     Returns:
@@ -196,7 +196,7 @@ def _evaluate_start(loop: Loop, network: Network, folder: RunFolder) -> None:
 
 
 def _finish(loop: Loop, planned: Run[R_co], folder: RunFolder, weights: Weights, costs: Counts) -> R_co:
-    """Write what a finished run has: weights, artefact, curves, result."""
+    """Write what a finished run has: weights, artifact, curves, result."""
     weights.write(LAST, loop.model)
     if loop.average is not None:
         weights.write(EMA, loop.average.module)

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,16 +24,13 @@ from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
-from hmhsa_insert.training.data.digests import covers_contents
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
-from hmhsa_insert.training.schema import ADDED, OPERATIONAL
+from hmhsa_insert.training.run_identity import as_known_then, identity
 
 CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment.json", "epoch0.json"
 METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
-NAMES_FINGERPRINT, CLASS_NAMES = "names_fingerprint", "class_names"
-_SAID_BY_FINGERPRINT = (f"data.{NAMES_FINGERPRINT}", f"data.{CLASS_NAMES}")
 _LOCK, _OWNER = ".lock", ".owner"
 # All that a run writes into its folder, trackers' folders among it.
 _WRITTEN = re.compile(
@@ -168,7 +165,7 @@ def is_of_run(name: str) -> bool:
 
 
 def is_run(folder: str | Path) -> bool:
-    """Say whether a path is the folder of a run."""
+    """Return True if a path is the folder of a run."""
     return os.path.isfile(os.path.join(folder, CONFIG))
 
 
@@ -228,41 +225,6 @@ def _read_table(
     return table
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes two runs the same run: the config without what only says where and how fast."""
-    return {key: value for key, value in _flat(config, ()) if not _is_operational(key, value, config)}
-
-
-def as_known_then(config: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what determines a run as the version that wrote `known` would have known its data: by names alone."""
-    data = config["data"]
-    then = str(known["data"].get("fingerprint"))
-    if covers_contents(then) or not covers_contents(str(data["fingerprint"])):
-        return config
-    source = known["data"].get("source")
-    same = source is not None and os.path.realpath(str(source)) == os.path.realpath(data["source"])
-    named = {"fingerprint": data[NAMES_FINGERPRINT], "source": source if same else data["source"]}
-    return {**config, "data": {**data, **named}}
-
-
-def unknown_contents(known: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Return what to say of a run that knows its data by names alone; nothing of others."""
-    if as_known_then(config, known) is config:
-        return ""
-    return (
-        "this run is of an earlier version: it knows its data by names and classes, and whether the pictures "
-        "are still the same ones cannot be told"
-    )
-
-
-def _is_operational(key: str, value: Any, config: Mapping[str, Any]) -> bool:
-    """Return True for what says where and how fast, and for what another key says as well."""
-    if key == "data.source":  # where it lies; of a library's own sets it is what they are
-        return covers_contents(str(config["data"].get("fingerprint")))
-    plain = key.removeprefix("settings.").partition("[")[0]
-    return plain in OPERATIONAL or (plain in ADDED and value is None) or plain in _SAID_BY_FINGERPRINT
-
-
 def _compare(folder: Path, config: Mapping[str, Any]) -> None:
     there = read_config(folder)
     known, wanted = identity(there), identity(as_known_then(config, there))
@@ -278,22 +240,8 @@ def _compare(folder: Path, config: Mapping[str, Any]) -> None:
         raise RunError([*shown[:-1], Problem(str(folder), last, _OTHER_TIP)])
 
 
-def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield every leaf with its path, as in ``recipe.edits[0].block.head_dim``."""
-    items: Sequence[tuple[str, Any]] = ()
-    if isinstance(value, Mapping):
-        items = [(f".{key}", item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        items = [(f"[{index}]", item) for index, item in enumerate(value)]
-    if items:
-        for step, item in items:
-            yield from _flat(item, (*path, step))
-    else:
-        yield "".join(path).removeprefix("."), value if not isinstance(value, list | tuple) else []
-
-
 def _foreign(folder: Path) -> bool:
-    """Say whether a folder holds more than a run leaves that was killed before its first file was whole."""
+    """Return True if a folder holds more than a run leaves that was killed before its first file was whole."""
     if not folder.is_dir():
         return True
     ours = (_LOCK, _OWNER)

@@ -1,4 +1,4 @@
-"""Score what was trained: a run folder, an artefact, a named network or one in memory, on any source of data."""
+"""Score what was trained: a run folder, an artifact, a named network or one in memory, on any source of data."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def evaluate(
     """Score a network on the validation split of a source, or on all of a folder that has none.
 
     Args:
-        model: the folder of a run or an artefact, what ``hi.load_model`` takes, or a network.
+        model: the folder of a run or an artifact, what ``hi.load_model`` takes, or a network.
         data: a source; None: that of the run.
         overrides: of the settings: the run's, or the network's own; such as ``input_size=256``.
         data_dir: where downloaded data is kept.

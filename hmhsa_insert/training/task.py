@@ -203,7 +203,7 @@ class Task(Protocol[R_co]):
         """Run the network over the validation split, which the processes divide."""
 
     def save(self, model: nn.Module, folder: Path) -> Path | None:
-        """Write a network as an artefact; None if there is none to write."""
+        """Write a network as an artifact; None if there is none to write."""
 
     def result(self, finished: RunResult, row: Row, prefix: str, best: float) -> R_co:
         """Return the result of a run.

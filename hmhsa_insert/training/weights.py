@@ -44,7 +44,7 @@ class Weights:
     def write_artifact(
         self, name: str, source: str, save: Callable[[nn.Module, Path], Path | None]
     ) -> Path | None:
-        """Have `save` write the network with the weights of file `source` as an artefact, or not."""
+        """Have `save` write the network with the weights of file `source` as an artifact, or not."""
         if self._copy is None:
             return None
         with utf8_path(self._folder / source) as path:

@@ -20,7 +20,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an artefact of the user's network and one of timm's."""
+    """Return a folder with an artifact of the user's network and one of timm's."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", sys.path[:])
@@ -33,8 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def artefacts(here: Path, made: Path) -> Path:
-    """Return the working folder with a copy of both artefacts, to damage."""
+def artifacts(here: Path, made: Path) -> Path:
+    """Return the working folder with a copy of both artifacts, to damage."""
     for name in ("mine", "library"):
         shutil.copytree(made / name, here / name)
     return here

@@ -94,7 +94,7 @@ def test_the_graph_backend(here) -> None:
     assert "backend graph, seed 0" in output("show out")
 
 
-def test_an_older_artefact_is_replaced_only_when_asked(here) -> None:
+def test_an_older_artifact_is_replaced_only_when_asked(here) -> None:
     output(SMALL + " -o out")
     error_of(SMALL + " -o out")
     (here / "bias.yaml").write_text(recipe(id="second", block="{type: hmhsa, head_dim: 16, qkv_bias: true}"))
@@ -104,16 +104,16 @@ def test_an_older_artefact_is_replaced_only_when_asked(here) -> None:
     assert any(".second." in key for key in load_file("out/model.safetensors"))
 
 
-def test_another_recipe_on_the_folder_of_an_artefact(artefacts: Path) -> None:
-    (artefacts / "more.yaml").write_text(recipe("{stage: 2}", id="more"))
+def test_another_recipe_on_the_folder_of_an_artifact(artifacts: Path) -> None:
+    (artifacts / "more.yaml").write_text(recipe("{stage: 2}", id="more"))
     text = output("apply library -r more.yaml -o both")
-    assert text.startswith("library (an artefact, from timm/test_resnet)  ResNet  input 3×64×64\n")
+    assert text.startswith("library (an artifact, from timm/test_resnet)  ResNet  input 3×64×64\n")
     assert "reach 6 of 6 new parameters" in text
     assert "wrote both" in text
     keys = load_file("both/model.safetensors").keys()
     assert any(".attn." in key for key in keys)
     assert any(".more." in key for key in keys)
-    assert (artefacts / "both/recipe-2.yaml").is_file()
+    assert (artifacts / "both/recipe-2.yaml").is_file()
     shown = output("show both")
     assert shown.count("edited with") == 2
     assert "base network  ResNet, timm/test_resnet\n" in shown
@@ -121,11 +121,11 @@ def test_another_recipe_on_the_folder_of_an_artefact(artefacts: Path) -> None:
     assert base.state_dict().keys() == timm.create_model("test_resnet").state_dict().keys()
 
 
-def test_a_folder_of_a_users_network_needs_its_base(artefacts: Path) -> None:
-    (artefacts / "more.yaml").write_text(recipe("{stage: 2}", id="more"))
+def test_a_folder_of_a_users_network_needs_its_base(artifacts: Path) -> None:
+    (artifacts / "more.yaml").write_text(recipe("{stage: 2}", id="more"))
     error_of("apply mine -r more.yaml -o both")
     output("apply mine -r more.yaml -o both --base usernet:small")
-    assert (artefacts / "both").is_dir()
+    assert (artifacts / "both").is_dir()
 
 
 def test_a_failed_verification_writes_nothing(here, monkeypatch: pytest.MonkeyPatch) -> None:

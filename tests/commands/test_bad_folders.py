@@ -17,7 +17,7 @@ from command_line import error_of, listing, run
 import hmhsa_insert as hi
 
 APPLY = "apply usernet:small -r good.yaml --input-size 64 -o "
-HEAD = "error: the artefact cannot be read or written"
+HEAD = "error: the artifact cannot be read or written"
 WRITES = "    `hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
 BASE = "    build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
 TRUSTED = (
@@ -27,17 +27,17 @@ TRUSTED = (
 Change = Callable[[Any], Any]
 
 
-def test_an_output_that_exists(artefacts: Path) -> None:
-    (artefacts / "thesis").mkdir()
-    (artefacts / "thesis" / "chapter.tex").write_text("years of work")
-    (artefacts / "link").symlink_to("mine")
-    other = "it exists and is no artefact (it has no plan.json)"
+def test_an_output_that_exists(artifacts: Path) -> None:
+    (artifacts / "thesis").mkdir()
+    (artifacts / "thesis" / "chapter.tex").write_text("years of work")
+    (artifacts / "link").symlink_to("mine")
+    other = "it exists and is no artifact (it has no plan.json)"
     for line, message, tip in (
-        ("mine", "an artefact is here already", "choose another folder, or replace it with --overwrite"),
+        ("mine", "an artifact is here already", "choose another folder, or replace it with --overwrite"),
         ("thesis", other, "choose another folder"),
-        ("thesis --overwrite", other, "choose another folder: only artefacts are ever replaced"),
-        ("good.yaml --overwrite", other, "choose another folder: only artefacts are ever replaced"),
-        ("link --overwrite", other, "choose another folder: only artefacts are ever replaced"),
+        ("thesis --overwrite", other, "choose another folder: only artifacts are ever replaced"),
+        ("good.yaml --overwrite", other, "choose another folder: only artifacts are ever replaced"),
+        ("link --overwrite", other, "choose another folder: only artifacts are ever replaced"),
     ):
         folder = line.split()[0]
         assert error_of(APPLY + line).splitlines() == [HEAD, f"  {folder}: {message}", f"    {tip}"]
@@ -71,7 +71,7 @@ def test_a_folder_without_write_permission(here: Path) -> None:
     here.chmod(0o755)
 
 
-def test_a_disk_that_is_full(artefacts: Path) -> None:
+def test_a_disk_that_is_full(artifacts: Path) -> None:
     """A limit on the size of files stands for the disk: the weights are the first file that is too large."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for line in ("new", "new/deeper/out", "mine --overwrite"):
@@ -86,13 +86,13 @@ def test_a_disk_that_is_full(artefacts: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
-def test_an_end_in_the_middle_of_writing(artefacts: Path, monkeypatch: pytest.MonkeyPatch, error) -> None:
+def test_an_end_in_the_middle_of_writing(artifacts: Path, monkeypatch: pytest.MonkeyPatch, error) -> None:
     def fail(_tensors: object, path: Path, _metadata: object) -> None:
         Path(path).write_bytes(b"half of it")
         raise error
 
     monkeypatch.setattr(safetensors.torch, "save_file", fail)
-    before = listing(artefacts)
+    before = listing(artifacts)
     for line in ("new", "mine --overwrite"):
         result = run(APPLY + line)
         assert result.exit_code != 0
@@ -100,11 +100,11 @@ def test_an_end_in_the_middle_of_writing(artefacts: Path, monkeypatch: pytest.Mo
             folder = line.split()[0]
             message = "it cannot be written: No space left on device"
             assert result.stderr.splitlines() == [HEAD, f"  {folder}: {message}"]
-        assert listing(artefacts) == before
+        assert listing(artifacts) == before
 
 
-def test_a_rename_that_fails_leaves_the_older_artefact(
-    artefacts: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_rename_that_fails_leaves_the_older_artifact(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = os.rename
 
@@ -186,9 +186,9 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", PLANS)
-def test_what_is_said_of_a_plan(artefacts: Path, what: str) -> None:
+def test_what_is_said_of_a_plan(artifacts: Path, what: str) -> None:
     change, (message, *tip) = PLANS[what]
-    change_json(artefacts / "library/plan.json", change)
+    change_json(artifacts / "library/plan.json", change)
     report = [HEAD, f"  library/plan.json: {message}", *tip]
     assert error_of("stages library").splitlines() == report
     if what not in ("another module", "unknown block"):  # seen only when the network is built
@@ -224,13 +224,13 @@ BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", BASES)
-def test_what_is_said_of_a_base(artefacts: Path, what: str) -> None:
+def test_what_is_said_of_a_base(artifacts: Path, what: str) -> None:
     values, (message, *tip) = BASES[what]
-    change_json(artefacts / "library/base.json", lambda data: data.update(values))
+    change_json(artifacts / "library/base.json", lambda data: data.update(values))
     assert error_of("stages library").splitlines() == [HEAD, f"  library/base.json: {message}", *tip]
 
 
-def test_a_users_base_is_named_and_not_run(artefacts: Path) -> None:
+def test_a_users_base_is_named_and_not_run(artifacts: Path) -> None:
     assert error_of("stages mine").splitlines() == [
         HEAD,
         "  mine/base.json: it names code to import and run, 'usernet:small', and no file may do that by itself",
@@ -243,21 +243,21 @@ def test_a_users_base_is_named_and_not_run(artefacts: Path) -> None:
     ]
     assert error_of("apply library -r good.yaml --pretrained").splitlines() == [
         "error: the model cannot be used",
-        "  library: an artefact has its own weights",
+        "  library: an artifact has its own weights",
         "    leave --pretrained out",
     ]
 
 
 @pytest.mark.parametrize("name", ["plan.json", "base.json", "model.safetensors"])
-def test_a_file_that_is_missing(artefacts: Path, name: str) -> None:
-    (artefacts / "library" / name).unlink()
-    report = [HEAD, f"  library: this is not an artefact: it has no {name}", WRITES]
+def test_a_file_that_is_missing(artifacts: Path, name: str) -> None:
+    (artifacts / "library" / name).unlink()
+    report = [HEAD, f"  library: this is not an artifact: it has no {name}", WRITES]
     for line in ("show library", "stages library", "plan library -r good.yaml --base usernet:small"):
         assert error_of(line).splitlines() == report
 
 
-def test_files_that_are_damaged(artefacts: Path) -> None:
-    plan = artefacts / "library/plan.json"
+def test_files_that_are_damaged(artifacts: Path) -> None:
+    plan = artifacts / "library/plan.json"
     text = plan.read_text()
     for content, reason in (
         (text[:50], ":5:15: it is damaged: expecting value"),
@@ -267,7 +267,7 @@ def test_files_that_are_damaged(artefacts: Path) -> None:
         plan.write_text(content)
         assert error_of("show library").splitlines()[1].startswith(f"  library/plan.json{reason}")
     plan.write_text(text)
-    weights = artefacts / "library/model.safetensors"
+    weights = artifacts / "library/model.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[:-100])
     for line in ("show library", "stages library"):
@@ -276,19 +276,19 @@ def test_files_that_are_damaged(artefacts: Path) -> None:
             "  library/model.safetensors: is damaged, or no safetensors file: Error while deserializing header: "
             "incomplete metadata, file not fully covered",
         ]
-    weights.write_bytes((artefacts / "mine/model.safetensors").read_bytes())
+    weights.write_bytes((artifacts / "mine/model.safetensors").read_bytes())
     assert error_of("stages library").splitlines()[1:] == [
         "  library/model.safetensors: 117 tensors do not fit the network: 'conv1.0.weight', 'conv1.1.weight', "
         "'conv1.1.bias', 'conv1.3.weight' or 'conv1.4.weight' and 112 more",
-        "    the folder's files are not of one artefact",
+        "    the folder's files are not of one artifact",
     ]
 
 
 def test_folders_that_are_not_there(here: Path) -> None:
     assert error_of("show nowhere").splitlines() == [HEAD, "  nowhere: there is no such folder", WRITES]
-    a_file = "  good.yaml: this is a file, and an artefact is a folder"
+    a_file = "  good.yaml: this is a file, and an artifact is a folder"
     assert error_of("show good.yaml").splitlines() == [HEAD, a_file, WRITES]
     (here / "plain").mkdir()
-    report = [HEAD, "  plain: this is not an artefact: it has no plan.json", WRITES]
+    report = [HEAD, "  plain: this is not an artifact: it has no plan.json", WRITES]
     assert error_of("show plain").splitlines() == report
     assert error_of("stages plain").splitlines() == report

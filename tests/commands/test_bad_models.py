@@ -90,7 +90,7 @@ OPTIONS = {
     ),
     "--base usernet:small": (
         MODEL,
-        "  --base: it goes with the folder of an artefact, and 'usernet:small' is none",
+        "  --base: it goes with the folder of an artifact, and 'usernet:small' is none",
         "    to edit that network itself, give it as MODEL: usernet:small",
     ),
     "--plugin nowhere": (

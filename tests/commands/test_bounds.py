@@ -33,7 +33,7 @@ def widen(plan: dict[str, Any], channels: int) -> None:
     site(plan).update(out_channels=channels)
 
 
-# The file of an artefact, what a stranger wrote into it, and what is said.
+# The file of an artifact, what a stranger wrote into it, and what is said.
 SHAPES: dict[str, tuple[str, Change, str]] = {
     "channels": ("plan.json", lambda d: widen(d, 30_000), "tensors do not fit the network"),
     "channels of one side": (
@@ -84,9 +84,9 @@ SHAPES: dict[str, tuple[str, Change, str]] = {
 
 
 @pytest.mark.parametrize("what", SHAPES)
-def test_an_artefact_that_asks_for_what_its_weights_do_not_have(artefacts: Path, what: str) -> None:
+def test_an_artifact_that_asks_for_what_its_weights_do_not_have(artifacts: Path, what: str) -> None:
     file, change, said = SHAPES[what]
-    path = artefacts / "library" / file
+    path = artifacts / "library" / file
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))

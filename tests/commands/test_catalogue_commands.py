@@ -16,7 +16,7 @@ from hmhsa_insert.recipe import shipped_recipes
 SHIPPED = [shipped.name for shipped in shipped_recipes()]
 
 
-def test_show_says_what_a_folder_holds(artefacts) -> None:
+def test_show_says_what_a_folder_holds(artifacts) -> None:
     text = output("show mine")
     assert text.splitlines()[:2] == ["mine", "base network  Sequential, usernet:small"]
     assert "made with     torch 2." in text

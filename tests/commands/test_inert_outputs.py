@@ -159,7 +159,7 @@ def strings(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return own + [place for key, item in items for place in strings(item, (*path, key))]
 
 
-def test_names_in_artifacts(artefacts: Path) -> None:
+def test_names_in_artifacts(artifacts: Path) -> None:
     for file in ("plan.json", "base.json", "recipe.yaml"):
         path = Path("library", file)
         whole = path.read_text()

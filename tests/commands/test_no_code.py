@@ -222,7 +222,7 @@ PYTHON: dict[str, Callable[[], object]] = {
     "load a detector": lambda: hi.load("detector"),
     "detector": lambda: hi.detector("retinanet", "artifact"),
     "evaluate a run": lambda: hi.evaluate("run"),
-    "evaluate an artefact": lambda: hi.evaluate("artifact", "digits"),
+    "evaluate an artifact": lambda: hi.evaluate("artifact", "digits"),
     "train": lambda: hi.train("artifact", "digits", folder="new"),
     "ablate": lambda: hi.ablate("study.yaml", "new"),
 }

@@ -19,7 +19,7 @@ AGAIN = "apply test_resnet -r good.yaml --input-size 64 -o u --overwrite"
 
 
 def _with(files: dict[str, str]) -> Callable[[], None]:
-    """Return what puts files into an artefact of ours."""
+    """Return what puts files into an artifact of ours."""
 
     def change() -> None:
         for name, text in files.items():
@@ -70,8 +70,8 @@ def _both(*changes: Callable[[], None]) -> Callable[[], None]:
 
 
 ARTIFACT = "it also holds what this package did not write, or not like this: "
-NONE = "it exists and is no artefact (it has no plan.json)"
-# What a user has, made from an artefact of ours at u, and what is said of it.
+NONE = "it exists and is no artifact (it has no plan.json)"
+# What a user has, made from an artifact of ours at u, and what is said of it.
 FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
     "a thesis beside an empty plan": (_theirs({"plan.json": "{}", "thesis.tex": "ten years"}), NONE),
     "a plan of another program": (_theirs({"plan.json": '{"week": 3}'}), NONE),
@@ -86,12 +86,12 @@ FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
     "the folder is a link": (_folder_is_a_link, NONE),
     "a list that lies": (_list_of_a_stranger, f"{ARTIFACT}thesis.tex"),
     "a list that is damaged": (_with({"manifest.json": "[" * 100_000}), f"{ARTIFACT}manifest.json"),
-    "an old artefact and a file": (_both(_without_list, _with({"n.txt": ""})), f"{ARTIFACT}n.txt"),
-    "an old artefact and a folder": (
+    "an old artifact and a file": (_both(_without_list, _with({"n.txt": ""})), f"{ARTIFACT}n.txt"),
+    "an old artifact and a folder": (
         _both(_without_list, _with({"old/plan.json": ""})),
         f"{ARTIFACT}old/plan.json",
     ),
-    "an old artefact, their README": (
+    "an old artifact, their README": (
         _both(_without_list, _with({"README.md": "# My findings\n"})),
         f"{ARTIFACT}README.md",
     ),
@@ -101,7 +101,7 @@ FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
 
 @pytest.fixture
 def u(here: Path, made: Path) -> Path:
-    """Return an artefact of ours, to be changed."""
+    """Return an artifact of ours, to be changed."""
     shutil.copytree(made / "library", here / "u")
     return here / "u"
 
@@ -112,7 +112,7 @@ def test_overwrite_leaves_what_is_not_ours(u: Path, what: str) -> None:
     change()
     assert said in error_of(AGAIN)  # which sees that nothing has changed
     other = error_of(AGAIN.replace(" --overwrite", ""))
-    assert said in other or "an artefact is here already" in other
+    assert said in other or "an artifact is here already" in other
 
 
 @pytest.mark.parametrize("is_old", [False, True])
@@ -129,7 +129,7 @@ def test_what_is_ours_is_replaced(u: Path, is_old: bool) -> None:
     hi.load(u)
 
 
-def test_an_old_artefact_opens(u: Path) -> None:
+def test_an_old_artifact_opens(u: Path) -> None:
     _without_list()
     hi.load(u)
     assert "stage 3" in output("stages u")

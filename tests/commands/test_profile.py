@@ -63,7 +63,7 @@ def test_latency_is_taken_of_all(here):
     assert (record["environment"]["dtype"], record["environment"]["channels_last"]) == ("bfloat16", True)
 
 
-def test_artefacts_and_markdown_to_a_pipe(artefacts):
+def test_artifacts_and_markdown_to_a_pipe(artifacts):
     text = output("profile library mine --base usernet:small --size 64 --format md")
     assert text.startswith("## Counts, one image\n\n|Method")
     assert "|library" in text

@@ -59,8 +59,8 @@ def test_all_cut_points_are_listed_with_their_nodes() -> None:
     assert data["cut_points"][1]["node"] == table[2][0]
 
 
-def test_the_folder_of_an_artefact(artefacts) -> None:
+def test_the_folder_of_an_artifact(artifacts) -> None:
     tree = output("stages library")
-    assert tree.startswith("library (an artefact, from timm/test_resnet)  ResNet  input 3×64×64\n")
+    assert tree.startswith("library (an artifact, from timm/test_resnet)  ResNet  input 3×64×64\n")
     assert "stage 4  stride 32" in tree
-    assert output("stages mine --base usernet:small").startswith("mine (an artefact, from usernet:small)")
+    assert output("stages mine --base usernet:small").startswith("mine (an artifact, from usernet:small)")

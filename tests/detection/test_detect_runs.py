@@ -98,7 +98,7 @@ def test_scored_again_it_is_the_same(run: tuple[str, Path]) -> None:
     assert best["AP"] == result.best
 
 
-def test_the_artefact_is_the_best_weights(run: tuple[str, Path], data: Path) -> None:
+def test_the_artifact_is_the_best_weights(run: tuple[str, Path], data: Path) -> None:
     _, folder = run
     image = torch.rand(3, 48, 64)
     stored = hi.load(folder / "artifact").eval()

@@ -55,7 +55,7 @@ def test_a_detector_is_loaded_bit_for_bit(tmp_path: Path, kind: str) -> None:
     assert torch.equal(displaced.conv1.weight, edited_base.layer4[1].conv1.weight)
 
 
-def test_an_artefact_is_a_backbone_and_what_was_no_detector_is_saved_as_before(tmp_path: Path) -> None:
+def test_an_artifact_is_a_backbone_and_what_was_no_detector_is_saved_as_before(tmp_path: Path) -> None:
     edited = hi.apply(hi.load_model("resnet18").model, RECIPE)
     folder = hi.save(edited, tmp_path / "network")
     assert is_artifact(folder)
@@ -69,9 +69,9 @@ def test_an_artefact_is_a_backbone_and_what_was_no_detector_is_saved_as_before(t
     assert all(torch.equal(a, b) for a, b in pairs)
     twice = hi.load(hi.save(detector, tmp_path / "detector"))
     assert same(outputs(twice), outputs(detector))
-    with pytest.raises(hi.ArtifactError, match="an artefact is here already"):
+    with pytest.raises(hi.ArtifactError, match="an artifact is here already"):
         hi.save(detector, tmp_path / "detector")
-    with pytest.raises(hi.ArtifactError, match=r"no artefact \(it has no detector.json\)"):
+    with pytest.raises(hi.ArtifactError, match=r"no artifact \(it has no detector.json\)"):
         hi.save(detector, tmp_path / "network", overwrite=True)
     hi.save(detector, tmp_path / "detector", overwrite=True)
 

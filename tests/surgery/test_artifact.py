@@ -1,4 +1,4 @@
-"""The artefact: what is saved is loaded bit for bit, and what is loaded can be undone bit for bit."""
+"""The artifact: what is saved is loaded bit for bit, and what is loaded can be undone bit for bit."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_block_that_a_hook_runs_is_not_taken_away_by_a_recipe() -> None:
         hi.apply(once, recipe(drop), SIZE)
 
 
-def test_a_name_too_long_for_any_file_is_no_artefact() -> None:
+def test_a_name_too_long_for_any_file_is_no_artifact() -> None:
     from hmhsa_insert.surgery.artifact import is_artifact
 
     assert not is_artifact("a" * 5000)

@@ -1,4 +1,4 @@
-"""Which name an artefact gives its base network: only one that builds the same network again."""
+"""Which name an artifact gives its base network: only one that builds the same network again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs by description: whatever users give becomes one object, which every part takes and an artefact keeps."""
+"""Inputs by description: whatever users give becomes one object, which every part takes and an artifact keeps."""
 
 from __future__ import annotations
 

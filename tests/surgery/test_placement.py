@@ -136,7 +136,7 @@ def test_a_model_on_meta_gets_a_block_on_meta_of_its_maps_dtype() -> None:
     assert {(p.device.type, p.dtype) for p in parameters} == {("meta", torch.bfloat16)}
 
 
-def test_the_dtype_is_in_the_plan_and_comes_back_with_the_artefact(tmp_path: Any) -> None:
+def test_the_dtype_is_in_the_plan_and_comes_back_with_the_artifact(tmp_path: Any) -> None:
     network = Net(torch.bfloat16)
     edited = edit(network)
     act(edited)

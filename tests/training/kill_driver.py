@@ -78,7 +78,7 @@ PLACES: dict[str, Callable[[], None]] = {
     "epoch_before_metrics": lambda: after_calls(run_folder.RunFolder, "write_metrics", 1, before=True),
     "epoch_before_checkpoint": lambda: after_calls(run_folder.RunFolder, "write_predictions", 0),
     "best_weights_before_rename": lambda: after_calls(checkpoint.os, "replace", 8, before=True),
-    "before_artefact": lambda: after_calls(weights.Weights, "write_artifact", 0, before=True),
+    "before_artifact": lambda: after_calls(weights.Weights, "write_artifact", 0, before=True),
     "before_result": lambda: after_calls(run, "draw_curves", 0),
 }
 

@@ -179,7 +179,7 @@ def test_classes_are_matched_by_name_whatever_their_order_or_number(pets: Path, 
     assert matched(data, ("bird", "cat", "dog"), {}).val.targets.tolist() == [2] * 4  # type: ignore[union-attr]
 
 
-def test_the_artefact_of_a_run_knows_its_classes(pets: Path, tmp_path: Path) -> None:
+def test_the_artifact_of_a_run_knows_its_classes(pets: Path, tmp_path: Path) -> None:
     from hmhsa_insert.training.scored import Asked, scored_by_model
 
     two = _levels(tmp_path / "two", {"canine": 210, "feline": 40})

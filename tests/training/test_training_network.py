@@ -128,17 +128,17 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         transfer(plain(), nn.Sequential(nn.Conv2d(1, 9, 3)))
 
 
-def test_an_artefact_goes_on_as_it_is_or_for_other_classes(tmp_path: Path) -> None:
+def test_an_artifact_goes_on_as_it_is_or_for_other_classes(tmp_path: Path) -> None:
     loaded = load_model("timm/test_resnet", num_classes=10, in_chans=1)
     first = _build(loaded.model, recipe=RECIPE, settings=QUIET | {"input_size": 64})
     with torch.no_grad():
         for parameter in first.model.parameters():
             parameter.add_(0.01)
-    save(first.model, tmp_path / "artefact")
-    again = _build(str(tmp_path / "artefact"))
+    save(first.model, tmp_path / "artifact")
+    again = _build(str(tmp_path / "artifact"))
     assert _same(again.model, first.model)
     assert again.has_weights
-    fewer = _build(str(tmp_path / "artefact"), _data(3))
+    fewer = _build(str(tmp_path / "artifact"), _data(3))
     (head,) = head_names(fewer.model)
     assert fewer.model.state_dict()[f"{head}.weight"].shape[0] == 3
     assert f"{head}.weight" in fewer.fresh

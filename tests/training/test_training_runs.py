@@ -70,7 +70,7 @@ def test_the_result_is_the_last_evaluation_of_the_averaged_weights(done: Path) -
     assert predictions.image.tolist() == [few_digits().val.name(i) for i in range(60)]
 
 
-def test_the_artefact_has_the_best_weights(done: Path) -> None:
+def test_the_artifact_has_the_best_weights(done: Path) -> None:
     best = load_file(done / "best.safetensors")
     written = load_file(done / "artifact" / "model.safetensors")
     assert best.keys() == written.keys()

@@ -7,7 +7,7 @@ import pytest
 
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.run_folder import identity
+from hmhsa_insert.training.run_identity import identity
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 

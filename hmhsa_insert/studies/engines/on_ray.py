@@ -116,7 +116,7 @@ def _outcome(ray: Any, reference: Any, trial: Trial, folder: Path) -> Outcome:
 
 
 def _reason(ray: Any, error: Exception) -> str:
-    """Say in one line, which is the same wherever it happens, why Ray gave a task up."""
+    """Return in one line, which is the same wherever it happens, why Ray gave a task up."""
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "its process was ended because the node's memory ran out"
     if isinstance(error, ray.exceptions.WorkerCrashedError | ray.exceptions.NodeDiedError):

@@ -172,7 +172,7 @@ def _stop(pool: list[_Worker]) -> None:
 
 
 def _manner(process: BaseProcess) -> str:
-    """Say how a process ended."""
+    """Return how a process ended, in words."""
     code = process.exitcode or 0
     if code >= 0:
         return f"exit code {code}"
