@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,8 @@ from hmhsa_insert.detection.segmentation import (
     read_segmentation,
 )
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.text import DATASET
 from hmhsa_insert.training.problems import DataError
 
 _SHOWN = 5
@@ -129,10 +130,7 @@ def _numbered(entry: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error}")) from error
+    whole = read_json(path, DataError, DATASET)
     found = whole if isinstance(whole, dict) else {}
     missing = [f"'{key}'" for key in _LISTS if not isinstance(found.get(key), list)]
     if missing:

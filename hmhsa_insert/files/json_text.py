@@ -22,6 +22,7 @@ _HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
 # Every escape from left to right, so that an escaped backslash never begins one; the group is half a character.
 _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|({_HIGH}|{_LOW})|.)", re.DOTALL)
 _DIGITS_SHOWN = 12
+_MOST_DIGITS = 400
 
 
 class _RefusedError(ValueError):
@@ -71,11 +72,15 @@ def _parsed(text: str, limits: Limits) -> Any:
     too_deep = f"values are nested more than {limits.levels} deep"
     _check_text(text, limits)
     # Numbers are looked at one by one only where one may be too large: data sets have a hundred million of them.
-    looked_at: dict[str, Any] = (
-        {"parse_int": _whole, "parse_float": _finite} if _MAYBE_LARGE.search(text) else {}
-    )
+    parsers: dict[str, Any] = {} if limits.odd_numbers else {"parse_constant": _refuse_constant}
+    if _MAYBE_LARGE.search(text):
+        parsers |= (
+            {"parse_int": _any_number}
+            if limits.odd_numbers
+            else {"parse_int": _whole, "parse_float": _finite}
+        )
     try:
-        found = json.loads(text, object_pairs_hook=_mapping, parse_constant=_refuse_constant, **looked_at)
+        found = json.loads(text, object_pairs_hook=_mapping, **parsers)
     except RecursionError as reason:
         raise _RefusedError(too_deep) from reason
     if _is_deeper(found, limits.levels):
@@ -93,7 +98,8 @@ def _check_text(text: str, limits: Limits) -> None:
     """Count what the text will become before any of it does; each value has a comma or a bracket of its own."""
     if _separators(text) > limits.values and _separators(_STRING.sub("", text)) > limits.values:
         raise _RefusedError(f"it holds more than {limits.values:,} values")
-    half = next((found for found in _ESCAPE.finditer(text) if found[1]), None) if "\\u" in text else None
+    looked_at = "\\u" in text and not limits.odd_names
+    half = next((found for found in _ESCAPE.finditer(text) if found[1]), None) if looked_at else None
     if half is not None:
         raise json.JSONDecodeError(
             f"'\\{half[1]}' is half a character (a lone surrogate)", text, half.start()
@@ -130,6 +136,10 @@ def _whole(text: str) -> int:
             f"the number {text[:_DIGITS_SHOWN]}… of {len(text.lstrip('-'))} digits is too large"
         )
     return value
+
+
+def _any_number(text: str) -> int | float:
+    return int(text) if len(text) <= _MOST_DIGITS else math.inf  # int() takes minutes for millions of digits
 
 
 def _finite(text: str) -> float:

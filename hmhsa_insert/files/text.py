@@ -21,13 +21,15 @@ class Limits:
         bytes: of the file.
         values: of all lists and mappings, with what aliases repeat.
         levels: of lists and mappings in one another.
-        odd_names: whether text may be the name of a file that is not UTF-8, as Python has it.
+        odd_names: whether text may have half characters, as names of files that are not UTF-8 have in Python.
+        odd_numbers: whether numbers need not be finite: the reader of the values can tell whose they are.
     """
 
     bytes: int
     values: int
     levels: int
     odd_names: bool = False
+    odd_numbers: bool = False
 
 
 # Files that people write; the configuration of a run, which names the classes of its data, ImageNet-21k's among them;
@@ -35,7 +37,7 @@ class Limits:
 RECIPE = Limits(1 << 20, 10_000, 40)
 CONFIG = Limits(8 << 20, 50_000, 64, odd_names=True)
 RECORD = Limits(16 << 20, 1_000_000, 64)
-DATASET = Limits(4 << 30, 1_000_000_000, 64)
+DATASET = Limits(4 << 30, 1_000_000_000, 64, odd_names=True, odd_numbers=True)
 
 
 def read_file(path: Path, error: type[HmhsaInsertError], limits: Limits, tip: str = "") -> str:

@@ -8,6 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.training.problems import RunError
+
 DIGESTS = "digests.json"
 
 
@@ -23,11 +26,14 @@ def find_damage(folder: Path) -> tuple[Path, str] | None:
     if not record.exists():
         return _damaged_archive(folder)
     try:
-        written: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["files"]
+        written: dict[str, Any] = read_json_mapping(record, RunError)["files"]
         known = {folder / name: (each["bytes"], each["sha256"]) for name, each in written.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (RunError, TypeError, KeyError, AttributeError):
         return record, "is no list of checksums"
+    there = _files(folder)
     for path, (size, digest) in known.items():
+        if path not in there:  # nor is anything read that a damaged list names elsewhere
+            return path, "is missing"
         try:
             seen = _seen(path)
         except OSError as error:

@@ -126,7 +126,7 @@ def _damaged(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("whole", "message"),
     [
-        ("{", "cannot be read"),
+        ("{", r"json:1:2: it is damaged: expecting property name"),
         ("[]", "it has no list 'images', 'annotations', 'categories'"),
         ({"images": [], "annotations": {}, "categories": []}, "it has no list 'annotations'"),
         (_damaged(image_id=9), "an 'image_id' that no image has: annotations[0]"),

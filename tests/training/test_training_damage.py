@@ -71,7 +71,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "one byte of a tensor": ("pytorch_model.bin", _flip_a_tensor, "is damaged: its checksum is not"),
     "half a network": ("pytorch_model.bin", _truncate, "were written"),
     "an empty file": ("run.pt", lambda path: path.write_bytes(b""), "has 0 bytes"),
-    "a file that is gone": ("run.pt", Path.unlink, "cannot be read: No such file or directory"),
+    "a file that is gone": ("run.pt", Path.unlink, "is missing"),
     "no list of checksums": (DIGESTS, lambda path: path.write_text("[1]"), "is no list of checksums"),
 }
 
