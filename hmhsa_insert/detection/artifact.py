@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
 from hmhsa_insert.surgery.fake import hollow_copy
@@ -140,17 +141,12 @@ def read_detector(folder: str | Path) -> StoredDetector:
         raise ArtifactError(Problem(str(target), message, _TIP))
     data = read_json_mapping(path, ArtifactError)
     check_format(path, data)
-    try:
-        written = _Written.model_validate(data)
-    except ValidationError as error:
-        raise ArtifactError(
-            [Problem(f"{path}: {'.'.join(map(str, e['loc']))}", e["msg"]) for e in error.errors()]
-        ) from error
+    written = checked(_Written, data, path, ArtifactError)
     record = DetectorRecord(
         written.kind,
         written.num_classes,
         {each.id: each.name for each in written.categories},
-        written.input_size,
+        tuple(written.input_size),
         written.options,
     )
     base = check_base(path, written.base)
@@ -158,23 +154,19 @@ def read_detector(folder: str | Path) -> StoredDetector:
     return StoredDetector(record, base, plans, written.training, written.channels_last)
 
 
-class _Plain(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Category(_Plain):
+class _Category(Shape):
     id: int
     name: str
 
 
-class _Written(_Plain):
+class _Written(Shape):
     """The content of ``detector.json``."""
 
     format: int
     kind: str
     num_classes: int = Field(ge=2, le=100_000)
     categories: list[_Category]
-    input_size: tuple[int, ...]
+    input_size: list[int]
     options: dict[str, bool | int | float | list[int] | list[float] | None]
     training: bool
     channels_last: bool

@@ -19,7 +19,7 @@ from yaml.scanner import Scanner
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.text import CONFIG, RECIPE, Limits, read_file
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
-from hmhsa_insert.recipe.scalars import MAP, RESOLVERS, SEQ, STR, scalar_of, shown, tag_name
+from hmhsa_insert.recipe.scalars import MAP, RESOLVERS, SEQ, STR, problem_of, scalar_of, shown, tag_name
 
 # The beginning of PyYAML's reason, what to say instead, the tip.
 _SYNTAX = (
@@ -186,6 +186,10 @@ class _Values:
         if not isinstance(key, yaml.ScalarNode) or key.tag != STR:
             found = key.value if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
             self._findings.add_at(line, column, f"a key must be a word, found {found}", path=path)
+            return None
+        problem = "" if self._odd_names else problem_of(key.value)
+        if problem:
+            self._findings.add_at(line, column, f"a key must be a word: {problem}", path=path)
             return None
         if key.value == "<<" and key.style is None:
             message = "the merge key '<<' is not read: it is no part of YAML 1.2"

@@ -90,7 +90,7 @@ def test_a_backbone_of_ones_own_is_given_again(tmp_path: Path) -> None:
     [
         ("format", 9, "it has format 9"),
         ("kind", "ssd", "no detector of this name"),
-        ("num_classes", 1, "greater than or equal to 2"),
+        ("num_classes", 1, "'num_classes' must be 2 or more, found 1"),
         ("num_classes", 9, "3 classes, not 9"),
         ("input_size", "x", "valid tuple"),
         ("options", {"size_of": 3}, "no such option"),

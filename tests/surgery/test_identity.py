@@ -43,7 +43,13 @@ def randomise(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+_SHORT = ("timm resnet18", "torchvision mobilenet_v2", "irb_tiny")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name if name in _SHORT else pytest.param(name, marks=pytest.mark.long) for name in NETWORKS],
+)
 def base(request) -> nn.Module:
     torch.manual_seed(1)
     return randomise(NETWORKS[request.param]())
