@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
@@ -161,6 +161,8 @@ class _Category(Shape):
 
 class _Written(Shape):
     """The content of ``detector.json``."""
+
+    model_config = ConfigDict(extra="forbid")
 
     format: int
     kind: str

@@ -93,6 +93,8 @@ def _said(found: Any) -> str:
     key = ".".join(str(part) for part in found["loc"] if "[" not in str(part)) or "it"
     if found["type"] == "missing":
         return f"'{key}' is missing"
+    if found["type"] == "extra_forbidden":
+        return f"'{key}' is no key of it"
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
     rule = _RULES.get(

@@ -92,14 +92,14 @@ def test_a_backbone_of_ones_own_is_given_again(tmp_path: Path) -> None:
         ("kind", "ssd", "no detector of this name"),
         ("num_classes", 1, "'num_classes' must be 2 or more, found 1"),
         ("num_classes", 9, "3 classes, not 9"),
-        ("input_size", "x", "valid tuple"),
+        ("input_size", "x", "'input_size' must be a list"),
         ("options", {"size_of": 3}, "no such option"),
         ("options", {"image_mean": [0.5]}, "3 channels, and this has 1 values"),
         ("plans", [{"plan": 1}], r"'plans\.0\.seed' is missing"),
         ("base", {"source": "os:system", "kwargs": {}}, "it names code to import and run, 'os:system'"),
         ("base", {"source": "timm/mobilenetv2_100", "kwargs": {}}, "no attribute `layer3`"),
         ("base", {"source": "timm/resnet18", "kwargs": 3}, "'kwargs' must be a mapping, found 3"),
-        ("new", 1, "Extra inputs"),
+        ("new", 1, "'new' is no key of it"),
     ],
 )
 def test_a_folder_that_was_changed(made: Path, key: str, value: object, said: str) -> None:
