@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import load
 from safetensors import SafetensorError
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.training.digests import find_damage, write_digests
 from hmhsa_insert.training.problems import RunError
 
@@ -158,6 +158,22 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         with suppress(OSError):
             writing.unlink(missing_ok=True)
         raise refused from error
+
+
+@contextmanager
+def disk_may_refuse(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into a RunError, whoever writes: the run itself is sound.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    try:
+        yield
+    except (OSError, HmhsaInsertError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError):
+            raise
+        raise _refused(reason, path, None) from error
 
 
 def write_text(path: Path, text: str) -> None:

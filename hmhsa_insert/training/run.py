@@ -16,7 +16,7 @@ from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.training.assemble import assemble
-from hmhsa_insert.training.checkpoint import latest_checkpoint, put_damaged_aside
+from hmhsa_insert.training.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
@@ -221,8 +221,10 @@ def _write_result(
     damaged: Sequence[str],
 ) -> R_co:
     progress, task, averaged = loop.progress, planned.task, loop.average is not None
-    weights.write_artifact(ARTIFACT, BEST, task.save)
-    draw_curves(progress.history, task.curves, folder.path / CURVES)
+    with disk_may_refuse(folder.path / ARTIFACT):
+        weights.write_artifact(ARTIFACT, BEST, task.save)
+    with disk_may_refuse(folder.path / CURVES):
+        draw_curves(progress.history, task.curves, folder.path / CURVES)
     finished = RunResult(
         folder=folder.path,
         run_id=planned.run_id,

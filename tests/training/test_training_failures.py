@@ -11,6 +11,7 @@ import pytest
 import torch
 from training_nets import QUICK, Told, few_digits, train_plain
 
+from hmhsa_insert.errors import ArtifactError, Problem
 from hmhsa_insert.training import checkpoint, loop, read_config, read_predictions, read_result
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.images import ChosenImages
@@ -126,6 +127,25 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     assert not list((tmp_path / "run" / "checkpoints").glob(".writing*"))
     monkeypatch.undo()
     assert train_plain(tmp_path / "run").loss == whole.loss
+
+
+@pytest.mark.parametrize("name", ["weights.Weights.write_artifact", "run.draw_curves"])
+def test_a_disk_that_is_full_at_the_end_says_nothing_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A study takes any other exception for the end of a trial, and does not try it again."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if name == "run.draw_curves":
+            raise reason
+        raise ArtifactError(Problem("artifact", "it cannot be written")) from reason
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"hmhsa_insert.training.{name}", full)
+        with pytest.raises(RunError, match="cannot be written: the disk is full"):
+            train_plain(tmp_path)
+    assert train_plain(tmp_path).epochs == read_result(tmp_path).epochs
 
 
 def _path_of(args: tuple[Any, ...]) -> str:
