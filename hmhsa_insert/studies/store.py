@@ -119,9 +119,15 @@ def _foreign(folder: Path) -> bool:
     if not folder.is_dir():
         return True
     begun = folder / TRIALS
-    return any(entry != begun and not entry.name.startswith(_WRITING) for entry in folder.iterdir()) or (
-        begun.exists() and not (begun.is_dir() and not any(begun.iterdir()))
-    )
+    if any(entry != begun and not entry.name.startswith(_WRITING) for entry in folder.iterdir()):
+        return True
+    # Trials that were running when the folder was removed may have made theirs again.
+    return os.path.lexists(begun) and (not begun.is_dir() or bool(divided(begun, _is_of_trial)[1]))
+
+
+def _is_of_trial(name: str) -> bool:
+    _, in_folder, inside = name.partition("/")
+    return bool(in_folder) and (inside in ("", TRIAL) or is_of_run(inside))
 
 
 def _write(path: Path, folder: Path, value: Mapping[str, Any]) -> None:

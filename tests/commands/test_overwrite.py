@@ -195,6 +195,7 @@ def test_shapes_leave_a_folder_with_the_name_that_they_are_written_under(here: P
     [
         {"trials/x/thesis.tex": "ten years"},
         {"trials": "mine"},
+        {"trials/thesis.tex": "ten years"},
         {"study.json": '{"kind": "survey"}'},
         {"a": ""},
     ],
@@ -210,7 +211,10 @@ def test_a_study_begins_in_no_folder_of_a_user(tmp_path: Path, files: dict[str, 
 
 
 def test_a_study_goes_on_that_was_stopped_before_its_first_file(tmp_path: Path) -> None:
-    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "x").mkdir(parents=True)
+    (
+        tmp_path / "trials" / "x" / "best.safetensors"
+    ).touch()  # of a trial that ran on when the folder was removed
     (tmp_path / ".writing-x").write_text("half")
     write_study(tmp_path, {"kind": "study", "version": 1, "name": "mine"})
     assert json.loads((tmp_path / "study.json").read_text())["name"] == "mine"
