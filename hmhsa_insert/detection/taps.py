@@ -53,9 +53,8 @@ def add_taps(model: nn.Module, located: Located, points: Sequence[CutPoint]) -> 
     Raises:
         PlanError: a map is computed inside a forward that cannot be edited.
     """
-    spots = _spots(
-        model, located, points
-    )  # all of them first: they are found by tracing a network without taps
+    # All of them before the first tap is put: expressions are found by running the network that was traced.
+    spots = _spots(model, located, points)
     return [_add_tap(model, point, spot) for point, spot in zip(points, spots, strict=True)]
 
 

@@ -139,7 +139,8 @@ def _whole(text: str) -> int:
 
 
 def _any_number(text: str) -> int | float:
-    return int(text) if len(text) <= _MOST_DIGITS else math.inf  # int() takes minutes for millions of digits
+    # Python raises a bare ValueError at thousands of digits; no float has so many.
+    return int(text) if len(text) <= _MOST_DIGITS else math.inf
 
 
 def _finite(text: str) -> float:
