@@ -109,7 +109,8 @@ class Recorder(TorchFunctionMode):
     def _add_function(
         self, func: Any, sources: list[Node], values: tuple[Any, ...], made: list[Tensor]
     ) -> None:
-        name = getattr(func, "__name__", type(func).__name__)
+        # An operator of an exported graph is named with its overload: conv2d.default.
+        name = getattr(func, "__name__", type(func).__name__).partition(".")[0]
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "get")
         node = self._add("call_function", name, tuple(sources), made[0])
