@@ -329,8 +329,7 @@ def test_workers_that_are_killed_between_batches(taken: int) -> None:
         batches = iter(loader)
         found = [next(batches).tolist() for _ in range(taken)]
         for process in multiprocessing.active_children():
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()  # which lets one be that has ended meanwhile, unlike os.kill
         assert [each for batch in found for each in batch] + _numbers(batches) == list(range(30))
     loader.close()
 
