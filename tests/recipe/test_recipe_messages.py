@@ -210,3 +210,9 @@ def test_a_taken_id_says_where_the_first_is():
     assert problems_of(text) == [
         ("r.yaml:4:22", "the id 'a' is taken by another edit", "it is at r.yaml:3:22")
     ]
+
+
+def test_half_a_character_as_a_key():
+    text = HEAD + GOOD.replace("type: hmhsa", r'type: hmhsa, "\uD800": 1')
+    message = "a key must be a word: '\\ud800' holds half a character (a lone surrogate)"
+    assert [problem[:2] for problem in problems_of(text)] == [("r.yaml:3:62", message)]
