@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from training_nets import kill_me
+from training_nets import few_digits, kill_me
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.loader import TrainLoader, reading_loader
 from hmhsa_insert.training.order import EvalBatches, Shares
 from hmhsa_insert.training.problems import DataError
@@ -157,7 +156,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_two_processes_killed_at_once_in_training(data: Data) -> None:
+def test_two_processes_killed_at_once_in_training() -> None:
+    data = few_digits()
     options: dict[str, Any] = {"channels": 1, "shares": Shares(20, 2), "seed": 1}
     transform = lambda image: torch.tensor(list(image.getdata()), dtype=torch.float32)  # noqa: E731
     alone = [b.images for b in TrainLoader(data.train, transform, workers=0, **options).batches(1, 2)]
