@@ -9,7 +9,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-zoo lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-mutants test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -41,6 +41,10 @@ test-fuzz: $(DEV_STAMP)
 # Disks that fill up and folders that go under a command, and their table; as root, because it mounts the disks.
 test-disk: $(DEV_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/disturb.py --report reports/disturbed.md
+
+# Over a hundred faults put into the package one at a time, and the tests that notice them (an hour on 2 cores).
+test-mutants: $(DEV_STAMP)
+	$(BIN)/python tests/mutants/run.py --jobs 2 --report reports/mutants.md
 
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)
