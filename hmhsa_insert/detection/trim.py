@@ -16,7 +16,6 @@ from torch.fx import Node
 
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.locate import Located
-from hmhsa_insert.surgery.maps import trace_other_size
 from hmhsa_insert.surgery.splice import set_module
 from hmhsa_insert.surgery.trace import trace
 
@@ -83,7 +82,8 @@ def _late(model: nn.Module, prefix: str, early: Collection[int]) -> Iterator[str
 def _runs(model: nn.Module, located: Located) -> bool:
     """Return True if a trimmed network runs at the sizes that the whole one was traced at."""
     try:
-        trace(model, located.trace.inputs)
+        for traced in filter(None, (located.trace, located.other)):
+            trace(model, traced.inputs)
     except ModelError:
         return False
-    return located.one_size_only or trace_other_size(model, located.trace.inputs) is not None
+    return True

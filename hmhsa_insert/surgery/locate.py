@@ -93,6 +93,11 @@ class Located:
         """Whether the network takes one input size only."""
         return self.other is None
 
+    @property
+    def one_image_alike(self) -> bool:
+        """Whether the trace at another size is of one image, with which the forward goes the same way."""
+        return self.other is not None and self.other.batch == 1
+
 
 def locate_stages(
     model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
@@ -113,7 +118,7 @@ def locate_stages(
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
     """Trace `model` at two sizes and return everything that was found."""
     traced = trace(model, input_size)
-    other = trace_other_size(model, traced.inputs)
+    other = trace_other_size(model, traced)
     maps = feature_maps(traced, other)
     cuts = trunk(traced, maps)
     units = find_units(traced, maps, cuts)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
+from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.input import Size
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.inputs import Inputs
 from hmhsa_insert.surgery.trace import Trace, trace
 
 Layout = Literal["NCHW", "NHWC"]
@@ -60,10 +62,14 @@ def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
         return found
     other_height, other_width = _image(second.inputs)
     growth = (other_height - height, other_width - width)
+    others = _batches(second)
     twins = dict(_keys(second))
     for key, node in _keys(first):
         twin = twins.get(key)
-        measured = _from_growth(_shape(node), _shape(twin), growth, batches) if twin is not None else None
+        frames = batches.get(_first_axis(node))
+        if frames is None or frames != others.get(_first_axis(twin)):
+            continue
+        measured = _from_growth(_shape(node), _shape(twin), growth, frames)
         if measured and measured.height * measured.stride >= 0.5 * height:  # else a head's unpadded kernel
             found[node] = measured
     return found
@@ -74,12 +80,25 @@ def other_size(inputs: Inputs) -> Inputs:
     return inputs.resized(lambda height, width: (2 * height, 3 * width))
 
 
-def trace_other_size(model: object, input_size: InputSize) -> Trace | None:
-    """Trace at :func:`other_size`, or return None for a network that takes one size only."""
+def trace_other_size(model: nn.Module, first: Trace) -> Trace | None:
+    """Trace at :func:`other_size`, or return None for a network that takes one size only.
+
+    Of one image where the forward does the same with it as with two: one trace then answers for both.
+    """
+    inputs = other_size(first.inputs)
+    if inputs.batch is None:
+        with suppress(ModelError):
+            alone = trace(model, replace(inputs, batch=1))
+            if _steps(alone) == _steps(first):
+                return alone
     try:
-        return trace(model, other_size(Inputs.of(input_size)))  # type: ignore[arg-type]
+        return trace(model, inputs)
     except ModelError:
         return None
+
+
+def _steps(traced: Trace) -> list[tuple[object, ...]]:
+    return [(n.meta.get("function"), n.meta.get("call"), len(_shape(n))) for n in traced.nodes]
 
 
 def _image(inputs: Inputs) -> Size:
@@ -110,12 +129,13 @@ def _keys(traced: Trace) -> Iterator[tuple[tuple[object, ...], Node]]:
         seen[place] += 1
 
 
-def _from_growth(
-    small: Size, large: Size, growth: tuple[int, int], batches: Mapping[int, int]
-) -> FeatureMap | None:
-    if len(small) != 4 or len(large) != 4 or small[0] not in batches or large[0] != small[0]:
+def _first_axis(node: Node | None) -> int:
+    return next(iter(_shape(node)), 0)
+
+
+def _from_growth(small: Size, large: Size, growth: tuple[int, int], frames: int) -> FeatureMap | None:
+    if len(small) != 4 or len(large) != 4:
         return None
-    frames = batches[small[0]]
     axes: tuple[tuple[Layout, int, int], ...] = (("NCHW", 1, 2), ("NHWC", 3, 1))
     for layout, channel_axis, row_axis in axes:
         rows, columns = (large[row_axis + i] - small[row_axis + i] for i in (0, 1))

@@ -207,13 +207,13 @@ def goes_over_children(kind: type[nn.Module]) -> bool:
     """Return True if the forward of this kind asks for all its children."""
     forwards = (vars(cls).get("forward") for cls in kind.__mro__ if cls is not nn.Module)
     codes = (getattr(inspect.unwrap(forward), "__code__", None) for forward in forwards if callable(forward))
-    return any(_CHILDREN & _names(code) for code in codes if code)
+    return any(_CHILDREN & names_in(code) for code in codes if code)
 
 
-def _names(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
     """Return the names that code uses, those of comprehensions and inner functions too."""
     inner = (const for const in code.co_consts if isinstance(const, CodeType))
-    return set(code.co_names).union(*map(_names, inner))
+    return set(code.co_names).union(*map(names_in, inner))
 
 
 def _wrap_scripted(model: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.recipe.marks import KeyPath
+from hmhsa_insert.surgery.elsewhere import Elsewhere
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.locate import Located
@@ -32,8 +33,6 @@ from hmhsa_insert.surgery.trace import Trace, as_trace, output_shapes, quiet, re
 from hmhsa_insert.surgery.wiring import Wiring, compare
 from hmhsa_insert.surgery.wrapped import eagerly
 from hmhsa_insert.torch_private import FakeTensorMode
-
-_TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
 
 
 class Settling:
@@ -51,6 +50,7 @@ class Settling:
     ) -> None:
         self._model, self._located, self._recipe = model, located, recipe
         self._expressions = expressions or Expressions(located.trace, model)
+        self._elsewhere = Elsewhere(model, located)
         self._nodes = {node.name: node for node in located.trace.nodes}
         self._left: dict[tuple[str, str], Iterator[Spot]] = {}
         self._reasons: dict[tuple[str, str], str] = {}
@@ -91,7 +91,10 @@ class Settling:
         )
 
     def _is_free(self, site: Site, spot: Spot) -> bool:
-        return not hasattr(self._model.get_submodule(spot.qualname), site.edit)
+        host = self._model.get_submodule(spot.qualname)
+        kept = (vars(host), host._modules, host._parameters, host._buffers)
+        # Not hasattr: a class may answer to every name.
+        return not any(site.edit in names for names in kept) and not hasattr(type(host), site.edit)
 
     def _refuse(self, refusals: Refusals, site: Site, path: KeyPath, message: str, tip: str) -> None:
         refusals.add(next(edit for edit in self._recipe.edits if edit.id == site.edit), path, message, tip)
@@ -105,7 +108,7 @@ class Settling:
         general = ""
         while True:
             made = self._plan(sites)
-            found = rehearse(self._model, made, self._located)
+            found = rehearse(self._model, made, self._located, self._elsewhere)
             if not found.problems:
                 return list(made.sites)
             general = general or found.general
@@ -135,7 +138,7 @@ class Settling:
         failed = {}
         for index, site in enumerate(sites):
             if site.inserts:
-                found = rehearse(self._model, self._plan([site]), self._located)
+                found = rehearse(self._model, self._plan([site]), self._located, self._elsewhere)
                 if found.problems:
                     failed[index] = found.problems[0]
         return failed
@@ -163,8 +166,8 @@ def _ordered(sites: list[Site]) -> list[Site]:
     return sorted(sites, key=rank)
 
 
-def rehearse(model: nn.Module, made: Plan, located: Located) -> Wiring:
-    """Apply a plan to a fake copy, record it at every size that the base was recorded at, and compare.
+def rehearse(model: nn.Module, made: Plan, located: Located, elsewhere: Elsewhere) -> Wiring:
+    """Apply a plan to a fake copy, record it at every size and on every way that the base takes, and compare.
 
     Raises:
         PlanError: the block itself cannot be built.
@@ -181,12 +184,12 @@ def rehearse(model: nn.Module, made: Plan, located: Located) -> Wiring:
             return Wiring(general=f"the edited network fails on an input of {base.inputs}: {reason}")
         found = compare(base, edited, made.sites)
         if found.problems:
-            return found
+            return found if base is located.trace else found.under(f"on an input of {base.inputs}")
         if output_shapes(edited) != output_shapes(base):
             got, wanted = output_shapes(edited), output_shapes(base)
             text = f"the edited network returns {got} on {base.inputs}; the base network {wanted}"
             return Wiring(general=text)
-    return _in_training(model, made, located)
+    return elsewhere.compare(made)
 
 
 def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
@@ -199,50 +202,3 @@ def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
 
     with torch.no_grad(), quiet(), mode, eagerly():
         return as_trace(with_stand_ins(mode, run, base.answers), base.inputs, base.answers)
-
-
-def _in_training(model: nn.Module, made: Plan, located: Located) -> Wiring:
-    """Check that every block runs in training mode too, in one of a few runs: a forward may go another way then.
-
-    A module that is replaced and not called in eval mode has to be called here.
-    """
-    base = located.trace
-    waiting = {i: s for i, s in enumerate(made.sites) if s.inserts or not base.calls_of(s.qualname)}
-    for _ in range(_TRIES_IN_TRAINING):
-        try:
-            calls = _calls_in_training(model, made, base, [_counted(site) for site in waiting.values()])
-        except Exception:  # such as BatchNorm on one value: on real inputs verification trains it
-            return Wiring()
-        waiting = {index: site for index, site in waiting.items() if not calls[_counted(site)]}
-        if not waiting:
-            return Wiring()
-    return Wiring({i: _why_waiting(site) for i, site in waiting.items()})
-
-
-def _counted(site: Site) -> str:
-    """Return the module whose calls tell whether an edit is used."""
-    return site.key if site.inserts else site.qualname
-
-
-def _why_waiting(site: Site) -> str:
-    return (
-        f"'{site.key}' does not run in training mode" if site.inserts else "it is not called in the forward"
-    )
-
-
-def _calls_in_training(model: nn.Module, made: Plan, base: Trace, names: list[str]) -> Counter[str]:
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    calls: Counter[str] = Counter()
-
-    def run() -> None:
-        copy = fake_copy(model, mode, users_hooks=False)
-        splice(copy, made)
-        for key in names:
-            copy.get_submodule(key).register_forward_pre_hook(lambda *_, key=key: calls.update([key]))
-        device = next((p.device for p in copy.parameters()), torch.device("cpu"))
-        args, kwargs = base.inputs.empty(input_dtype(model), device)
-        copy.train()(*args, **kwargs)
-
-    with torch.no_grad(), quiet(), mode, eagerly():
-        with_stand_ins(mode, run, base.answers)
-    return calls

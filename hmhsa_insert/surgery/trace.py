@@ -39,6 +39,7 @@ class Trace:
         inputs: what went in.
         answers: the way that was taken where the forward looks at values.
         passed_by: modules that run on another way only.
+        exits: answers that lead other ways than this one.
     """
 
     graph: Graph
@@ -47,6 +48,7 @@ class Trace:
     nodes: list[Node] = field(default_factory=list)
     answers: Answers = (0,)
     passed_by: tuple[str, ...] = ()
+    exits: tuple[Answers, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -140,7 +142,10 @@ def _record_copy(
             return as_trace(with_stand_ins(mode, run, answers), inputs, answers)
         best, others = longest_way(mode, run, lambda recorder: len(_names_called(recorder)))
     elsewhere = set().union(*(_names_called(way.result) for way in others)) - _names_called(best.result)
-    return as_trace(best.result, inputs, best.answers, tuple(sorted(elsewhere)))
+    ways = {_went(way.result): way.answers for way in others}
+    exits = [answers for went, answers in ways.items() if went != _went(best.result)]
+    traced = as_trace(best.result, inputs, best.answers)
+    return replace(traced, passed_by=tuple(sorted(elsewhere)), exits=tuple(exits))
 
 
 def record(
@@ -163,11 +168,14 @@ def record(
     return recorder
 
 
-def as_trace(
-    recorder: Recorder, inputs: Inputs, answers: Answers = (0,), passed_by: tuple[str, ...] = ()
-) -> Trace:
+def as_trace(recorder: Recorder, inputs: Inputs, answers: Answers = (0,)) -> Trace:
     """Return what a recorder wrote."""
-    return Trace(recorder.graph, recorder.calls, inputs, list(recorder.graph.nodes), answers, passed_by)
+    return Trace(recorder.graph, recorder.calls, inputs, list(recorder.graph.nodes), answers)
+
+
+def _went(recorder: Recorder) -> tuple[object, ...]:
+    """Return the operations of a way, which two ways that are one have in common."""
+    return tuple((node.meta.get("function"), node.meta.get("call")) for node in recorder.graph.nodes)
 
 
 def _names_called(recorder: Recorder) -> set[str]:

@@ -7,7 +7,7 @@ not by others, or run twice shows here, though identity would hide it from every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch.fx import Node
@@ -35,8 +35,19 @@ class Wiring:
         """All of it."""
         return [*self.by_site.values(), *([self.general] if self.general else [])]
 
+    def under(self, condition: str) -> Wiring:
+        """Return the same, said to be so under a condition."""
+        by_site = {index: f"{condition}, {reason}" for index, reason in self.by_site.items()}
+        return Wiring(by_site, f"{condition}, {self.general}" if self.general else "")
 
-def compare(base: Trace, edited: Trace, sites: Sequence[Site], by_module: bool = True) -> Wiring:
+
+def compare(
+    base: Trace,
+    edited: Trace,
+    sites: Sequence[Site],
+    by_module: bool = True,
+    maps: Mapping[int, Sequence[Node]] | None = None,
+) -> Wiring:
     """Compare two recorded forwards.
 
     Args:
@@ -45,13 +56,22 @@ def compare(base: Trace, edited: Trace, sites: Sequence[Site], by_module: bool =
         sites: the edits; the map of an insert is the node it names, where `base` has it.
         by_module: whether operations must lie in modules of the same name; in the one graph of a whole network they
             do not.
+        maps: by the index of an insert, the nodes of `base` of which one is its map; none where it is not made on this
+            way. By default the node that the site names.
     """
-    return _Comparison(base, edited, sites, by_module).run()
+    return _Comparison(base, edited, sites, by_module, maps).run()
 
 
 class _Comparison:
-    def __init__(self, base: Trace, edited: Trace, sites: Sequence[Site], by_module: bool) -> None:
-        self._by_module = by_module
+    def __init__(
+        self,
+        base: Trace,
+        edited: Trace,
+        sites: Sequence[Site],
+        by_module: bool,
+        maps: Mapping[int, Sequence[Node]] | None,
+    ) -> None:
+        self._by_module, self._maps = by_module, maps
         self._base, self._edited, self._sites = base, edited, sites
         self._found = Wiring()
         self._image: dict[
@@ -121,11 +141,15 @@ class _Comparison:
     def _follow(self, index: int, site: Site) -> None:
         """Check that the block of a site runs once, on its map; note what its readers must read."""
         calls = self._edited.calls_of(site.key)
+        if not calls and self._maps is not None and not self._maps[index]:
+            return
         if len(calls) != 1:
             self._found.by_site[index] = f"'{site.key}' runs {len(calls)} times in one forward"
             return
-        node = self._map_of(site, calls[0])
-        if node is None or node not in self._image:
+        node = self._map_of(site, calls[0]) if self._maps is None else self._made(calls[0])
+        if self._maps is not None and node not in self._maps[index]:
+            self._found.by_site[index] = f"'{site.key}' runs on another map"
+        elif node is None or node not in self._image:
             self._found.by_site[index] = f"'{site.key}' runs on a value that the base network does not have"
         elif calls[0].inputs != (self._through.get(node, self._image[node]),):
             self._found.by_site[index] = f"'{site.key}' runs on another value than the map"
@@ -137,7 +161,12 @@ class _Comparison:
         named = next((node for node in self._base.nodes if node.name == site.node), None)
         if named is not None or not call.inputs:
             return named
-        # Another size may number the nodes otherwise, and an older plan names none.
+        return self._made(call)  # another size may number the nodes otherwise, and an older plan names none
+
+    def _made(self, call: ModuleCall) -> Node | None:
+        """Return the base node that the block of `call` runs on."""
+        if not call.inputs:
+            return None
         made = {image: node for node, image in self._image.items()}
         through = {after: node for node, after in self._through.items()}
         return through.get(call.inputs[0]) or made.get(call.inputs[0])
