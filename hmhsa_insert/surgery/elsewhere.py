@@ -23,14 +23,15 @@ from hmhsa_insert.surgery.seeded import seeded
 from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.splice import splice
 from hmhsa_insert.surgery.stand_in import Answers, with_stand_ins
-from hmhsa_insert.surgery.trace import Trace, as_trace, quiet, record
+from hmhsa_insert.surgery.trace import Trace, as_trace, on_shapes, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
-from hmhsa_insert.surgery.wrapped import eagerly
 from hmhsa_insert.torch_private import FakeTensorMode
 
 _TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
 _MOST_EXITS = 4
-_ASKS_FOR_COMPILERS = {"is_compiling", "is_dynamo_compiling", "is_exporting"}
+# Names in a network's code with which it asks for the compiler, and for gradients.
+_COMPILER = {"is_compiling", "is_dynamo_compiling", "is_exporting"}
+_GRADIENTS = {"is_grad_enabled", "requires_grad", "grad"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Condition:
 
     Attributes:
         said: the condition, for messages.
-        training: train mode, with gradients.
+        training: train mode, with gradients where the network's code asks for them.
         batch: the batch, where it is another one.
         answers: to the reads of values.
         compiling: torch says that it compiles.
@@ -83,7 +84,7 @@ class Elsewhere:
             yield Condition("for a batch of one image", batch=1, answers=traced.answers)
         for answers in traced.exits[:_MOST_EXITS]:
             yield Condition("on another way that values decide", answers=answers)
-        if _asks_for_compilers(traced):
+        if _asks(traced, _COMPILER):
             yield Condition("under torch.compile", compiling=True, answers=traced.answers)
 
     def _in_training(self, made: Plan) -> Wiring:
@@ -136,13 +137,8 @@ class Elsewhere:
             with _compiling(condition.compiling):
                 return record(copy.train(condition.training), model, inputs, input_dtype(model))
 
-        with (
-            torch.set_grad_enabled(condition.training),
-            quiet(),
-            seeded(model, condition.seed),
-            mode,
-            eagerly(),
-        ):
+        gradients = condition.training and _asks(self._located.trace, _GRADIENTS)
+        with seeded(model, condition.seed), on_shapes(mode, gradients):
             return as_trace(with_stand_ins(mode, run, condition.answers), inputs, condition.answers)
 
 
@@ -205,13 +201,11 @@ def _why_waiting(site: Site) -> str:
     )
 
 
-def _asks_for_compilers(traced: Trace) -> bool:
-    """Return True if code of the network's own asks whether it is being compiled."""
+def _asks(traced: Trace, names: set[str]) -> bool:
+    """Return True if code of the network's own uses any of `names`."""
     codes = {code for node in traced.nodes for code, _ in node.meta.get("frames", ())}
     torchs = str(Path(torch.__file__).parent)
-    return any(
-        _ASKS_FOR_COMPILERS & names_in(code) for code in codes if not code.co_filename.startswith(torchs)
-    )
+    return any(names & names_in(code) for code in codes if not code.co_filename.startswith(torchs))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 from torch.fx import Node
 
+from hmhsa_insert.surgery.classes import our_class, user_class
 from hmhsa_insert.surgery.closures import functions_in
 from hmhsa_insert.surgery.recorder import ModuleCall, Scripted, goes_over_children
 from hmhsa_insert.surgery.source import Source, SourceError, Span, codes_in, source_of, span_at, span_of
@@ -114,7 +115,7 @@ def _can_be_edited(call: ModuleCall) -> bool:
 
 
 def _candidate(call: ModuleCall, host: nn.Module, code: types.CodeType, instruction: int) -> Candidate | None:
-    method = methods(base_of(type(host))).get(original_code(type(host), code))
+    method = methods(user_class(type(host))).get(original_code(type(host), code))
     span = span_at(code, instruction)
     if method is None or span is None or not {"forward", method.name}.isdisjoint(vars(host)):
         return None  # a method set on the instance is not the class's
@@ -123,6 +124,8 @@ def _candidate(call: ModuleCall, host: nn.Module, code: types.CodeType, instruct
     except SourceError:
         return None
     node = source.expression(span)
+    if isinstance(node, ast.AugAssign) and any(isinstance(part, ast.Call) for part in ast.walk(node.target)):
+        return None  # read again for the block, the place would be computed again
     if node is None or method.receiver in _assigned(source) or method.receiver in code.co_varnames[1:]:
         return None
     first = method.function.__code__.co_firstlineno
@@ -187,13 +190,8 @@ def method_of(kind: type, expression: Expression) -> Method:
     raise SourceError(f"is not that of {expression.owner}, which the edit was planned for")
 
 
-def base_of(kind: type) -> type:
-    """Return the class that the user wrote, for one of ours that has expressions wrapped."""
-    base: type = vars(kind).get("hmhsa_base", kind)
-    return base
-
-
 def original_code(kind: type, code: types.CodeType) -> types.CodeType:
     """Return the code of the user's method that `code`, of a class with wrapped expressions, was compiled from."""
-    originals: Mapping[types.CodeType, types.CodeType] = vars(kind).get("hmhsa_originals", {})
+    ours = our_class(kind)
+    originals: Mapping[types.CodeType, types.CodeType] = vars(ours)["hmhsa_originals"] if ours else {}
     return originals.get(code, code)

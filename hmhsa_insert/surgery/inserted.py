@@ -118,16 +118,23 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
     if value is old:
         return new
     if isinstance(value, Mapping):
-        items = {key: _substituted(item, old, new) for key, item in value.items()}
-        if all(items[key] is item for key, item in value.items()):
-            return value
-        return items if type(value) is dict else type(value)(items)  # type: ignore[call-arg]
+        changed = {
+            key: new_item
+            for key, item in value.items()
+            if (new_item := _substituted(item, old, new)) is not item
+        }
+        return _with_items(value, changed) if changed else value
     if isinstance(value, list | tuple):
         sequence = [_substituted(item, old, new) for item in value]
         if all(a is b for a, b in zip(sequence, value, strict=True)):
             return value
-        # a named tuple takes its items one by one
-        return type(value)(*sequence) if hasattr(value, "_fields") else type(value)(sequence)
+        if isinstance(value, list):
+            return _with_items(value, dict(enumerate(sequence)))
+        # A named tuple takes its items one by one.
+        made = type(value)(*sequence) if hasattr(value, "_fields") else type(value)(sequence)
+        if hasattr(value, "__dict__"):
+            vars(made).update(vars(value))
+        return made
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _substituted(getattr(value, f.name), old, new) for f in dataclasses.fields(value)}
         twin = copy.copy(value)
@@ -135,3 +142,11 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
             object.__setattr__(twin, name, item)
         return twin
     return value
+
+
+def _with_items(value: Any, items: Mapping[Any, Any]) -> Any:
+    """Return a copy of a mapping or list with other items: a copy, because its class may keep more than them."""
+    twin = copy.copy(value)
+    for key, item in items.items():
+        twin[key] = item
+    return twin

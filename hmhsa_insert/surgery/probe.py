@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from hmhsa_insert.surgery.expression import Candidate, Expression, Method, base_of, candidates, method_of
+from hmhsa_insert.surgery.classes import set_class, user_class
+from hmhsa_insert.surgery.expression import Candidate, Expression, Method, candidates, method_of
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.recorder import Recorder
@@ -125,12 +126,12 @@ def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> list[
 def _put_probes(copy: nn.Module, probes: list[Candidate], read: Any) -> None:
     by_host: dict[str, dict[Method, list[tuple[int, Candidate]]]] = defaultdict(lambda: defaultdict(list))
     for number, candidate in enumerate(probes):
-        base = base_of(type(copy.get_submodule(candidate.qualname)))
+        base = user_class(type(copy.get_submodule(candidate.qualname)))
         by_host[candidate.qualname][method_of(base, candidate.expression)].append((number, candidate))
     for name, groups in by_host.items():
         host = copy.get_submodule(name)
         outer = {method: _around(method, group) for method, group in groups.items()}
-        host.__class__ = build_class(base_of(type(host)), wraps_of(host), outer, {"hmhsa_probe": read})
+        set_class(host, build_class(user_class(type(host)), wraps_of(host), outer, {"hmhsa_probe": read}))
 
 
 def _around(method: Method, group: list[tuple[int, Candidate]]) -> Outer:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.inputs import Path, tensors_in
+from hmhsa_insert.torch_private import FakeTensor
 
 # Functions that read the shape of their argument and not its values: no path runs through them.
 _SHAPE_ONLY = {
@@ -68,6 +69,9 @@ class Recorder(TorchFunctionMode):
         self._stack: list[ModuleCall] = []
         self._node_of: dict[int, Node] = {}
         self._alive: list[Any] = []  # ids are only unique among living objects
+        self._sharing: dict[
+            int, list[Tensor]
+        ] = {}  # what is a view of the same memory, by the storage's identity
         self._count = 0
         self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
         self._foreign = {id(t): name for name, t in (*original.named_parameters(), *original.named_buffers())}
@@ -85,6 +89,7 @@ class Recorder(TorchFunctionMode):
         self.graph.output(tuple(self._lookup(tensor) for _, tensor in tensors_in(output)))
         self.graph.output_node().meta.update(position=self._count, call=None)
         self._alive.clear()
+        self._sharing.clear()
 
     def position_of(self, tensor: Tensor) -> int:
         """Return the position of the node whose value `tensor` is now, -1 for one that is not known yet."""
@@ -95,28 +100,31 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        sources = [self._lookup(t) for _, t in tensors_in((args, kwargs))]
-        values = tuple(_describe(arg) for arg in args)
+        # What is looked at here need not pass the modes that the forward runs under: that would take half the time.
+        with torch._C.DisableTorchFunction():
+            sources = [self._lookup(t) for _, t in tensors_in((args, kwargs))]
+            values = tuple(_describe(arg) for arg in args)
+            named = {name: _describe(value) for name, value in kwargs.items()}
         result = func(*args, **kwargs)
         made = [tensor for _, tensor in tensors_in(result)]
         if not made and getattr(func, "__name__", "") == "__setitem__":
             made = [args[0]]  # writes into its first argument and returns nothing
         if made and func is not torch.Tensor.__repr__:
             reads_values = getattr(func, "__name__", "") not in _SHAPE_ONLY
-            self._add_function(func, sources if reads_values else [], values, made)
+            with torch._C.DisableTorchFunction():
+                node = self._add_function(func, sources if reads_values else [], made)
+            node.meta.update(values=values, named=named)
         return result
 
-    def _add_function(
-        self, func: Any, sources: list[Node], values: tuple[Any, ...], made: list[Tensor]
-    ) -> None:
+    def _add_function(self, func: Any, sources: list[Node], made: list[Tensor]) -> Node:
         # An operator of an exported graph is named with its overload: conv2d.default.
         name = getattr(func, "__name__", type(func).__name__).partition(".")[0]
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "get")
         node = self._add("call_function", name, tuple(sources), made[0])
-        node.meta["values"] = values
         for tensor in made[1:]:
             self._add("call_function", f"{name}_item", (node,), tensor)
+        return node
 
     def _add(self, op: str, name: str, sources: tuple[Node, ...], tensor: Tensor) -> Node:
         inside = self._stack[-1].qualname if self._stack else ""
@@ -138,13 +146,15 @@ class Recorder(TorchFunctionMode):
         return node
 
     def _bind(self, tensor: Tensor, node: Node) -> None:
-        """Let later readers of `tensor`, and of the tensor it is a view of, see `node`."""
+        """Let later readers of `tensor` see `node`; once it is written into, readers of what shares its memory too."""
         known = self._node_of.get(id(tensor))
         self._node_of[id(tensor)] = node
         self._alive.append(tensor)
-        base = tensor._base
-        if known is not None and base is not None and id(base) in self._node_of:
-            self._node_of[id(base)] = node  # an in-place write through a view
+        sharing = self._sharing.setdefault(tensor.untyped_storage()._cdata, [])
+        if known is None:
+            sharing.append(tensor)
+        else:
+            self._node_of.update({id(other): node for other in sharing if _overlap(tensor, other)})
 
     def _lookup(self, tensor: Tensor) -> Node:
         node = self._node_of.get(id(tensor))
@@ -154,6 +164,8 @@ class Recorder(TorchFunctionMode):
             return self._add("get_attr", self._parameters[id(tensor)], (), tensor)
         if id(tensor) in self._foreign:
             raise _not_a_copy(self._foreign[id(tensor)])
+        if not isinstance(tensor, FakeTensor) and type(tensor) is Tensor:
+            return self._add("call_function", "constant", (), tensor)  # it was there before the run
         # Made where no torch function was seen (a custom autograd function, a scripted one): it may come from
         # anything that entered the innermost module.
         known = self._stack[-1].inputs if self._stack else ()
@@ -189,8 +201,9 @@ class Scripted(nn.Module):
         self.__dict__["inner"] = inner  # no child: what it holds cannot be watched either
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the scripted module returns."""
-        return self.__dict__["inner"](*args, **kwargs)
+        """Return what the scripted module returns: its operations are others once it was optimized."""
+        with torch._C.DisableTorchFunction():
+            return self.__dict__["inner"](*args, **kwargs)
 
 
 # Containers that run whatever they hold, and scripted code.
@@ -250,6 +263,16 @@ def _not_a_copy(name: str) -> ModelError:
 def autocast_kinds() -> frozenset[str]:
     """Return the kinds of device for which autocast is on."""
     return frozenset(kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.is_autocast_enabled(kind))
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return False for two parts of one tensor beside each other, as ``chunk`` gives them; True where in doubt."""
+    if one.stride() != other.stride():
+        return True
+    first, second = sorted((one, other), key=lambda part: part.storage_offset())
+    apart = second.storage_offset() - first.storage_offset()
+    axes = zip(first.shape, first.stride(), strict=True)
+    return not any(step and apart % step == 0 and apart // step >= length for length, step in axes)
 
 
 def _marker(*_: Any) -> None:

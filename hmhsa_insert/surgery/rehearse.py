@@ -11,7 +11,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-import torch
 from torch import nn
 
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
@@ -29,9 +28,8 @@ from hmhsa_insert.surgery.site import Plan, Site
 from hmhsa_insert.surgery.splice import splice
 from hmhsa_insert.surgery.spots import Spot, spots
 from hmhsa_insert.surgery.stand_in import with_stand_ins
-from hmhsa_insert.surgery.trace import Trace, as_trace, output_shapes, quiet, record
+from hmhsa_insert.surgery.trace import Trace, as_trace, on_shapes, output_shapes, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
-from hmhsa_insert.surgery.wrapped import eagerly
 from hmhsa_insert.torch_private import FakeTensorMode
 
 
@@ -200,5 +198,5 @@ def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:
         splice(copy, made)
         return record(copy.eval(), model, base.inputs, input_dtype(model))
 
-    with torch.no_grad(), quiet(), mode, eagerly():
+    with on_shapes(mode):
         return as_trace(with_stand_ins(mode, run, base.answers), base.inputs, base.answers)

@@ -15,7 +15,7 @@ import linecache
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 Span = tuple[int, int, int, int]  # line, column, last line, last column, as ast and co_positions count them
 
@@ -50,7 +50,7 @@ class Source:
         digest: of its text.
     """
 
-    definition: ast.FunctionDef
+    definition: ast.FunctionDef | ast.Lambda
     digest: str
 
     def expression(self, span: Span) -> ast.expr | ast.AugAssign | None:
@@ -98,8 +98,10 @@ def source_of(code: types.CodeType) -> Source:
         tree, codes = _file("".join(lines), code.co_filename)
     except (SyntaxError, ValueError) as error:
         raise SourceError(f"has source code that cannot be read: {error}") from error
-    definition = _definition(tree, code)
-    if definition is None or not any(_same_code(found, code) for found in codes.get(_key(code), ())):
+    definition, alike = _definition(tree, code), codes.get(_key(code), ())
+    if code.co_name == "<lambda>" and len(alike) > 1:
+        raise SourceError("is one of two lambdas on one line")
+    if definition is None or not any(_same_code(found, code) for found in alike):
         raise SourceError(
             f"is not the code in {code.co_filename} that runs: the file was changed or rewritten"
         )
@@ -108,7 +110,7 @@ def source_of(code: types.CodeType) -> Source:
 
 
 def compiled(
-    function: types.FunctionType, wrappers: Mapping[Span, Wrapper], prologue: list[ast.stmt]
+    function: types.FunctionType, wrappers: Mapping[Span, Wrapper], prologue: list[ast.Assign]
 ) -> types.FunctionType:
     """Return `function` with expressions of its source wrapped.
 
@@ -116,7 +118,7 @@ def compiled(
         function: the method as it runs.
         wrappers: by the place of the expression in its file. An augmented assignment (``x += y``) is followed by
             ``x = wrapped(x)``.
-        prologue: statements to run first.
+        prologue: assignments to run first.
 
     Raises:
         SourceError: the source is not what runs, or does not compile with the edit.
@@ -129,8 +131,13 @@ def compiled(
     definition = _definition(tree, code)
     assert definition is not None
     _Wrap(wrappers).visit(definition)
-    first = int(ast.get_docstring(definition, clean=False) is not None)
-    definition.body[first:first] = [_place(statement, definition.body[0]) for statement in prologue]
+    if isinstance(definition, ast.FunctionDef):
+        first = int(ast.get_docstring(definition, clean=False) is not None)
+        definition.body[first:first] = [_place(statement, definition.body[0]) for statement in prologue]
+    elif prologue:
+        set_first = [ast.NamedExpr(cast(ast.Name, each.targets[0]), each.value) for each in prologue]
+        whole = ast.Tuple([*set_first, definition.body], ast.Load())
+        definition.body = _place(ast.Subscript(whole, ast.Constant(-1), ast.Load()), definition.body)
     try:
         made = compile(ast.fix_missing_locations(tree), code.co_filename, "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -185,13 +192,22 @@ def _key(code: types.CodeType) -> tuple[str, int]:
     return code.co_qualname, code.co_firstlineno
 
 
-def _definition(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | None:
+def _definition(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | ast.Lambda | None:
+    if code.co_name == "<lambda>":
+        found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda) and n.lineno == code.co_firstlineno]
+        return next((node for node in found if span_of(node.body)[:2] == _start(code)), None)
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef) or node.name != code.co_name:
             continue
         if code.co_firstlineno == min([node.lineno, *(d.lineno for d in node.decorator_list)]):
             return node
     return None
+
+
+def _start(code: types.CodeType) -> tuple[int, int]:
+    """Return line and column of the first expression that `code` evaluates."""
+    places = ((line, column) for line, _, column, end in code.co_positions() if line and column and end)
+    return min(places, default=(0, 0))
 
 
 def _same_code(one: types.CodeType, other: types.CodeType) -> bool:

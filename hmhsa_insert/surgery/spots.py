@@ -19,7 +19,7 @@ from hmhsa_insert.surgery.expression import Expression
 from hmhsa_insert.surgery.inputs import Path
 from hmhsa_insert.surgery.locate import Located, hosts_of
 from hmhsa_insert.surgery.probe import Expressions
-from hmhsa_insert.surgery.recorder import ModuleCall
+from hmhsa_insert.surgery.recorder import ModuleCall, names_in
 from hmhsa_insert.surgery.region import reader
 from hmhsa_insert.surgery.rewrite import argument_lengths, own_operation
 from hmhsa_insert.surgery.site import Action
@@ -120,11 +120,20 @@ def _has_source(host: nn.Module) -> bool:
 
 
 def _loses_by_tracing(host: nn.Module) -> bool:
-    """Return True if a trace would freeze what this forward reads, or drop what it does besides its result."""
+    """Return True if a trace might freeze what this forward reads, or drop what it does besides its result."""
     code = getattr(host.forward, "__code__", None)
     if code is None:
         return True
+    names = names_in(code)
+    held = [vars(module) for module in host.modules()] + [host.forward.__globals__]
+    frozen = (space[name] for space in held for name in names & space.keys() if name != "training")
+    if any(isinstance(value, _FROZEN) for value in frozen):
+        return True
+    methods = {name for cls in type(host).__mro__ if cls not in nn.Module.__mro__ for name in vars(cls)}
     operations = {found.opname for found in dis.get_instructions(code)}
-    kept = {name: getattr(host, name) for name in code.co_names if name in vars(host) and name != "training"}
-    frozen = any(isinstance(value, bool | int | float | str) for value in kept.values())
-    return frozen or not operations.isdisjoint({"BEFORE_WITH", "LOAD_SPECIAL", "SETUP_WITH", "STORE_ATTR"})
+    return bool(names & methods) or not operations.isdisjoint(_BESIDES)
+
+
+# What a trace has the value of, and not the place it is kept.
+_FROZEN = (bool, int, float, str, list, tuple, dict, set)
+_BESIDES = {"BEFORE_WITH", "LOAD_SPECIAL", "SETUP_WITH", "STORE_ATTR"}

@@ -8,6 +8,7 @@ feeds whom, inside which module), not a program: edits are made in the module tr
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.recorder import ModuleCall, Recorder, run_watched
 from hmhsa_insert.surgery.stand_in import Answers, longest_way, with_stand_ins
+from hmhsa_insert.surgery.untouched import untouched
 from hmhsa_insert.surgery.wrapped import eagerly, refuse_lazy, refuse_wrapped
 from hmhsa_insert.torch_private import FakeTensorMode
 
@@ -137,7 +139,7 @@ def _record_copy(
         copy = fake_copy(model, mode, users_hooks=users_hooks)
         return record(copy, model, inputs, dtype or input_dtype(model))
 
-    with torch.no_grad(), quiet(), mode, eagerly():
+    with on_shapes(mode):
         if answers is not None:
             return as_trace(with_stand_ins(mode, run, answers), inputs, answers)
         best, others = longest_way(mode, run, lambda recorder: len(_names_called(recorder)))
@@ -164,7 +166,8 @@ def record(
     started(recorder)
     args, kwargs = inputs.empty(dtype, device)
     recorder.placeholders([tensor for _, tensor in tensors_in((args, kwargs))])
-    recorder.finish(run_watched(recorder, copy, args, kwargs))
+    with untouched(original):
+        recorder.finish(run_watched(recorder, copy, args, kwargs))
     return recorder
 
 
@@ -183,11 +186,15 @@ def _names_called(recorder: Recorder) -> set[str]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep torch from logging the traceback of a forward that fails: the error says it, or another size is tried."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
+def on_shapes(mode: FakeTensorMode, gradients: bool = False) -> Iterator[None]:
+    """Run networks on the fake tensors of `mode`, uncompiled; what fails there is not logged, the error says it."""
+    logger, collects = logging.getLogger("torch._subclasses.fake_tensor"), gc.isenabled()
     before, logger.disabled = logger.disabled, True
+    gc.disable()  # a run makes many objects and frees them at its end: looking through them costs a fifth of its time
     try:
-        yield
+        with torch.set_grad_enabled(gradients), mode, eagerly():
+            yield
     finally:
         logger.disabled = before
+        if collects:
+            gc.enable()

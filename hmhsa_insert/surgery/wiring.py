@@ -121,6 +121,11 @@ class _Comparison:
                 got, wanted = _text(self._edited, other), _text(self._base, one)
                 self._found.general = f"the edited forward has {got} where the base has {wanted}"
                 return
+            if self._constants(one) != self._constants(other):
+                self._found.general = (
+                    f"{_text(self._base, one)} is given other numbers than in the base network"
+                )
+                return
             self._image[one] = other
         if len(left) != len(right):
             self._found.general = f"the edited forward has {len(right)} operations, the base {len(left)}"
@@ -131,6 +136,13 @@ class _Comparison:
             return node.op, same_name(function)
         call = node.meta["call"]
         return node.op, function, traced.calls[call].qualname if call is not None else None
+
+    def _constants(self, node: Node) -> str:
+        """Return the numbers and words that an operation was given, which edits of other shapes may change."""
+        if not self._by_module or not all(site.residual for site in self._sites):
+            return ""
+        given = [*node.meta.get("values", ()), *node.meta.get("named", {}).items()]
+        return repr([value for value in given if _is_constant(value)])
 
     def _image_of_hole(self, one: ModuleCall, other: ModuleCall) -> None:
         made = dict(other.outputs)
@@ -200,6 +212,12 @@ class _Comparison:
                 self._found.by_site[index] = f"{reader} reads the map past the edit"
             if not sites:
                 self._found.general = f"{reader} reads another value than in the base network"
+
+
+def _is_constant(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_constant, value))
+    return isinstance(value, bool | int | float | str)
 
 
 def _outside(traced: Trace, calls: Iterable[ModuleCall]) -> Iterator[Node]:

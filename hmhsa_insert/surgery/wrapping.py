@@ -19,8 +19,9 @@ from typing import Any
 from torch import nn
 
 from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.surgery.classes import new_class, our_class, set_class, user_class
 from hmhsa_insert.surgery.closures import replaced
-from hmhsa_insert.surgery.expression import Expression, Method, base_of, method_of
+from hmhsa_insert.surgery.expression import Expression, Method, method_of
 from hmhsa_insert.surgery.source import SourceError, Span, Wrapper, codes_in, compiled
 
 
@@ -59,14 +60,15 @@ def unwrap(host: nn.Module, name: str) -> nn.Module:
 
 def wraps_of(host: nn.Module) -> tuple[Wrap, ...]:
     """Return what was wrapped in the methods of `host`, oldest first."""
-    wraps: tuple[Wrap, ...] = vars(type(host)).get("hmhsa_wraps", ())
+    ours = our_class(type(host))
+    wraps: tuple[Wrap, ...] = vars(ours)["hmhsa_wraps"] if ours else ()
     return wraps
 
 
 def _set_wraps(host: nn.Module, wraps: tuple[Wrap, ...], where: str) -> None:
-    base = base_of(type(host))
+    base = user_class(type(host))
     try:
-        host.__class__ = edited_class(base, wraps) if wraps else base
+        set_class(host, edited_class(base, wraps) if wraps else base)
     except SourceError as error:
         tip = "make the edit anew, with the versions of the libraries that are installed"
         raise PlanError(Problem(where, f"its forward {error}", tip)) from error
@@ -74,10 +76,10 @@ def _set_wraps(host: nn.Module, wraps: tuple[Wrap, ...], where: str) -> None:
 
 @dataclass(frozen=True)
 class Outer:
-    """What goes around expressions of one method besides wraps, and statements before it."""
+    """What goes around expressions of one method besides wraps, and assignments before it."""
 
     wrappers: dict[Span, Wrapper]
-    prologue: list[ast.stmt]
+    prologue: list[ast.Assign]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -115,10 +117,10 @@ def _subclass(base: type, edits: dict[Method, types.FunctionType], attributes: d
             attribute = replaced(attribute, function, new)
         # What a subclass overrides is reached by super(): it goes between the subclass and its owner.
         (own if is_own else inherited[owner])[name] = attribute
-    mixins = (type(o.__name__, (o,), inherited[o]) for o in base.__mro__ if o in inherited)
+    mixins = (new_class(o.__name__, (o,), inherited[o]) for o in base.__mro__ if o in inherited)
     names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     marks = {"hmhsa_base": base, "hmhsa_originals": originals, "__reduce_ex__": _reduce}
-    return type(base.__name__, (base, *mixins), {**names, **marks, **attributes, **own})
+    return new_class(base.__name__, (base, *mixins), {**names, **marks, **attributes, **own})
 
 
 def _by_attribute(
@@ -214,11 +216,9 @@ def _hiding(base: type, children: set[str]) -> dict[str, Any]:
 
 def _reduce(self: nn.Module, protocol: Any) -> Any:
     """Copy and pickle as the user's class does, and wrap again."""
-    kind = type(self)
-    base = base_of(kind)
-    reduced: tuple[Any, ...] = super(kind, self).__reduce_ex__(protocol)  # type: ignore[assignment]
-    make, arguments, *rest = reduced
-    arguments = tuple(base if argument is kind else argument for argument in arguments)
+    kind: Any = our_class(type(self))
+    make, arguments, *rest = super(kind, self).__reduce_ex__(protocol)
+    arguments = tuple(user_class(kind) if argument is kind else argument for argument in arguments)
     return (_rebuilt, (make, arguments, wraps_of(self)), *rest)
 
 

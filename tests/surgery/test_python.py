@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.expression import base_of
+from hmhsa_insert.surgery.classes import user_class
 from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.splice import inserted_modules, ledgers
 
@@ -67,7 +67,7 @@ def take_out(model: nn.Module) -> None:
     (site,) = ledgers(model)[-1].plan.sites
     host = model.get_submodule(site.qualname)
     if site.action == "expression":
-        host.__class__ = base_of(type(host))
+        host.__class__ = user_class(type(host))
     elif site.action == "graph":
         (call,) = (n for n in host.graph.nodes if n.op == "call_module" and n.target == site.child)
         call.replace_all_uses_with(call.args[0])
