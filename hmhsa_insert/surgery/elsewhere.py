@@ -6,11 +6,13 @@ edited copy is recorded on each of these ways as the base network is, and the tw
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.fx import Node
@@ -27,7 +29,8 @@ from hmhsa_insert.surgery.trace import Trace, as_trace, on_shapes, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
 from hmhsa_insert.torch_private import FakeTensorMode
 
-_TRIES_IN_TRAINING = 4  # stochastic depth may skip a host now and then
+_TRIES = 4  # in training: stochastic depth may skip a host now and then
+_TRIES_AT_RANDOM = 8  # where Python draws, and each run may be another
 _MOST_EXITS = 4
 # Names in a network's code with which it asks for the compiler, and for gradients.
 _COMPILER = {"is_compiling", "is_dynamo_compiling", "is_exporting"}
@@ -66,6 +69,7 @@ class Elsewhere:
     def __init__(self, model: nn.Module, located: Located) -> None:
         self._model, self._located = model, located
         self._base: dict[Condition, Trace | None] = {}
+        self._draws = False  # whether the base network was seen to draw from Python's or numpy's generator
 
     def compare(self, made: Plan) -> Wiring:
         """Return what is wrong with a plan on any of the other ways."""
@@ -94,7 +98,7 @@ class Elsewhere:
         """
         base = self._located.trace
         waiting = {i: s for i, s in enumerate(made.sites) if s.inserts or not base.calls_of(s.qualname)}
-        for seed in range(_TRIES_IN_TRAINING):
+        for seed in range(_TRIES_AT_RANDOM):
             condition = Condition("in training mode", training=True, answers=base.answers, seed=seed)
             found, edited = self._compared(made, condition)
             if edited is None:  # such as BatchNorm on one value: on real inputs verification trains it
@@ -102,8 +106,8 @@ class Elsewhere:
             if found.problems:
                 return found.under(condition.said)
             waiting = {i: s for i, s in waiting.items() if not edited.calls_of(s.key or s.qualname)}
-            if not waiting:
-                return Wiring()
+            if not self._draws and (not waiting or seed == _TRIES - 1):
+                break
         return Wiring({i: _why_waiting(site) for i, site in waiting.items()})
 
     def _compared(self, made: Plan, condition: Condition) -> tuple[Wiring, Trace | None]:
@@ -139,7 +143,15 @@ class Elsewhere:
 
         gradients = condition.training and _asks(self._located.trace, _GRADIENTS)
         with seeded(model, condition.seed), on_shapes(mode, gradients):
-            return as_trace(with_stand_ins(mode, run, condition.answers), inputs, condition.answers)
+            before = _drawn()
+            traced = as_trace(with_stand_ins(mode, run, condition.answers), inputs, condition.answers)
+            self._draws |= made is None and before != _drawn()
+        return traced
+
+
+def _drawn() -> tuple[object, object]:
+    """Return how far Python's and numpy's generators have come."""
+    return random.getstate(), np.random.get_state(legacy=False)["state"]["pos"]
 
 
 def twins(located: Trace, way: Trace, site: Site) -> list[Node]:

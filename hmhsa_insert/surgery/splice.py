@@ -144,7 +144,8 @@ def _wrapped(site: Site, block: nn.Module) -> nn.Module:
 
 def _hook(model: nn.Module, site: Site, seed: int) -> Change:
     host = model.get_submodule(site.qualname)
-    host.add_module(site.child, make_module(site, host, model, seed))
+    # Not by add_module, which asks the class: it may answer to every name.
+    host._modules[site.child] = make_module(site, host, model, seed)
     RunsChild(site.child, site.path).hook(host, on_input=site.action == "hook_input")
     return Change(site)
 

@@ -83,11 +83,22 @@ def _before_the_ways_part(
     """Return the last map on the way to `last` that all which enters its stride passes.
 
     In a pyramid the deepest level has a head of its own beside the way up: what that head computes is no longer the
-    trunk's.
+    trunk's. Where a second way leads down again (a path aggregation network), the one that was there first is the
+    trunk's, if it comes through more strides.
     """
-    chain = [n for n in dominators(traced, live, last) if n in maps and maps[n].stride == maps[last].stride]
-    passed = set(dominators(traced, _descendants(chain[:1]), traced.graph.output_node()))
-    return [node for node in chain if node in passed][-1]
+    stride = maps[last].stride
+    down = [n for n in dominators(traced, live, last) if n in maps and maps[n].stride == stride][:1]
+    first = [n for n in traced.nodes if n in live and n in maps and maps[n].stride == stride][:1]
+    ends = [_passed_by_all(traced, maps, start) for start in (down, first)]
+    return max(
+        ends, key=lambda end: len({maps[n].stride for n in dominators(traced, live, end) if n in maps})
+    )
+
+
+def _passed_by_all(traced: Trace, maps: Mapping[Node, FeatureMap], start: list[Node]) -> Node:
+    """Return the last map at the stride of `start` that every path from it to the output passes."""
+    passed = dominators(traced, _descendants(start), traced.graph.output_node())
+    return [n for n in passed if n in maps and maps[n].stride == maps[start[0]].stride][-1]
 
 
 def _last_at_largest_stride(nodes: list[Node], maps: Mapping[Node, FeatureMap]) -> Node:

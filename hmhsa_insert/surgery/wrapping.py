@@ -47,7 +47,7 @@ def wrap(host: nn.Module, name: str, child: nn.Module, expression: Expression, w
         PlanError: the class's source is not the one that the expression was found in.
     """
     _set_wraps(host, (*wraps_of(host), Wrap(name, expression)), where)
-    host.add_module(name, child)
+    host._modules[name] = child  # add_module asks the class, which may answer to every name
 
 
 def unwrap(host: nn.Module, name: str) -> nn.Module:
