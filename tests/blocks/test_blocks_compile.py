@@ -70,7 +70,10 @@ def test_training_with_less_memory_is_one_graph():
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize("spec", [{"type": "hmhsa", "grids": [8, 8]}, {"type": "hmhsa_pooled"}])
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param({"type": "hmhsa", "grids": [8, 8]}, marks=pytest.mark.long), {"type": "hmhsa_pooled"}],
+)
 def test_a_second_size_keeps_one_graph(spec: dict[str, object]) -> None:
     """After two sizes the compiler keeps them symbolic."""
     torch.manual_seed(0)

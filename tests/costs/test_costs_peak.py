@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from torch import nn
 
 import hmhsa_insert as hi
@@ -37,6 +38,7 @@ print(verification_peak(edited, size), most[-1] - before)
 """
 
 
+@pytest.mark.long
 def test_a_verification_takes_what_was_predicted():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     predicted, taken = map(int, done.stdout.split())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import timm
+import pytest
 import torch
 
 import hmhsa_insert.models  # noqa: F401  (registers them with timm)
@@ -15,6 +16,7 @@ from hmhsa_insert.surgery.apply import apply
 TABLE = Path(__file__).parents[2] / "reports" / "silu_memory.csv"
 
 
+@pytest.mark.long
 def test_both_functions_of_torch_save_what_the_table_says():
     with torch.device("meta"):
         silu = timm.create_model("transcnn_small")

@@ -37,8 +37,8 @@ def within(macs: float = inf, params: float = inf, memory: float = inf):
     ("name", "block", "macs"),
     [
         ("resnet10t", "hmhsa", 1.02),
-        ("mobilenetv2_050", "mhsa", 1.03),
-        ("irb_tiny", "hmhsa_pooled", 1.01),
+        pytest.param("mobilenetv2_050", "mhsa", 1.03, marks=pytest.mark.long),
+        pytest.param("irb_tiny", "hmhsa_pooled", 1.01, marks=pytest.mark.long),
         pytest.param("resnet50", "hmhsa", 1.05, marks=pytest.mark.long),
         pytest.param("hat_net_tiny", "mhsa", 1.05, marks=pytest.mark.long),
     ],

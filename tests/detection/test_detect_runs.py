@@ -128,7 +128,8 @@ def test_evaluate_prints_a_table_and_writes_detections(
     assert row["box"] == average_precision(split, json.loads(output.read_text()), "box")
 
 
-@pytest.mark.parametrize("task", ["detect", pytest.param("segment", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("task", ["detect", "segment"])
 def test_killed_and_gone_on_with_it_ends_the_same(data: Path, tmp_path: Path, task: str) -> None:
     assert drive(data, tmp_path / "whole", task, 0) == 0
     assert drive(data, tmp_path / "killed", task, 3) == -9

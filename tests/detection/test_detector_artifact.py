@@ -22,7 +22,7 @@ def same(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
     return all(torch.equal(x[key], y[key]) for x, y in zip(a, b, strict=True) for key in x)
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "maskrcnn"])
+@pytest.mark.parametrize("kind", ["retinanet", pytest.param("maskrcnn", marks=pytest.mark.long)])
 def test_a_detector_is_loaded_bit_for_bit(tmp_path: Path, kind: str) -> None:
     recipe = {**RECIPE, "edits": [*RECIPE["edits"], AWAY]}
     edited_base = shaken(hi.load_model("resnet18", num_classes=7).model)

@@ -21,6 +21,7 @@ LAUNCH = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port
 MEETING = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
 
 
+@pytest.mark.long
 def test_two_processes_score_as_one(tmp_path: Path) -> None:
     shapes.make_shapes(tmp_path / "data", images=16, size=64, seed=3)
     folder = tmp_path / "run"

@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not disturb.can_mount(), reason="needs the right to mount a tmpfs")
 
 
+@pytest.mark.long
 def test_full_disks_and_a_removed_folder(tmp_path: Path) -> None:
     """In a process of its own: autograd refuses to run in a child of one where it ran before."""
     report = tmp_path / "disturbed.md"

@@ -13,7 +13,10 @@ def test_they_are_there() -> None:
     assert set(shipped_files("studies")) == set(BASELINES)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("tdb", "silu") else pytest.param(name, marks=pytest.mark.long) for name in BASELINES],
+)
 def test_each_can_be_planned(name: str) -> None:
     study = load_study(name)
     assert (study.name, study.baseline) == (name, BASELINES[name])
@@ -26,6 +29,7 @@ def test_each_can_be_planned(name: str) -> None:
     assert sum(planned.images[trial.cell.digest] for trial in planned.trials) < 100_000
 
 
+@pytest.mark.long
 def test_which_compares_blocks_with_controls_of_equal_cost() -> None:
     pytest.importorskip("mlxtend")
     planned = plan_study(load_study("which"))

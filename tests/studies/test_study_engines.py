@@ -51,6 +51,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_workers_that_die_cost_one_trial_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers are those of this process; a worker killed once is replaced, one killed again and again is a row."""
     monkeypatch.setenv("STUDY_NETS_FLAG", str(tmp_path / "flag"))

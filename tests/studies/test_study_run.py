@@ -71,6 +71,7 @@ def test_a_trial_is_the_training_it_says(whole: StudyRun, tmp_path: Path) -> Non
     assert whole.planned.costs[attn.cell.digest].macs == row["macs"]
 
 
+@pytest.mark.long
 def test_variants_of_a_seed_begin_alike_and_see_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_trials_that_are_the_same_run_once(tmp_path: Path) -> None:
     assert len(run.planned.to_dict()["trials"]) == 2
 
 
+@pytest.mark.long
 def test_a_trial_renamed_while_half_done_goes_on(
     whole: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +248,7 @@ def test_a_trial_killed_while_its_first_file_was_written_goes_on(tmp_path: Path)
     assert ablate(small, tmp_path / "s").count("done") == 1
 
 
+@pytest.mark.long
 def test_two_drivers_share_a_study(whole: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one runs what the first has not begun, waits for the rest and says for whom."""
     monkeypatch.setattr(trials, "_PATIENCE_S", 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 import torch
 
 SIZE = (3, 64, 64)
@@ -27,3 +29,8 @@ def recipe(*edits: dict[str, Any]) -> dict[str, Any]:
 def image(*size: int, batch: int = 2, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, *(size or SIZE), generator=generator)
+
+
+def sampled(values: Iterable[str], *quick: str) -> list[Any]:
+    """Return parameters of a test of which only the quick ones run with every `make test`."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.long) for value in values]
