@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import timm
 import pytest
+import timm
 import torch
 
 import hmhsa_insert.models  # noqa: F401  (registers them with timm)
