@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -122,3 +123,61 @@ def test_a_module_that_training_reaches_past_the_tree_is_not_replaced(op: str) -
         edit["block"] = {"type": "irb", "expansion": 1}
     with pytest.raises(hi.PlanError, match=r"in training mode, .* past the module tree"):
         hi.apply(GoesTwoWays(), recipe(edit), SIZE)
+
+
+class TrunkWithoutGradients(Flat):
+    def forward(self, x: Tensor) -> Any:
+        with torch.no_grad():
+            y = torch.relu(self.c2(self.stem(x)))
+        return self.head(y)
+
+
+class ForwardWithoutGradients(Flat):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Any:
+        return self.head(torch.relu(self.c2(self.stem(x))))
+
+
+@pytest.mark.parametrize("net", [TrunkWithoutGradients, ForwardWithoutGradients])
+def test_what_is_frozen_stays_frozen_and_verification_says_that_the_block_learns_nothing(
+    net: type[Flat],
+) -> None:
+    base = net()
+    model = hi.apply(base, _edit(net, "identity"), SIZE)
+    failed = [check.name for check in hi.verify(base, model) if not check.passed]
+    assert failed == ["gradients"]
+    out = model.train()(image(*SIZE))
+    if out.requires_grad:
+        out.sum().backward()
+    learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert learning == ({"fc.weight", "fc.bias"} if net is TrunkWithoutGradients else set())
+
+
+class ThreeExits(nn.Module):
+    """Leaves after any of its stages, by what it sees there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 8, 8, 16, 16)
+        pairs = pairwise(widths)
+        self.stages = nn.ModuleList(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.ReLU()) for a, b in pairs)
+        self.heads = nn.ModuleList(nn.Linear(width, 5) for width in widths[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage, head in zip(self.stages, self.heads, strict=True):
+            x = stage(x)
+            out = head(x.mean((2, 3)))
+            if out.softmax(1).amax().item() > 0.9:
+                return out
+        return out
+
+
+def test_every_stage_behind_an_exit_is_found_and_edited() -> None:
+    torch.manual_seed(0)
+    base = ThreeExits()
+    found = hi.locate_stages(base, SIZE)
+    assert [stage.stride for stage in found] == [2, 4, 8, 16]
+    block = {"type": "irb", "expansion": 1}
+    model = hi.apply(base, recipe(insert({"stage": "all"}, block, id="new", init="random")), SIZE)
+    assert all(check.passed for check in hi.verify(base, model))
+    assert [key for key, _ in inserted_modules(model)] == [f"stages.{number}.1.new" for number in (1, 2, 3)]
