@@ -100,7 +100,8 @@ def candidates(traced: Trace, model: nn.Module, node: Node) -> Iterator[Candidat
     index = node.meta["call"]
     for code, instruction in node.meta["frames"]:
         if code is nn.Module._call_impl.__code__:
-            assert index is not None
+            if index is None:  # called past the module call that was seen, as a forward may call another's
+                return
             index = traced.calls[index].parent
             continue
         call = traced.calls[index] if index is not None else traced.calls[0]

@@ -6,12 +6,12 @@ One run answers for all maps that need it, and says at which of its evaluations 
 from __future__ import annotations
 
 import ast
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
@@ -22,7 +22,7 @@ from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.recorder import Recorder
 from hmhsa_insert.surgery.source import Span, Wrapper
 from hmhsa_insert.surgery.stand_in import with_stand_ins
-from hmhsa_insert.surgery.trace import Trace, record
+from hmhsa_insert.surgery.trace import Trace, on_shapes, record
 from hmhsa_insert.surgery.wrapping import Outer, absolute, build_class, wraps_of
 from hmhsa_insert.torch_private import FakeTensorMode
 
@@ -68,8 +68,12 @@ def _confirmed(
     traced: Trace, model: nn.Module, asked: dict[Node, list[Candidate]]
 ) -> dict[Node, list[tuple[str, Expression]]]:
     probes = list(dict.fromkeys(candidate for found in asked.values() for candidate in found))
-    readings = _readings(traced, model, probes) if probes else []
-    by_probe = dict(zip(probes, readings, strict=False))
+    by_probe = _readings(traced, model, probes)
+    if (
+        not by_probe
+    ):  # one that cannot be probed spoils the run for all: the innermost of each map, then the next
+        for level in itertools.zip_longest(*asked.values()):
+            by_probe |= _readings(traced, model, list(dict.fromkeys(filter(None, level))))
     return {
         node: [
             (candidate.qualname, expression)
@@ -96,8 +100,8 @@ def _made(node: Node, candidate: Candidate, readings: list[Reading]) -> Expressi
     return replace(candidate.expression, target=target, turn=turns[0]) if candidate.repeatable else None
 
 
-def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> list[list[Reading]]:
-    """Run a fake copy with all probes in it; return the readings of each."""
+def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> dict[Candidate, list[Reading]]:
+    """Run a fake copy with all probes in it; return the readings of each, none where it does not run so."""
     readings: list[list[Reading]] = [[] for _ in probes]
     watching: list[Recorder] = []
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -116,11 +120,11 @@ def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> list[
         return record(copy, model, traced.inputs, input_dtype(model), watching.append)
 
     try:
-        with torch.no_grad(), mode:
+        with on_shapes(mode):
             with_stand_ins(mode, run, traced.answers)
     except Exception:  # an edit that the forward does not run with is none; the caller goes on to the next
-        return []
-    return readings
+        return {}
+    return dict(zip(probes, readings, strict=True))
 
 
 def _put_probes(copy: nn.Module, probes: list[Candidate], read: Any) -> None:

@@ -25,6 +25,9 @@ _SHAPE_ONLY = {
 }
 
 
+_CALL = nn.Module._call_impl.__code__
+
+
 @dataclass
 class ModuleCall:
     """One call of one module during the trace.
@@ -76,6 +79,7 @@ class Recorder(TorchFunctionMode):
         self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
         self._foreign = {id(t): name for name, t in (*original.named_parameters(), *original.named_buffers())}
         _wrap_scripted(model)
+        self._watched = {id(module) for module in model.modules()}
         for name, module in model.named_modules():
             self._watch(name, module)
 
@@ -139,7 +143,7 @@ class Recorder(TorchFunctionMode):
             autocast=autocast_kinds(),
             call=self._stack[-1].index if self._stack else None,
             position=self._count,
-            frames=_frames() if op == "call_function" else (),
+            frames=_frames(self._watched) if op == "call_function" else (),
         )
         self._count += 1
         self._bind(tensor, node)
@@ -236,12 +240,16 @@ def _wrap_scripted(model: nn.Module) -> None:
                 module._modules[name] = Scripted(child)
 
 
-def _frames() -> tuple[tuple[CodeType, int], ...]:
-    """Return what code is running, and the instruction it is at, from the function that made a tensor outwards."""
+def _frames(watched: set[int]) -> tuple[tuple[CodeType, int], ...]:
+    """Return what code is running, and the instruction it is at, from the function that made a tensor outwards.
+
+    Of calls of modules only those of `watched` ones, by their ids: a forward may make a module, and call it.
+    """
     frame = sys._getframe(2)
     found = []
     while frame is not None and frame.f_code is not run_watched.__code__:
-        found.append((frame.f_code, frame.f_lasti))
+        if frame.f_code is not _CALL or id(frame.f_locals["self"]) in watched:
+            found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back  # type: ignore[assignment]
     return tuple(found)
 
