@@ -19,7 +19,7 @@ from hmhsa_insert.reports.html import to_html
 from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
-from hmhsa_insert.reports.plots import COLOURS, MARKERS, against_macs, against_size, part_bars
+from hmhsa_insert.reports.plots import COLOURS, MARKERS, Plot, against_macs, against_size, part_bars
 from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.render import FORMATS, format_of, render
 from hmhsa_insert.reports.sources import published_records
@@ -210,6 +210,28 @@ def test_everything_on_the_page_is_escaped():
     parsed = Page(text)
     assert [tag for tag, _ in parsed.tags].count("script") == 1
     assert parsed.words.count(name) >= 3
+    values = [attrs["data-value"] for tag, attrs in parsed.tags if tag == "td"]
+    assert name in values
+    known = {
+        "class",
+        "data-value",
+        "scope",
+        "aria-sort",
+        "type",
+        "src",
+        "alt",
+        "lang",
+        "charset",
+        "http-equiv",
+    }
+    assert {key for _, attrs in parsed.tags for key in attrs} <= known | {"content", "name"}
+
+
+def test_a_caption_is_text_and_no_element():
+    parsed = Page(to_html("t", [Plot('<b id="x">"', "<svg/>")]))
+    assert "b" not in [tag for tag, _ in parsed.tags]
+    assert [attrs["alt"] for tag, attrs in parsed.tags if tag == "img"] == ['<b id="x">"']
+    assert '<b id="x">"' in parsed.words
 
 
 def test_blanks_are_blank_on_the_page():
@@ -221,6 +243,13 @@ def test_blanks_are_blank_on_the_page():
         attrs["class"] for tag, attrs in parsed.tags if tag == "tr" and "published" in attrs.get("class", "")
     ]
     assert marked == ["group published", *["published"] * 3] * 2
+    assert to_html("t", [make_table(tidy(ALL), ["method", "macs"])]).count("<sup>[") == len(marked)
+
+
+@pytest.mark.parametrize("value", [-0.0004, 0.0004, -0.0])
+def test_a_difference_that_rounds_to_nothing_has_no_minus(value):
+    assert COLUMNS["delta_macs"].text(value) == "+0.0%"
+    assert COLUMNS["delta_top1"].text(100 * value) == "+0.0"
 
 
 def test_plots_are_drawn_only_from_what_is_known():

@@ -47,6 +47,26 @@ def test_a_base_without_a_value_compares_nothing():
     assert list(frame["delta_num_params"])[1:] == [0.0, 0.0]
 
 
+def test_of_two_base_rows_the_first_is_the_base_whatever_it_lacks():
+    second = profile("resnet18", num_params=7, macs=100)
+    frame = tidy([profile("resnet18", macs=None), second, profile("b", macs=150)])
+    assert frame["delta_macs"].isna().all()
+
+
+def test_a_base_row_without_the_score_hides_no_run_that_has_it():
+    more = {"group": "resnet18", "data": "digits"}
+    unfinished = training("resnet18", None, num_params=1, **more)
+    records = [unfinished, training("resnet18", 70.0, num_params=2, **more), training("b", 72.5, **more)]
+    assert as_records(tidy(records))[-1]["delta_top1"] == 2.5
+
+
+def test_a_published_figure_in_a_group_of_ours_is_compared_with_nothing():
+    published = profile("b", kind="published", source="a paper", macs=2 * 1_814_073_344)
+    frame = tidy([profile("resnet18"), published])
+    assert list(frame["published"]) == [False, True]
+    assert frame["delta_macs"].isna().all()
+
+
 def test_sizes_are_compared_each_with_their_own():
     records = [
         profile(n, s, macs=m) for n, s, m in (("a", 256, 99), ("resnet18", 224, 100), ("a", (200, 300), 1))

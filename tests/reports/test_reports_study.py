@@ -49,6 +49,20 @@ def test_figures_by_hand(folder):
     assert (hmhsa["images_least"], hmhsa["images_most"], hmhsa["updates_most"]) == (1280, 1280, 40)
 
 
+def test_lost_and_won_images_by_hand(tmp_path):
+    trials = [listed(variant, seed) for variant in ("plain", "hmhsa") for seed in (0, 1)]
+    correct = {
+        ("plain", 0): [1, 1, 1, 1, 1, 0, 0, 0],
+        ("hmhsa", 0): [0, 0, 0, 1, 1, 1, 0, 0],  # loses three, wins one: p = 2·(1 + 4) / 2⁴
+        ("plain", 1): [1, 1, 1, 1, 1, 1, 1, 1],
+        ("hmhsa", 1): [1, 1, 1, 1, 1, 1, 1, 0],  # loses one: p = 1
+    }
+    rows = [done(t["id"], 50.0, val_images=8, correct=bits(correct[t["variant"], t["seed"]])) for t in trials]
+    row = rows_of(write_study(tmp_path / "s", trials, rows))["hmhsa"]
+    assert (row["compared"], row["lost"], row["won"]) == (2, 2.0, 0.5)
+    assert (row["mcnemar_low"], row["mcnemar_high"]) == (pytest.approx(0.625), 1.0)
+
+
 def test_pairs_are_those_of_one_seed_and_one_group(tmp_path):
     trials = [
         listed(variant, seed, model)

@@ -3,13 +3,18 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
-from study_folders import SCORES, bits, failed, listed, small_study, write_study
+from study_folders import SCORES, bits, done, failed, listed, small_study, write_study
 
+import hmhsa_insert as hi
+from hmhsa_insert.studies import store
+from hmhsa_insert.studies.identity import source_of
 from hmhsa_insert.studies.outcomes import is_correct, is_study, read_outcomes
 from hmhsa_insert.studies.problems import StudyError
 
@@ -42,6 +47,45 @@ def test_one_trial_of_two_variants_is_read_for_both(tmp_path):
 def test_bits_are_those_that_were_packed(count):
     correct = np.random.default_rng(count).random(count) < 0.5
     assert is_correct(bits(correct), count).tolist() == correct.tolist()
+
+
+@pytest.mark.parametrize("images", [8, 16])
+def test_bits_that_fill_their_bytes_are_read(tmp_path, images):
+    trial = listed("plain", 0)
+    row = done(trial["id"], 50.0, val_images=images, correct=bits([1, 0] * (images // 2)))
+    study = read_outcomes(write_study(tmp_path / "s", [trial], [row]))
+    assert study.trials["val_images"].tolist() == [images]
+
+
+def test_a_trial_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    before, after = done("0" * 16, 90.0), done("0" * 16, 10.0)
+    store.commit(tmp_path, before)
+    monkeypatch.setattr(store.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(StudyError, match="cannot be written: No space left"):
+        store.commit(tmp_path, after)
+    assert store.read_trial(tmp_path, "0" * 16)["top1"] == 90.0
+    assert [path.name for path in tmp_path.iterdir()] == ["trials"]
+
+
+def test_another_trials_file_is_not_taken_for_ones_own(tmp_path):
+    store.commit(tmp_path, done("0" * 16, 90.0))
+    (tmp_path / "trials" / ("0" * 16)).rename(tmp_path / "trials" / ("1" * 16))
+    with pytest.raises(StudyError, match="it is that of another trial, 0000000000000000"):
+        store.read_trial(tmp_path, "1" * 16)
+
+
+def test_an_artifact_with_other_weights_is_another_network(tmp_path):
+    base, found = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU()), []
+    recipe = {
+        "version": 1,
+        "edits": [{"op": "insert", "id": "new", "at": {"module": "1"}, "block": {"type": "irb"}}],
+    }
+    for name, scale in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
+        model = hi.apply(base, recipe, (3, 32, 32))
+        model[0].weight.data *= scale
+        hi.save(model, tmp_path / name)
+        found.append(source_of(SimpleNamespace(model=str(tmp_path / name)), base))
+    assert found[0] == found[1] != found[2]
 
 
 DAMAGE = [

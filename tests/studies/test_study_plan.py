@@ -97,10 +97,12 @@ def test_what_determines_a_trial_makes_it_another(base: PlannedStudy, changes: d
 
 
 def test_versions_that_matter_make_other_trials(base: PlannedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = identities.metadata.version
-    versions = {"torch": "9.9.9"}
+    real, versions = identities.metadata.version, {}
     monkeypatch.setattr(identities.metadata, "version", lambda name: versions.get(name) or real(name))
-    assert not set(_ids(base).values()) & set(_ids(_plan()).values())
+    for name in ("torch", "timm", "torchvision"):
+        versions[name] = "9.9.9"
+        assert not set(_ids(base).values()) & set(_ids(_plan()).values())
+        del versions[name]
     versions["torch"] = real("torch").partition("+")[0] + "+cu128"
     assert _ids(_plan()) == _ids(base)
     monkeypatch.setattr(identities.hmhsa_insert, "__version__", "0.1.7")

@@ -83,8 +83,13 @@ def test_the_schedule_warms_up_scales_groups_and_ends_low() -> None:
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion"])
-def test_optimisers_by_timms_names(name: str) -> None:
-    make_optimizer(nn.Linear(2, 2), _settings(optimizer={"name": name}), ())
+def test_optimizers_by_timms_names(name: str) -> None:
+    given = {"name": name, "lr": 0.125, "momentum": 0.75, "betas": (0.6, 0.8)}
+    made = make_optimizer(nn.Linear(2, 2), _settings(optimizer=given), ())
+    assert type(made).__name__.lower() == name
+    group = made.param_groups[0]
+    assert group["lr"] == 0.125
+    assert (group["momentum"] == 0.75) if name == "sgd" else (tuple(group["betas"]) == (0.6, 0.8))
     with pytest.raises(SettingsError, match="timm has no optimiser 'adamwww'"):
         make_optimizer(nn.Linear(2, 2), _settings(optimizer={"name": "adamwww"}), ())
 
