@@ -58,12 +58,12 @@ def apply(
     """
     from hmhsa_insert.commands.console import out, wrote
     from hmhsa_insert.commands.tables import headline, plan_table
-    from hmhsa_insert.surgery.artifact import save
+    from hmhsa_insert.surgery.artifact import ARTIFACT, save
     from hmhsa_insert.surgery.folder import check_writable
     from hmhsa_insert.surgery.plan import plan
 
     if output is not None:
-        check_writable(output, marker="plan.json", overwrite=overwrite)
+        check_writable(output, ARTIFACT, overwrite)
     load_plugins(plugin)
     refuse_unusable(recipe)
     with out.status("building the network"):

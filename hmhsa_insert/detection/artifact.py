@@ -25,6 +25,7 @@ from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery import artifact
 from hmhsa_insert.surgery.fake import hollow_copy
 from hmhsa_insert.surgery.folder import write_folder
+from hmhsa_insert.surgery.older import Kind
 from hmhsa_insert.surgery.record import (
     FORMAT,
     WEIGHTS,
@@ -176,6 +177,9 @@ class _Written(Shape):
     plans: list[Any]
 
 
+_KIND = Kind((DETECTOR,), lambda folder: [each.plan.recipe for each in read_detector(folder).plans])
+
+
 def _save_detector(model: nn.Module, record: DetectorRecord, folder: Path, overwrite: bool) -> Path:
     body = model.get_submodule("backbone.body")
     done = ledgers(body)
@@ -199,7 +203,7 @@ def _save_detector(model: nn.Module, record: DetectorRecord, folder: Path, overw
         tensors.write(target)
         (target / "README.md").write_text(_readme(record, done), encoding="utf-8")
 
-    return write_folder(folder, write, marker=DETECTOR, overwrite=overwrite)
+    return write_folder(folder, write, _KIND, overwrite=overwrite)
 
 
 def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Module:

@@ -16,14 +16,20 @@ from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.json_text import read_json_mapping
 
 MANIFEST = "manifest.json"
+_FORMAT = 1
 _SHOWN = 5
 
 
 def write_manifest(folder: Path) -> None:
     """List the files of a folder that is written whole, with their digests, in a file of it."""
     files = {name: _digest(folder / name) for name in _entries(folder)}
-    text = json.dumps({"format": 1, "files": files}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({"format": _FORMAT, "files": files}, indent=1, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def has_list(folder: Path) -> bool:
+    """Return True if a folder has a list of its files that can be used."""
+    return _listed(folder) is not None
 
 
 def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
@@ -66,10 +72,11 @@ def few(names: Sequence[str]) -> str:
 def _listed(folder: Path) -> dict[str, object] | None:
     """Return the digests of a folder's list; None where there is none that can be used."""
     try:
-        files = read_json_mapping(folder / MANIFEST, HmhsaInsertError).get("files")
+        found = read_json_mapping(folder / MANIFEST, HmhsaInsertError)
     except HmhsaInsertError:
         return None
-    return files if isinstance(files, dict) else None
+    files = found.get("files")
+    return files if found.get("format") == _FORMAT and isinstance(files, dict) else None
 
 
 def _entries(folder: Path) -> list[str]:

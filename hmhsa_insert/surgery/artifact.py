@@ -8,7 +8,7 @@ took away, if any) and a short ``README.md``. No pickle; reading one runs no cod
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hmhsa_insert.surgery.folder import write_folder
 from hmhsa_insert.surgery.graph import as_graph_module
 from hmhsa_insert.surgery.identify import identify
 from hmhsa_insert.surgery.load import LoadedModel, Source, load_model
+from hmhsa_insert.surgery.older import Kind
 from hmhsa_insert.surgery.record import (
     BASE,
     PLAN,
@@ -37,7 +38,20 @@ from hmhsa_insert.surgery.record import (
 from hmhsa_insert.surgery.splice import Ledger, ledgers, splice
 from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
 
-__all__ = ["is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
+__all__ = ["ARTIFACT", "is_artifact", "load", "open_model", "read_record", "save", "weights_summary"]
+
+
+def _recipes(folder: Path) -> list[Mapping[str, Any]]:
+    """Return the recipes of an artifact; an ArtifactError if its records are not what a release wrote."""
+    record, plans = read_record(folder)
+    if not record.get("class") or not record["versions"]:
+        raise ArtifactError(
+            Problem(str(folder / BASE), "it does not say of which network and versions it is")
+        )
+    return [written.plan.recipe for written in plans]
+
+
+ARTIFACT = Kind((PLAN, BASE), _recipes)
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -68,7 +82,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
         tensors.write(target)
         (target / "README.md").write_text(_readme(done, source), encoding="utf-8")
 
-    return write_folder(Path(folder), write, marker=PLAN, overwrite=overwrite)
+    return write_folder(Path(folder), write, ARTIFACT, overwrite=overwrite)
 
 
 def write_recipes(target: Path, done: Sequence[Ledger]) -> None:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hmhsa_insert.errors import ArtifactError, Problem
-from hmhsa_insert.files.json_text import read_json_mapping
-from hmhsa_insert.files.ours import divided, few, remove, write_manifest
-from hmhsa_insert.files.text import RECORD, read_file
-
-# What older releases wrote, whose folders have no list of their files; a README tells who wrote it in its third line.
-_OLD = re.compile(r"(recipe(-\d+)?\.yaml|(plan|base|detector)\.json|(model|displaced)\.safetensors)\Z")
-_SIGNED = "Made by hmhsa-insert. Load it with:"
+from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
+from hmhsa_insert.surgery.older import Kind, is_written
 
 
-def check_writable(target: Path, marker: str, overwrite: bool) -> None:
+def check_writable(target: Path, kind: Kind, overwrite: bool) -> None:
     """Raise before any work is done if :func:`write_folder` would refuse.
 
     Raises:
         ArtifactError: `target` exists and may not be replaced, or its parent cannot be written.
     """
     if os.path.lexists(target):
-        _replaceable(target, marker, overwrite)
+        _replaceable(target, kind, overwrite)
     parent = target.absolute().parent
     while not os.path.lexists(parent):
         parent = parent.parent
@@ -39,53 +34,61 @@ def check_writable(target: Path, marker: str, overwrite: bool) -> None:
         raise ArtifactError(Problem(str(target), message, "choose another folder")) from error
 
 
-def _replaceable(target: Path, marker: str, overwrite: bool) -> list[str]:
+def _replaceable(target: Path, kind: Kind, overwrite: bool) -> list[str]:
     """Return the files of an older folder, all of them ours; an ArtifactError if it may not be replaced."""
-    if target.is_symlink() or not _is_record(target / marker):
-        message = f"it exists and is no artifact (it has no {marker})"
+    try:
+        recipes = _recipes(target, kind)
+    except ArtifactError as error:
         tip = "choose another folder" + (": only artifacts are ever replaced" if overwrite else "")
-        raise ArtifactError(Problem(str(target), message, tip))
+        message = f"it exists and is no artifact ({error.problems[0].message})"
+        raise ArtifactError(Problem(str(target), message, tip)) from error
     if not overwrite:
         tip = "choose another folder, or replace it with --overwrite"
         raise ArtifactError(Problem(str(target), "an artifact is here already", tip))
-    ours, others = divided(target, lambda name: _is_old(target, name))
+    ours, others = divided(target, lambda name: is_written(target, name, kind, recipes))
     if others:
         message = f"it also holds what this package did not write, or not like this: {few(others)}"
         raise ArtifactError(Problem(str(target), message, "move that away, or choose another folder"))
     return ours
 
 
-def _is_record(path: Path) -> bool:
-    """Return True for the file that tells a folder of ours, where someone else's may have the name."""
+def _recipes(target: Path, kind: Kind) -> list[Mapping[str, Any]]:
+    """Return the recipes of a folder that has no list of its files, which must load as ours; else no recipe.
+
+    Raises:
+        ArtifactError: it is no folder of this kind.
+    """
+    if target.is_symlink() or not target.is_dir():
+        raise ArtifactError(Problem(str(target), "it is a link" if target.is_symlink() else "it is a file"))
+    is_listed = has_list(target)
+    for name in (kind.marker,) if is_listed else kind.files:
+        if not (target / name).is_file():
+            raise ArtifactError(Problem(str(target), f"it has no {name}"))
+    if is_listed:
+        return []
     try:
-        return "format" in read_json_mapping(path, ArtifactError)
-    except ArtifactError:
-        return False
+        return kind.recipes(target)
+    except ArtifactError as error:
+        problem = error.problems[0]
+        place = problem.where.removeprefix(str(target)).lstrip("/")
+        said = f"{place}: {problem.message}" if place else problem.message
+        raise ArtifactError(Problem(str(target), said)) from error
 
 
-def _is_old(folder: Path, name: str) -> bool:
-    if name != "README.md":
-        return _OLD.match(name) is not None
-    try:
-        return _SIGNED in read_file(folder / name, ArtifactError, RECORD).splitlines()[2:3]
-    except ArtifactError:
-        return False
-
-
-def write_folder(target: Path, write: Callable[[Path], None], marker: str, overwrite: bool = False) -> Path:
+def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwrite: bool = False) -> Path:
     """Have `write` fill a folder beside `target`, then rename it to `target`.
 
     Args:
         target: the folder to appear.
         write: gets the temporary folder.
-        marker: a file that tells a folder of this kind, which alone may be overwritten.
+        kind: of folder, which alone may be overwritten.
         overwrite: replace a folder of this kind, if all that is in it is ours.
 
     Raises:
         ArtifactError: as :func:`check_writable`, or the disk refuses. Nothing is left behind then, and an older
             folder stays as it was.
     """
-    check_writable(target, marker, overwrite)
+    check_writable(target, kind, overwrite)
     parent = target.absolute().parent
     made = _missing(parent)
     temporary: Path | None = None
@@ -95,7 +98,7 @@ def write_folder(target: Path, write: Callable[[Path], None], marker: str, overw
         write(temporary)
         write_manifest(temporary)
         _make_readable(temporary)
-        _move_into_place(temporary, target, marker, overwrite)
+        _move_into_place(temporary, target, kind, overwrite)
     except OSError as error:
         message = f"it cannot be written: {error.strerror or error}"
         raise ArtifactError(Problem(str(target), message)) from error
@@ -113,12 +116,12 @@ def _make_readable(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _move_into_place(temporary: Path, target: Path, marker: str, overwrite: bool) -> None:
+def _move_into_place(temporary: Path, target: Path, kind: Kind, overwrite: bool) -> None:
     """Rename `temporary` to `target`; an older folder's files are removed last, and put back if the rename fails."""
     if not os.path.lexists(target):
         os.rename(temporary, target)
         return
-    ours = _replaceable(target, marker, overwrite)  # again: writing took a while
+    ours = _replaceable(target, kind, overwrite)  # again: writing took a while
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.absolute().parent))
     os.rename(target, aside / "old")
     try:

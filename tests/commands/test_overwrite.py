@@ -70,12 +70,18 @@ def _both(*changes: Callable[[], None]) -> Callable[[], None]:
 
 
 ARTIFACT = "it also holds what this package did not write, or not like this: "
-NONE = "it exists and is no artifact (it has no plan.json)"
+NONE = "it exists and is no artifact ({})"
+NO_PLAN, NO_BASE = NONE.format("it has no plan.json"), NONE.format("it has no base.json")
+_PLAN, _BASE = '{"format": "A4", "week": 3}', '{"house": "brick"}'
+_NAMES = {"recipe.yaml": "eggs: 3", "recipe-2.yaml": "flour", "model.safetensors": "mine", "base.json": _BASE}
 # What a user has, made from an artifact of ours at u, and what is said of it.
 FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
-    "a thesis beside an empty plan": (_theirs({"plan.json": "{}", "thesis.tex": "ten years"}), NONE),
-    "a plan of another program": (_theirs({"plan.json": '{"week": 3}'}), NONE),
-    "a web page with a manifest": (_theirs({"manifest.json": '{"name": "page"}', "index.html": "<p>"}), NONE),
+    "a thesis beside an empty plan": (_theirs({"plan.json": "{}", "thesis.tex": "ten years"}), NO_BASE),
+    "a plan of another program": (_theirs({"plan.json": '{"week": 3}'}), NO_BASE),
+    "a web page with a manifest": (
+        _theirs({"manifest.json": '{"name": "page"}', "index.html": "<p>"}),
+        NO_PLAN,
+    ),
     "a file added": (_with({"notes.txt": "mine"}), f"{ARTIFACT}notes.txt"),
     "a hidden file added": (_with({".env": "KEY=1"}), f"{ARTIFACT}.env"),
     "files in folders": (_with({"runs/a.csv": "1", "runs/b.csv": "2"}), f"{ARTIFACT}runs/a.csv, runs/b.csv"),
@@ -83,7 +89,7 @@ FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
     "a README written anew": (_with({"README.md": "# My findings\n"}), f"{ARTIFACT}README.md"),
     "a recipe changed": (_with({"recipe.yaml": "version: 1\n"}), f"{ARTIFACT}recipe.yaml"),
     "a link": (_link_to_thesis, f"{ARTIFACT}thesis.tex"),
-    "the folder is a link": (_folder_is_a_link, NONE),
+    "the folder is a link": (_folder_is_a_link, NONE.format("it is a link")),
     "a list that lies": (_list_of_a_stranger, f"{ARTIFACT}thesis.tex"),
     "a list that is damaged": (_with({"manifest.json": "[" * 100_000}), f"{ARTIFACT}manifest.json"),
     "an old artifact and a file": (_both(_without_list, _with({"n.txt": ""})), f"{ARTIFACT}n.txt"),
@@ -94,6 +100,34 @@ FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
     "an old artifact, their README": (
         _both(_without_list, _with({"README.md": "# My findings\n"})),
         f"{ARTIFACT}README.md",
+    ),
+    "names that are ours": (
+        _theirs({"plan.json": _PLAN, **_NAMES}),
+        NONE.format("plan.json: it has format A4, and this release reads format 1"),
+    ),
+    "a plan of ours, a base of another program": (
+        _both(_without_list, _with({"base.json": _BASE})),
+        NONE.format("base.json: it does not say of which network and versions it is"),
+    ),
+    "a list of another program": (
+        _with({"manifest.json": '{"files": {"a.txt": "0"}}'}),
+        f"{ARTIFACT}manifest.json",
+    ),
+    "an old artifact, a recipe that it has not": (
+        _both(_without_list, lambda: shutil.copy("u/recipe.yaml", "u/recipe-2.yaml")),
+        f"{ARTIFACT}recipe-2.yaml",
+    ),
+    "an old artifact, its recipe changed": (
+        _both(_without_list, _with({"recipe.yaml": "version: 1\n"})),
+        f"{ARTIFACT}recipe.yaml",
+    ),
+    "an old artifact, weights that are none": (
+        _both(_without_list, _with({"model.safetensors": "my weights"})),
+        f"{ARTIFACT}model.safetensors",
+    ),
+    "an old artifact, a detector's file": (
+        _both(_without_list, _with({"detector.json": "{}"})),
+        f"{ARTIFACT}detector.json",
     ),
     "many files": (_with({f"{n}.csv": "" for n in range(9)}), "0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 4 more"),
 }
