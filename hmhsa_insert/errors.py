@@ -108,6 +108,11 @@ def near(name: str, choices: Iterable[str], most: int = 3) -> str:
     return f"did you mean {listed(close)}?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says; what kind of error it is, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def listed(names: Sequence[str]) -> str:
     """Return the names quoted and joined: ``'a', 'b' or 'c'``."""
     quoted = [f"'{name}'" for name in names]

@@ -63,6 +63,18 @@ def remove(folder: Path, names: Sequence[str]) -> None:
             os.rmdir(path)
 
 
+def missing(folder: Path) -> list[Path]:
+    """Return a folder and those above it that are not there yet, deepest first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that were made for an output that did not come."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def few(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - _SHOWN

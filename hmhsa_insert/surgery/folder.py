@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import ArtifactError, Problem
-from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
+from hmhsa_insert.files.ours import divided, few, has_list, missing, remove, remove_empty, write_manifest
 from hmhsa_insert.surgery.older import Kind, is_written
 
 
@@ -90,7 +90,7 @@ def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwr
     """
     check_writable(target, kind, overwrite)
     parent = target.absolute().parent
-    made = _missing(parent)
+    made = missing(parent)
     temporary: Path | None = None
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwr
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary)
-        _remove_empty(made)
+        remove_empty(made)
     return target
 
 
@@ -131,15 +131,3 @@ def _move_into_place(temporary: Path, target: Path, kind: Kind, overwrite: bool)
         aside.rmdir()
         raise
     remove(aside, [f"old/{name}" for name in ours])
-
-
-def _missing(folder: Path) -> list[Path]:
-    """Return the parents of an output that are not there yet, deepest first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove parents that were made for an output that did not come."""
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

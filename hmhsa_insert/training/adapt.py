@@ -8,7 +8,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import nn
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.splice import inserted_modules
 from hmhsa_insert.training.problems import TrainingError
 
@@ -46,8 +46,8 @@ def check_outputs(model: nn.Module, channels: int, side: int, num_classes: int) 
     try:
         with torch.no_grad():
             scores = model.eval()(image)
-    except (RuntimeError, ValueError) as error:
-        message = f"an image of {channels}×{side}×{side} does not run: {str(error).splitlines()[0]}"
+    except Exception as error:  # a network refuses an image in any way it likes: timm's assert their size
+        message = f"an image of {channels}×{side}×{side} does not run: {first_line(error)}"
         raise TrainingError(Problem(type(model).__name__, message, "--set input_size=…")) from error
     finally:
         model.train(training)

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import load
 from safetensors import SafetensorError
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line
 from hmhsa_insert.training.digests import find_damage, write_digests
 from hmhsa_insert.training.problems import RunError
 
@@ -233,12 +233,8 @@ def _culprit(checkpoint: Path, error: Exception) -> tuple[Path, str]:
         except pickle.UnpicklingError:
             return path, "holds more than tensors and plain data, which is never loaded: it may be code"
         except Exception as own:
-            return path, f"cannot be read: {_first_line(own)}"
-    return checkpoint, f"cannot be read: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return path, f"cannot be read: {first_line(own)}"
+    return checkpoint, f"cannot be read: {first_line(error)}"
 
 
 def _refused(error: Exception, path: Path, last_good: Path | None) -> RunError:
@@ -248,7 +244,7 @@ def _refused(error: Exception, path: Path, last_good: Path | None) -> RunError:
         quoted = re.search(r"os error (\d+)", str(error))
         code = int(quoted[1]) if quoted else _probed(path.parent)
     known = (row[1:] for row in _REFUSALS if code in row[0])
-    reason, tip = next(known, (_first_line(error), "run the same command again once it can be written"))
+    reason, tip = next(known, (first_line(error), "run the same command again once it can be written"))
     kept = f"the last good checkpoint is {last_good}; " if last_good else ""
     return RunError(Problem(str(path), f"cannot be written: {reason}", kept + tip))
 

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from hmhsa_insert.errors import Problem, listed
+from hmhsa_insert.errors import Problem, first_line, listed
+from hmhsa_insert.files.ours import missing, remove_empty
 from hmhsa_insert.files.run_shapes import RunConfig
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
@@ -39,6 +40,13 @@ _WRITTEN = re.compile(
     r"|(checkpoints/(update-|\.)|hmhsa-insert/|wandb/|mlruns/).*|checkpoints/"
     r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
 )
+# What those of them hold that are there before the first is whole; a killed process may have left them empty.
+_BEGUN = {
+    _LOCK: re.compile(rb"\Z"),
+    _OWNER: re.compile(rb"(process \d+ on [^\n]*)?\Z"),
+    f"{WRITING}{CONFIG}": re.compile(rb"(model: |\Z)"),
+}
+_MOST_BEGUN = 1024
 _MOST_SHOWN = 8
 _LONGEST_NAME = 200  # bytes; file systems take 255
 _LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
@@ -66,6 +74,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / _LOCK)
         self._new = False
+        self._made: list[Path] = []
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
@@ -82,6 +91,7 @@ class RunFolder:
             if self.path.exists() and not known and _foreign(self.path):
                 tip = "give a folder that is new or empty"
                 raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
+            self._made = missing(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -118,8 +128,8 @@ class RunFolder:
         if self._new and not self.checkpoints.exists():
             for name in (CONFIG, ENVIRONMENT, EPOCH0, _OWNER, _LOCK):
                 (self.path / name).unlink(missing_ok=True)
-            with suppress(OSError):  # somebody else's files
-                self.path.rmdir()
+            with suppress(OSError):  # whatever came to them meanwhile
+                remove_empty(self._made)
 
     def write_metrics(self, history: Sequence[Row]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
@@ -212,7 +222,7 @@ def _read_table(
         # As the file has them: a name of an image may read like a number, or like a missing value.
         table = pd.read_csv(path, dtype={"image": str}, keep_default_na=False, na_values={"memory_mib": [""]})
     except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
-        said = error.strerror if isinstance(error, OSError) else str(error).strip().splitlines()[0]
+        said = error.strerror if isinstance(error, OSError) else first_line(error)
         raise RunError(Problem(str(path), f"cannot be read: {said}", tip)) from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -244,8 +254,16 @@ def _foreign(folder: Path) -> bool:
     """Return True if a folder holds more than a run leaves that was killed before its first file was whole."""
     if not folder.is_dir():
         return True
-    ours = (_LOCK, _OWNER)
-    return any(each.name not in ours and not each.name.startswith(WRITING) for each in folder.iterdir())
+    return not all(map(_is_begun, folder.iterdir()))
+
+
+def _is_begun(path: Path) -> bool:
+    """Return True for one of the files that come before a run's first whole one, holding what a run writes there."""
+    form = _BEGUN.get(path.name)
+    if form is None or path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return form.match(file.read(_MOST_BEGUN)) is not None
 
 
 def _owner_is_gone(owner: Path) -> bool:

@@ -22,6 +22,8 @@ from pydantic import (
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Pair = Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)]
+# Evaluation resizes the shorter side to this at most: a picture of that size is some hundred megabytes.
+MOST_RESIZED = 8192
 # Where in the settings, what contradicts what, and what to do about it.
 Contradiction = tuple[tuple[str, ...], str, str]
 Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
@@ -106,7 +108,7 @@ class AugmentSettings(Section):
     cutmix: NonNegativeFloat = 0.0
     mix_prob: Share = 1.0
     switch_prob: Share = 0.5
-    crop_pct: Annotated[float, Field(gt=0, le=1)] = 0.875
+    crop_pct: Annotated[float, Field(ge=0.1, le=1)] = 0.875
     mean: Triple | None = None
     std: Triple | None = None
 
@@ -193,7 +195,7 @@ class ReadSettings(Section):
         corrupt: skip (replace in training, leave out in evaluation, count and name) or error.
     """
 
-    workers: NonNegativeInt | None = None
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     corrupt: Literal["skip", "error"] = "skip"
 
 
@@ -297,6 +299,10 @@ class Settings(RunSettings):
         for name, value in (("mean", augment.mean), ("std", augment.std)):
             if value is not None and len(value) == 2:
                 yield ("augment", name), f"'{name}' must be one or three numbers, found 2", ""
+        side = int(self.input_size / augment.crop_pct)
+        if side > MOST_RESIZED:
+            message = f"images would be resized to {side:,} pixels for it, and {MOST_RESIZED:,} are the most"
+            yield ("augment", "crop_pct"), message, "a larger crop_pct, or a smaller input_size"
 
 
 # Keys that change where or how fast a run computes, not what: a run may go on with others.

@@ -181,3 +181,8 @@ def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch
     planned = _plan(seeds=1000, settings={str(epochs): quick | {"epochs": epochs} for epochs in range(1, 4)})
     assert len(planned.distinct) == 6000
     assert calls == {"build_network": 1, "plan_located": 1, "count": 2}
+
+
+def test_a_network_that_refuses_the_size_of_the_images() -> None:
+    (problem,) = _problems(models=["timm/deit_tiny_patch16_224"])
+    assert "timm/deit_tiny_patch16_224: VisionTransformer: an image of 1×32×32 does not run" in problem

@@ -19,6 +19,7 @@ from hmhsa_insert.training.adapt import head_names, transfer
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.network import Network, build_network
 from hmhsa_insert.training.problems import SettingsError, TrainingError
+from hmhsa_insert.training.run import train
 from hmhsa_insert.training.settings import load_settings
 
 QUIET: dict[str, Any] = {"epochs": 1, "batch_size": 8, "input_size": 32}
@@ -51,6 +52,13 @@ def test_a_library_whose_stems_take_three_channels_gets_colour_images() -> None:
     made = _build("torchvision/squeezenet1_1", _data(5), QUIET | {"input_size": 64})
     assert made.channels == 3
     assert made.notes == ("built for the data, head: 5 classes", "images are read as RGB: the stem takes 3")
+
+
+def test_a_network_that_refuses_the_size_of_the_images(tmp_path: Path) -> None:
+    said = r"VisionTransformer: an image of 1×32×32 does not run: .*\(--set input_size=…\)"
+    with pytest.raises(TrainingError, match=said):
+        train("timm/deit_tiny_patch16_224", few_digits(), settings=QUIET, folder=tmp_path / "runs" / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_factory_of_the_users_own() -> None:

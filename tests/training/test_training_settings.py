@@ -105,6 +105,18 @@ def test_options_win_over_the_file_and_make_sections() -> None:
             "epochs: 2\nbatch_size: 8\naugment: {scale: [1.0, 0.5]}\n",
             "'scale' must be two shares of the area",
         ),
+        (
+            "epochs: 2\nbatch_size: 8\naugment: {crop_pct: 1.0e-9}\n",
+            "3:21: 'crop_pct' must be greater than or equal to 0.1, found 1e-09",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\ninput_size: 4096\naugment: {crop_pct: 0.25}\n",
+            "4:21: images would be resized to 16,384 pixels for it, and 8,192 are the most",
+        ),
+        (
+            "epochs: 2\nbatch_size: 8\nloader: {workers: 100000}\n",
+            "3:19: 'workers' must be less than or equal to 1024, found 100000",
+        ),
         ("epochs: 2\nbatch_size: 8\naccumulate: 3\n", "3:13: 3 batches do not divide batch_size 8"),
         (
             "epochs: 2\nbatch_size: 8\nschedule: {warmup_epochs: 5}\n",

@@ -50,7 +50,7 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
         train(
             "timm/test_resnet", few_digits(**FEW), settings=ONE | {"batch_size": 1}, folder=tmp_path / "run"
         )
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.rglob("*")) == [tmp_path / "run"]
 
 
 def test_a_norm_behind_a_pooling(tmp_path: Path) -> None:
