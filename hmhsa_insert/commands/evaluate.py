@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
+from hmhsa_insert.commands.printed import check_writable_file
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def evaluate(
     Examples: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`,
     `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
     """
+    for path in (output, confusion):
+        check_writable_file(path)
     if _detectors(models, output, renamed):
         from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
 

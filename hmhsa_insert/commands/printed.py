@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
-from hmhsa_insert.files.whole import write_text
+from hmhsa_insert.files.whole import place_to_write, write_text
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -58,12 +58,13 @@ def check_writable_file(path: Path | None) -> None:
     """Refuse before any work is done if a report cannot be written at `path`.
 
     Raises:
-        HmhsaInsertError: it is a folder, or its own folder does not exist.
+        HmhsaInsertError: it is no regular file, or its own folder does not exist.
     """
-    if path is not None and path.is_dir():
-        raise HmhsaInsertError(Problem(str(path), "this is a folder", "give the name of a file in it"))
-    if path is not None and not path.absolute().parent.is_dir():
-        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
+    if path is None:
+        return
+    target = place_to_write(path, HmhsaInsertError)
+    if not target.parent.is_dir():
+        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{target.parent}'", "make it first"))
 
 
 def deliver(text: str, path: Path | None) -> None:

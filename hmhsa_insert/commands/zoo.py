@@ -79,11 +79,13 @@ def _refuse_to_replace(report: Path) -> None:
     """Refuse to write over files that are no table of an earlier run: the twin's name is not one the user typed."""
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.files.text import RECORD, read_file
+    from hmhsa_insert.files.whole import place_to_write
     from hmhsa_insert.zoo.report import to_csv, to_markdown
 
     problems = []
     for suffix, ours in ((".csv", to_csv([])), (".md", to_markdown([], {}, {}))):
         path = report.with_suffix(suffix)
+        place_to_write(path, HmhsaInsertError)
         if path.exists() and not read_file(path, HmhsaInsertError, RECORD).startswith(ours.splitlines()[0]):
             message = "it exists, and is no table of an earlier run"
             problems.append(Problem(str(path), message, "give --report another name"))

@@ -20,6 +20,7 @@ from accelerate.utils import load
 from safetensors import SafetensorError
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line
+from hmhsa_insert.files.whole import place_to_write
 from hmhsa_insert.training.digests import find_damage, write_digests
 from hmhsa_insert.training.problems import RunError
 
@@ -147,12 +148,13 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    writing = path.with_name(f"{WRITING}{path.name}")
+    target = place_to_write(path, RunError)
+    writing = target.with_name(f"{WRITING}{target.name}")
     try:
         write(writing)
         writing.chmod(0o644)  # safetensors writes for the owner alone
         flush(writing)
-        os.replace(writing, path)
+        os.replace(writing, target)
     except (OSError, RuntimeError, SafetensorError) as error:
         refused = _refused(error, path, None)
         with suppress(OSError):

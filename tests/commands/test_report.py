@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
 import yaml
-from command_line import error_of, output
+from command_line import error_of, output, run
 
 
 def write_run(folder: str, recipe: str | None, top1: float | None, seed: int = 0) -> None:
@@ -70,6 +72,7 @@ def test_formats_and_columns(here):
         ("--published --columns methd", ["there is no column 'methd'", "did you mean 'method'"]),
         ("--published -o table.doc", ["its ending names no format"]),
         ("--published -o unfinished", ["this is a folder"]),
+        ("--published -o nowhere/t.md", ["there is no folder '", "nowhere'"]),
     ],
 )
 def test_refusals(here, line, messages):
@@ -79,3 +82,29 @@ def test_refusals(here, line, messages):
     text = error_of(f"report {line}")
     for message in messages:
         assert message in text
+
+
+@pytest.mark.parametrize("line", ["report --published -o {}", "evaluate nothing --confusion {}"])
+def test_nothing_takes_the_place_of_what_is_no_file(here, line):
+    os.mkfifo("pipe.md")
+    os.symlink("loop.md", "loop.md")
+    for name in ("pipe.md", "loop.md", "/dev/null"):
+        result = run(line.format(name))
+        assert result.exit_code == 1
+        assert f"{name}: this is no regular file but a pipe, a device or the like" in result.stderr
+    assert stat.S_ISFIFO(os.lstat("pipe.md").st_mode)
+    assert os.readlink("loop.md") == "loop.md"
+    assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_link_stays_and_its_file_is_written(here):
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "old.md").write_text("old")
+    os.symlink("elsewhere/old.md", "table.md")
+    os.symlink("elsewhere/new.md", "other.md")
+    for name in ("table.md", "other.md"):
+        output(f"report --published -o {name}")
+        assert (here / name).is_symlink()
+    written = [(here / "elsewhere" / name).read_text() for name in ("old.md", "new.md")]
+    assert written[0] == written[1] == output("report --published --format md")
+    assert sorted(path.name for path in (here / "elsewhere").iterdir()) == ["new.md", "old.md"]

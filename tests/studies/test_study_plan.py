@@ -185,4 +185,4 @@ def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch
 
 def test_a_network_that_refuses_the_size_of_the_images() -> None:
     (problem,) = _problems(models=["timm/deit_tiny_patch16_224"])
-    assert "timm/deit_tiny_patch16_224: VisionTransformer: an image of 1×32×32 does not run" in problem
+    assert "timm/deit_tiny_patch16_224: VisionTransformer: an image of 1×16×16 does not run" in problem
