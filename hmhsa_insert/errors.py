@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hmhsa_insert.inert import visible
 
@@ -100,6 +101,20 @@ class ArtifactError(HmhsaInsertError):
     """An artifact folder cannot be written or read."""
 
     title = "the artifact cannot be read or written"
+
+
+class BaseNotBuiltError(ArtifactError):
+    """A folder does not say how its base network is built, or may not say it; commands add how they can be told."""
+
+
+def within(file: Path | str, error: HmhsaInsertError) -> list[Problem]:
+    """Return an error's problems with the file that they are in before their own places; options keep theirs."""
+    return [
+        problem
+        if problem.where.startswith("--")
+        else Problem(f"{file}: {problem.where}".rstrip(": "), problem.message, problem.tip)
+        for problem in error.problems
+    ]
 
 
 def near(name: str, choices: Iterable[str], most: int = 3) -> str:

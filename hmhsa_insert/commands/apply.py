@@ -16,6 +16,7 @@ from hmhsa_insert.commands.options import (
     RecipeOption,
     SizeOption,
     load_plugins,
+    open_with_base,
     refuse_unusable,
 )
 
@@ -85,12 +86,11 @@ def _build(
 ) -> LoadedModel:
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.models import load_weights
-    from hmhsa_insert.surgery.artifact import open_model
 
     if pretrained and weights is not None:
         message = "--weights is given too, and a network begins with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
-    loaded = open_model(model, base=base, allow_code=allow_code, pretrained=pretrained)
+    loaded = open_with_base(model, base, allow_code, pretrained=pretrained)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded

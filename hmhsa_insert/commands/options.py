@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, HmhsaInsertError, Problem
+
+if TYPE_CHECKING:
+    from hmhsa_insert.surgery.load import LoadedModel
 
 ModelArgument = Annotated[
     str,
@@ -51,6 +55,19 @@ AllowCodeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def open_with_base(spec: str, base: str | None, allow_code: bool, **options: Any) -> LoadedModel:
+    """Return the network of MODEL, for a command that has ``--base``; errors as of ``open_model``, which say so."""
+    from hmhsa_insert.surgery.artifact import open_model
+
+    try:
+        return open_model(spec, base=base, allow_code=allow_code, **options)
+    except BaseNotBuiltError as error:
+        way = ", or --base MODULE:FACTORY"
+        raise ArtifactError(
+            [replace(problem, tip=problem.tip + way) for problem in error.problems]
+        ) from error
 
 
 def parse_size(text: str | None, default: tuple[int, ...], option: str = "--input-size") -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from hmhsa_insert.commands.options import (
     RecipeOption,
     SizeOption,
     load_plugins,
+    open_with_base,
     refuse_unusable,
 )
 
@@ -32,12 +33,11 @@ def plan(
     from hmhsa_insert.commands.tables import cost_table, headline, plan_table
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
-    from hmhsa_insert.surgery.artifact import open_model
     from hmhsa_insert.surgery.plan import plan as make_plan
 
     load_plugins(plugin)
     refuse_unusable(recipe)
-    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
+    loaded = open_with_base(model, base, allow_code, meta=True)
     made = make_plan(loaded.model, recipe, described(loaded, input_size, given, fixed_batch))
     if json:
         print_json(made.to_dict())

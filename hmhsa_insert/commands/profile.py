@@ -16,6 +16,7 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     check_device,
     load_plugins,
+    open_with_base,
 )
 from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
@@ -147,7 +148,7 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
 
 def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: bool) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
-    from hmhsa_insert.surgery.artifact import is_artifact, open_model, read_record
+    from hmhsa_insert.surgery.artifact import is_artifact, read_record
     from hmhsa_insert.surgery.load import Source
 
     found: list[LoadedModel] = []
@@ -155,7 +156,7 @@ def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: boo
     for spec in specs:
         try:
             known = not is_artifact(spec) or Source(str(read_record(spec)[0].get("source"))).is_library
-            found.append(open_model(spec, base=None if known else base, allow_code=allow_code, meta=meta))
+            found.append(open_with_base(spec, None if known else base, allow_code, meta=meta))
         except HmhsaInsertError as error:
             problems += error.problems
     if problems:

@@ -28,7 +28,7 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
-    source = record.get("source") or "unknown: pass --base MODULE:FACTORY"
+    source = record.get("source") or "unknown"
     options = ", ".join(f"{key}={value}" for key, value in record["kwargs"].items())
     out.print(bold(str(folder)), soft_wrap=True)
     if stored:

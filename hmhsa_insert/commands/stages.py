@@ -15,6 +15,7 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     SizeOption,
     load_plugins,
+    open_with_base,
 )
 
 if TYPE_CHECKING:
@@ -42,12 +43,11 @@ def stages(
     Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.surgery.artifact import open_model
     from hmhsa_insert.surgery.locate import locate
     from hmhsa_insert.surgery.no_maps import why_no_maps
 
     load_plugins(plugin)
-    loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
+    loaded = open_with_base(model, base, allow_code, meta=True)
     located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
     if json:
         print_json(_as_data(loaded, located, all_cut_points))

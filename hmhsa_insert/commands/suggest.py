@@ -17,6 +17,7 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     SizeOption,
     load_plugins,
+    open_with_base,
 )
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.whole import write_text
@@ -61,7 +62,6 @@ def suggest(
     """
     from hmhsa_insert.commands.console import err, out
     from hmhsa_insert.costs.suggest import suggest as find
-    from hmhsa_insert.surgery.artifact import open_model
 
     load_plugins(plugin)
     wanted = {"--max-macs": max_macs, "--max-params": max_params, "--max-memory": max_memory}
@@ -70,7 +70,7 @@ def suggest(
     for option, text in wanted.items():
         _limit(option, text, 1.0)  # refused before any work is done
     with err.status("building the network"):
-        loaded = open_model(model, base=base, allow_code=allow_code, meta=True)
+        loaded = open_with_base(model, base, allow_code, meta=True)
     inputs = described(loaded, input_size, given, fixed_batch)
     with err.status("resolving recipes") as status:
         found = find(

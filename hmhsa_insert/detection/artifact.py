@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
-from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, within
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.inert import markdown, markdown_code
@@ -219,8 +219,7 @@ def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Modul
             **record.options,
         )
     except HmhsaInsertError as error:
-        problems = [Problem(f"{path}: {p.where}".rstrip(": "), p.message, p.tip) for p in error.problems]
-        raise ArtifactError(problems) from error
+        raise ArtifactError(within(path, error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(Problem(str(path), f"it says no detector that can be built: {error}")) from error
     return model

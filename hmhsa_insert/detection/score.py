@@ -22,7 +22,7 @@ from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
-from hmhsa_insert.training.score import WEIGHTS, fill
+from hmhsa_insert.training.score import WEIGHTS, fill, recipe_of, settings_of
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import load_settings
 
@@ -112,8 +112,8 @@ def _of_run(
 ) -> DetectCandidate:
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
-    settings = load_settings(config["settings"], overrides, kind=DetectSettings)
-    task, kind, recipe, seed = config["task"], config["detector"], config["recipe"], config["seed"]
+    settings = settings_of(folder, config, overrides, DetectSettings)
+    task, kind, recipe, seed = config["task"], config["detector"], recipe_of(folder, config), config["seed"]
     source = data if data is not None else config["data"]["source"]
     opened = open_coco(source, task == "segment", settings.loader.corrupt)
     if opened.num_classes != config["data"]["classes"]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, within
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe import load_recipe
@@ -197,8 +197,7 @@ def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
         if written.backend == "graph":
             return as_graph_module(model, written.plan)
     except HmhsaInsertError as error:
-        problems = [Problem(f"{path}: {p.where}".rstrip(": "), p.message, p.tip) for p in error.problems]
-        raise ArtifactError(problems) from error
+        raise ArtifactError(within(path, error)) from error
     except Exception as error:  # a plan is data: whatever it names may be missing in this network
         message = f"it does not fit the base network: {error}"
         raise ArtifactError(

@@ -195,6 +195,8 @@ def _qualified(spec: str) -> str:
         return spec
     if slash:
         message = f"there is no such folder, and no library '{library}'"
+        if os.path.isdir(spec):
+            message = "this is a folder, and no artifact that `apply` wrote"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
     for candidate in _LIBRARIES:
         if _base_name(spec) in _names(candidate):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.files.shapes import Count, Name, Shape
+from hmhsa_insert.files.shapes import Count, Name, Shape, Share
 from hmhsa_insert.surgery.inputs import Inputs
 
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -90,6 +90,18 @@ class PlansShape(Shape):
     """The plans of ``plan.json``, and of ``detector.json``, which may have none."""
 
     plans: list[_Done]
+
+
+class OptionsShape(Shape):
+    """The options of a base network that a file may set."""
+
+    num_classes: Count | None = None
+    in_chans: Count | None = None
+    drop_rate: Share | None = None
+    drop_path_rate: Share | None = None
+    img_size: _Side | None = None
+    global_pool: str | None = None
+    init_weights: bool | str | None = None
 
 
 class BaseShape(Shape):  # type: ignore[no-redef]  # its plugin takes an alias of this name for its own argument

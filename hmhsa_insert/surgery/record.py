@@ -16,13 +16,13 @@ import torch
 import torchvision
 from torch import nn
 
-from hmhsa_insert.errors import ArtifactError, Problem, RecipeError
+from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, ModelError, Problem, RecipeError, within
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.load import Source, load_model, named_by_file
-from hmhsa_insert.surgery.plan_shape import BaseShape, PlansShape
+from hmhsa_insert.surgery.plan_shape import BaseShape, OptionsShape, PlansShape
 from hmhsa_insert.surgery.site import Plan
 from hmhsa_insert.surgery.splice import Ledger, ledgers
 
@@ -33,7 +33,7 @@ PLAN = "plan.json"
 BASE = "base.json"
 
 _TIP = "`hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
-_BASE_TIP = "build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
+_BASE_TIP = "build it yourself: hi.load(folder, base=network) in Python"
 # What a folder may pass to a library's factory: numbers and names, never files or addresses.
 _SAFE_KWARGS = {
     "num_classes",
@@ -169,16 +169,20 @@ def build_base(
     spec = str(record.get("source") or "")
     if not spec:
         message = f"it does not say how the base network ({record.get('class')}) is built"
-        raise ArtifactError(Problem(where, message, _BASE_TIP))
+        raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
     source = Source(spec, record["kwargs"])
     if spec.startswith(("timm/", "torchvision/")) and not source.is_library:
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         message = f"the base network is '{spec}', which the installed release does not have"
         raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
-    named_by_file(spec, where, allow_code, ArtifactError, _BASE_TIP)
+    named_by_file(spec, where, allow_code, BaseNotBuiltError, _BASE_TIP)
     if unsafe := _unsafe(source.kwargs):
-        raise ArtifactError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
-    return load_model(source.spec, meta=meta, **source.kwargs).model
+        raise BaseNotBuiltError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
+    checked(OptionsShape, source.kwargs, path, ArtifactError)
+    try:
+        return load_model(source.spec, meta=meta, **source.kwargs).model
+    except ModelError as error:
+        raise ModelError(within(path, error)) from error
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:

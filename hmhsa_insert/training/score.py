@@ -11,8 +11,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
-from hmhsa_insert.errors import Problem, WeightsError
+from hmhsa_insert.errors import Problem, RecipeError, WeightsError, within
 from hmhsa_insert.models.weights import utf8_path
+from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
@@ -21,13 +22,13 @@ from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.loader import EvalLoader
 from hmhsa_insert.training.network import build_network
-from hmhsa_insert.training.problems import RunError
+from hmhsa_insert.training.problems import RunError, SettingsError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, BEST, CONFIG, EMA, LAST, is_run, read_config
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.scored import Asked, scored_by_model, scored_by_run
 from hmhsa_insert.training.seeding import kept_random_state
-from hmhsa_insert.training.settings import load_settings
+from hmhsa_insert.training.settings import S, load_settings
 from hmhsa_insert.training.transforms import eval_transform
 
 WEIGHTS = {"best": BEST, "last": LAST, "ema": EMA}
@@ -141,7 +142,7 @@ def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Eva
 def _of_run(folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candidate:
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
-    settings = load_settings(config["settings"], asked.overrides)
+    settings = settings_of(folder, config, asked.overrides, Settings)
     scored = scored_by_run(config, settings, asked)
     artifact = folder / ARTIFACT
     if ":" not in spec and is_artifact(artifact):
@@ -155,12 +156,28 @@ def _of_run(folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candi
         # For the classes it was trained on: whether the data has as many is asked later, of any network.
         classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
         trained_on = replace(scored.data, classes=classes, channels=channels)
-        recipe, seed = config["recipe"], config["seed"]
+        recipe, seed = recipe_of(folder, config), config["seed"]
         model = build_network(
             spec, trained_on, settings, recipe=recipe, seed=seed, allow_code=allow_code
         ).model
     fill(model, folder / WEIGHTS[weights])
     return Candidate(folder.name, model, scored.data, settings, input_channels(model), scored.unseen)
+
+
+def settings_of(folder: Path, config: Mapping[str, Any], overrides: Sequence[str], kind: type[S]) -> S:
+    """Return the settings of a run; a SettingsError names its file where they are no settings of this release."""
+    try:
+        return load_settings(config["settings"], overrides, kind=kind)
+    except SettingsError as error:
+        raise SettingsError(within(folder / CONFIG, error)) from error
+
+
+def recipe_of(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the recipe of a run, or None; a RecipeError names its file where it is none."""
+    try:
+        return load_recipe(config["recipe"]).to_dict() if config["recipe"] is not None else None
+    except RecipeError as error:
+        raise RecipeError(within(folder / CONFIG, error)) from error
 
 
 def _of_model(model: str | Path | nn.Module, asked: Asked, pretrained: bool, allow_code: bool) -> Candidate:

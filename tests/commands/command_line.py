@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from click.testing import Result
 from typer.testing import CliRunner
@@ -111,3 +114,9 @@ def error_of(line: str, code: int = 1) -> str:
     assert "Traceback" not in result.output
     assert listing(Path.cwd()) == before
     return result.stderr
+
+
+def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))

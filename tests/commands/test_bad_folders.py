@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 from collections.abc import Callable
@@ -12,18 +11,13 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from command_line import error_of, listing, run
+from command_line import change_json, error_of, listing, run
 
 import hmhsa_insert as hi
 
 APPLY = "apply usernet:small -r good.yaml --input-size 64 -o "
 HEAD = "error: the artifact cannot be read or written"
 WRITES = "    `hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
-BASE = "    build it yourself: --base MODULE:FACTORY, or hi.load(folder, base=network)"
-TRUSTED = (
-    "    if you trust it: --allow-code, or allow_code=True in Python; or build it yourself: --base MODULE:FACTORY, or "
-    "hi.load(folder, base=network)"
-)
 Change = Callable[[Any], Any]
 
 
@@ -31,13 +25,14 @@ def test_an_output_that_exists(artifacts: Path) -> None:
     (artifacts / "thesis").mkdir()
     (artifacts / "thesis" / "chapter.tex").write_text("years of work")
     (artifacts / "link").symlink_to("mine")
-    other = "it exists and is no artifact (it has no plan.json)"
+    other = "it exists and is no artifact (it {})"
+    only = "choose another folder: only artifacts are ever replaced"
     for line, message, tip in (
         ("mine", "an artifact is here already", "choose another folder, or replace it with --overwrite"),
-        ("thesis", other, "choose another folder"),
-        ("thesis --overwrite", other, "choose another folder: only artifacts are ever replaced"),
-        ("good.yaml --overwrite", other, "choose another folder: only artifacts are ever replaced"),
-        ("link --overwrite", other, "choose another folder: only artifacts are ever replaced"),
+        ("thesis", other.format("has no plan.json"), "choose another folder"),
+        ("thesis --overwrite", other.format("has no plan.json"), only),
+        ("good.yaml --overwrite", other.format("is a file"), only),
+        ("link --overwrite", other.format("is a link"), only),
     ):
         folder = line.split()[0]
         assert error_of(APPLY + line).splitlines() == [HEAD, f"  {folder}: {message}", f"    {tip}"]
@@ -118,12 +113,6 @@ def test_a_rename_that_fails_leaves_the_older_artifact(
     assert report == [HEAD, "  mine: it cannot be written: Input/output error"]
 
 
-def change_json(path: Path, change: Change) -> None:
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-
-
 def site(data: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = data["plans"][0]["plan"]["sites"][0]
     return found
@@ -193,59 +182,6 @@ def test_what_is_said_of_a_plan(artifacts: Path, what: str) -> None:
     assert error_of("stages library").splitlines() == report
     if what not in ("another module", "unknown block"):  # seen only when the network is built
         assert error_of("show library").splitlines() == report
-
-
-BASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "code": (
-        {"source": "os:system"},
-        ("it names code to import and run, 'os:system', and no file may do that by itself", TRUSTED),
-    ),
-    "unknown": (
-        {"source": None},
-        ("it does not say how the base network (ResNet) is built", BASE),
-    ),
-    "unsafe option": (
-        {"kwargs": {"pretrained_cfg": {"file": "/etc/passwd"}}},
-        ("a folder may not set the option 'pretrained_cfg'", BASE),
-    ),
-    "unsafe value": (
-        {"kwargs": {"num_classes": [1]}},
-        ("a folder may not set the option 'num_classes'", BASE),
-    ),
-    "no mapping": ({"kwargs": [1]}, ("it is damaged: 'kwargs' must be a mapping, found [1]",)),
-    "newer library": (
-        {"source": "timm/resnet9000", "versions": {"timm": "9.0"}},
-        (
-            "the base network is 'timm/resnet9000', which the installed release does not have",
-            "    it was made with timm 9.0",
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("what", BASES)
-def test_what_is_said_of_a_base(artifacts: Path, what: str) -> None:
-    values, (message, *tip) = BASES[what]
-    change_json(artifacts / "library/base.json", lambda data: data.update(values))
-    assert error_of("stages library").splitlines() == [HEAD, f"  library/base.json: {message}", *tip]
-
-
-def test_a_users_base_is_named_and_not_run(artifacts: Path) -> None:
-    assert error_of("stages mine").splitlines() == [
-        HEAD,
-        "  mine/base.json: it names code to import and run, 'usernet:small', and no file may do that by itself",
-        TRUSTED,
-    ]
-    assert error_of("stages mine --base usernet:other").splitlines() == [
-        HEAD,
-        "  mine/plan.json: it does not fit the base network: Sequential has no attribute `6`",
-        "    the base network is not the one it was made for",
-    ]
-    assert error_of("apply library -r good.yaml --pretrained").splitlines() == [
-        "error: the model cannot be used",
-        "  library: an artifact has its own weights",
-        "    leave --pretrained out",
-    ]
 
 
 @pytest.mark.parametrize("name", ["plan.json", "base.json", "model.safetensors"])

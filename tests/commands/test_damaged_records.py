@@ -178,3 +178,29 @@ def test_names_longer_than_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         assert lines_of(error_of(line))
     assert os.listdir() == ["study.yaml", "n.txt"] or set(os.listdir()) == {"study.yaml", "n.txt"}
+
+
+LEAST = {"epochs": 1, "batch_size": 120, "input_size": 32}
+RECIPE = {"version": 1, "name": "r", "edits": [{"op": "insert", "id": "__class__", "at": {"stage": 3}}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"settings": {**LEAST, "input_size": 0}},
+            "settings.input_size: 'input_size' must be greater than or equal to 8, found 0",
+        ),
+        (
+            {"settings": LEAST, "recipe": RECIPE},
+            "recipe.edits[0].id: 'id' must be a letter, then letters, digits or underscores, found '__class__'",
+        ),
+    ],
+)
+def test_the_configuration_of_a_run_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/config.yaml").write_text(json.dumps(CONFIG | changes))
+    assert f"run/config.yaml: {said}" in lines_of(error_of("evaluate run"))
