@@ -116,10 +116,12 @@ def test_without_gradients_nothing_is_recomputed():
         assert torch.equal(lean.eval()(x), fast.eval()(x))
 
 
-def test_an_edit_inside_a_lean_irb_still_runs():
+@pytest.mark.parametrize("group", ["conv1", "conv2", "conv3"])
+@pytest.mark.parametrize("kind", ["register_forward_hook", "register_forward_pre_hook"])
+def test_an_edit_inside_a_lean_irb_still_runs(kind, group):
     _, lean = pair("irb")
     calls = []
-    lean.conv1.register_forward_hook(lambda *_: calls.append(1))
+    getattr(lean.get_submodule(group), kind)(lambda *_: calls.append(1))
     step(lean, torch.randn(2, CHANNELS, 13, 17))
     assert calls
 

@@ -83,6 +83,17 @@ def test_attention_counts_the_same_written_out_and_fused(channels, height, width
     assert written.macs_modules_only == fused.macs_modules_only == 0
 
 
+def test_attention_of_few_queries_to_many_keys():
+    def run(module, x):
+        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1)
+        return F.scaled_dot_product_attention(tokens[:, :, :3], tokens, tokens)
+
+    counts = count(Call(run), (5, 2, 4))
+    # 3 queries, 8 keys and values of 5 channels: 3·8 scores of 5 products each, then 3·5 sums of 8.
+    assert counts.macs == 2 * 3 * 8 * 5
+    assert counts.activations == 3 * 8 + 3 * 5
+
+
 @pytest.mark.parametrize("weights", [True, False])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_multihead_attention(weights, frozen):

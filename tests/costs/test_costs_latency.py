@@ -8,6 +8,7 @@ import statistics
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from hmhsa_insert.costs import latency
 from hmhsa_insert.costs.environment import environment
@@ -126,6 +127,26 @@ def test_a_training_step_trains_in_train_mode_and_keeps_the_weights():
     assert torch.equal(first[1], second[1])
     assert first[1].dtype == torch.float64
     assert first[3] is False
+
+
+def test_a_training_step_steps_its_optimizer_and_inference_runs_in_eval_mode():
+    modes, updates = [], []
+
+    class Watched(nn.Conv2d):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    hook = register_optimizer_step_post_hook(lambda *_: updates.append(len(modes)))
+    try:
+        for mode, model in (("inference", Watched(3, 4, 1).train()), ("training", Watched(3, 4, 1).eval())):
+            step = prepare(model, mode, (3, 8, 8), 2, Setting())
+            step()
+            step()
+    finally:
+        hook.remove()
+    assert modes == [False, False, True, True]
+    assert updates == [3, 4]  # after each of the last two forwards
 
 
 def test_compiled_models_run():

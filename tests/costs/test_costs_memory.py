@@ -171,6 +171,8 @@ def test_largest_batch():
     assert largest_batch(RECORD, 1.0) == 600
     assert largest_batch(RECORD, 1.0, optimizer_states=0) == 800
     assert largest_batch(RECORD, 0.25) == 0
+    # Frozen, half of the weights have neither gradients nor state: 1024 less 100, 24 and 3·50.
+    assert largest_batch(replace(RECORD, trainable_bytes=50 * 2**20), 1.0) == 750
     peak = PeakMemory(allocated=(424 + 8) * 2**20, reserved=2**30)
     assert largest_batch(replace(RECORD, peak=peak), 1.0) == 150
 

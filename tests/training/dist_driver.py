@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from training_nets import RECIPE, SETTINGS, few_digits, irb_nano, plain
 from hmhsa_insert.blocks import BLOCKS
 from hmhsa_insert.blocks.activations import ACTIVATION_TYPES
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.training import train
+from hmhsa_insert.training import loop, train
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.evaluation import evaluate_split
 from hmhsa_insert.training.loader import EvalLoader
@@ -121,6 +122,21 @@ def _whole(parameter: torch.Tensor) -> torch.Tensor:
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
 
 
+def seeds_of(run: Callable[[], None]) -> list[int]:
+    """Return the seeds of the updates of this process's part of a run."""
+    seeds: list[int] = []
+    seed_all = loop.seed_all
+
+    def noted(seed: int, device: torch.device) -> None:
+        seeds.append(seed)
+        seed_all(seed, device)
+
+    loop.seed_all = noted
+    run()
+    loop.seed_all = seed_all
+    return seeds
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
@@ -130,7 +146,9 @@ def main(folder: Path) -> None:
         "unused": unused_parameters(),
         "fsdp": sharded_step(),
     }
-    calm_run(folder / "two")
+    drawn: list[Any] = [None, None]
+    dist.all_gather_object(drawn, seeds_of(lambda: calm_run(folder / "two")))
+    found["seeds"] = drawn
     settings = SETTINGS | {"epochs": 2, "batch_size": 40}
     train(
         "training_nets:irb_nano", few_digits(), recipe=RECIPE, settings=settings, folder=folder / "everything"

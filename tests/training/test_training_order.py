@@ -48,6 +48,17 @@ def test_shares_do_not_change_the_images_of_an_update(
     assert _updates(num_images, 12, *shares, epoch, first) == alone[first:]
 
 
+def test_accumulated_batches_come_one_after_the_other_each_divided_among_processes() -> None:
+    (first, second) = TrainBatches(24, Shares(12), seed=7)
+    # Of an update's twelve images the second of two processes has the fourth to sixth and the tenth to twelfth.
+    assert list(TrainBatches(24, Shares(12, 2, 1, 2), seed=7)) == [
+        first[3:6],
+        first[9:12],
+        second[3:6],
+        second[9:12],
+    ]
+
+
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     orders = set()
     for seed in (0, 1):

@@ -45,9 +45,16 @@ def test_every_parameter_is_in_one_group_and_only_kernels_decay() -> None:
 
 def test_new_parameters_learn_faster_and_early_layers_slower() -> None:
     network = _network()
-    found = _scales(network, _settings(finetune={"new_lr_scale": 10.0, "layer_decay": 0.5}))
+    tuned = {"new_lr_scale": 10.0, "layer_decay": 0.5}
+    found = _scales(network, _settings(finetune=tuned, optimizer={"weight_decay": 0.3}))
     assert found.keys() == dict(network.model.named_parameters()).keys()
     assert {found[name][0] for name in network.fresh} == {10.0}
+    decays = {name: found[name][1] for name in network.fresh}
+    # Of the new ones too only kernels decay.
+    assert decays == {
+        n: 0.3 if p.ndim > 1 else 0.0 for n, p in network.model.named_parameters() if n in decays
+    }
+    assert set(decays.values()) == {0.3, 0.0}
     layers = ("patch_embed.0.", "blocks.0.0.", "blocks.3.0.", "classifier.1.")
     stem, early, late, head = (
         next(scale for name, (scale, _) in found.items() if name.startswith(layer)) for layer in layers
@@ -108,11 +115,14 @@ def test_losses_agree_with_their_definitions() -> None:
 
 
 def test_mixing_pairs_images() -> None:
-    settings = _settings(augment={"mixup": 0.8, "cutmix": 1.0}, loss={"label_smoothing": 0.1})
+    settings = _settings(augment={"mixup": 0.8, "cutmix": 0.3}, loss={"label_smoothing": 0.1})
     mixup = make_mixup(settings, 10, 4)
     assert mixup is not None
     _, targets = mixup(torch.randn(4, 1, 8, 8), torch.tensor([1, 2, 3, 4]))
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
+    assert (mixup.mixup_alpha, mixup.cutmix_alpha) == (0.8, 0.3)
+    # A class that neither image has gets a tenth of the smoothing.
+    torch.testing.assert_close(targets.amin(1), torch.full((4,), 0.01))
     assert make_mixup(_settings(), 10, 3) is None
     with pytest.raises(SettingsError, match="mixup and cutmix pair images, and 5 in one forward is odd"):
         make_mixup(settings, 10, 5)

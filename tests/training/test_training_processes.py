@@ -13,6 +13,8 @@ from dist_driver import SPECS, calm_run, count_evaluation
 from safetensors.torch import load_file
 from training_nets import few_digits
 
+from hmhsa_insert.training.seeding import UPDATE, derived_seed
+
 HERE = Path(__file__).parent
 LAUNCH = (
     "-m",
@@ -67,6 +69,14 @@ def test_same_losses_and_weights_on_the_same_global_batch(two: Path, tmp_path: P
     one, both = (load_file(path / "last.safetensors") for path in (tmp_path / "one", two / "two"))
     assert max(float((one[key] - both[key]).abs().max()) for key in one) < 1e-5
     assert a.train_loss.iloc[0] > a.train_loss.iloc[1]
+
+
+def test_each_process_draws_for_itself(found: dict[str, Any]) -> None:
+    # Two epochs of four updates; the numbers are those of the update, the accumulated batch and the process.
+    assert found["seeds"] == [
+        [derived_seed(0, UPDATE, update, 0, process) for update in range(8)] for process in (0, 1)
+    ]
+    assert not set(found["seeds"][0]) & set(found["seeds"][1])
 
 
 def test_no_parameter_of_any_shipped_block_goes_unused(found: dict[str, Any]) -> None:

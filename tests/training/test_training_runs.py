@@ -184,6 +184,39 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     assert (rows[0].train_loss - rows[1].train_loss).abs().max() < 1e-5
 
 
+def test_an_update_has_the_gradients_of_its_own_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[Any] = []
+    apart: list[float] = []
+    on_device, prepare_gradients = Loop._on_device, Loop._prepare_gradients
+
+    def moved(self: Loop, batch: Any) -> Any:
+        batches.append(on_device(self, batch))
+        return batches[-1]
+
+    def watched(self: Loop) -> None:
+        parameters = list(self.bare.parameters())
+        own = torch.autograd.grad(self.objective.forward(self.bare, batches[-1]).loss, parameters)
+        found = [p.grad if p.grad is not None else torch.tensor(torch.inf) for p in parameters]
+        apart.append(max(float((a - b).abs().max()) for a, b in zip(own, found, strict=True)))
+        prepare_gradients(self)
+
+    monkeypatch.setattr(Loop, "_on_device", moved)
+    monkeypatch.setattr(Loop, "_prepare_gradients", watched)
+    train_plain(tmp_path / "run")
+    assert len(apart) == 8
+    assert max(apart) < 1e-6
+
+
+def test_the_average_begins_with_the_first_update(tmp_path: Path) -> None:
+    once = {"epochs": 1, "batch_size": 160, "schedule": {"warmup_epochs": 0}, "ema": {"decay": 0.5}}
+    train_plain(tmp_path / "run", settings=QUICK | once)
+    trained, average = (load_file(tmp_path / "run" / f"{name}.safetensors") for name in ("last", "ema"))
+    # What the network was before it is in neither: half of it would be, were the first not the beginning.
+    assert all(torch.equal(average[key], tensor) for key, tensor in trained.items())
+
+
 def test_a_run_goes_on_from_a_thread_and_with_other_workers(tmp_path: Path) -> None:
     results: list[Any] = []
     worker = threading.Thread(target=lambda: results.append(train_plain(tmp_path / "run")))
