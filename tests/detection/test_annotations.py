@@ -72,6 +72,15 @@ def test_an_area_that_is_missing_is_that_of_the_mask(tmp_path: Path, masks: bool
     assert f"val: {said}" in data.notes
 
 
+def test_a_missing_area_is_that_of_the_part_of_a_box_in_the_image(tmp_path: Path) -> None:
+    # Of 40×40 pixels: 10 of 20 across and 8 of 10 down; 7 of 12 and 5 of 9; none of 9 and 3 of 3.
+    drawn = [box(1, 3, (30, -2, 20, 10), 4), box(1, 3, (-5, 35, 12, 9), 5), box(1, 3, (-20, 1, 9, 3), 6)]
+    for each in drawn:
+        del each["area"]
+    data = open_coco(_write(tmp_path / "set", split([*GOOD, *drawn])))
+    assert [each["area"] for each in data.val.records[0].annotations[1:]] == [80.0, 35.0, 0.0]
+
+
 def test_a_thin_object_is_in_the_size_bin_of_its_mask(tmp_path: Path) -> None:
     """A box of 1900 pixels is medium, its mask of about 950 small: below 32² = 1024."""
     side = 128

@@ -10,9 +10,31 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 import hmhsa_insert as hi
 from hmhsa_insert.detection.detector import detector_record
+from hmhsa_insert.detection.heads import anchors
 from hmhsa_insert.detection.trim import Skipped
 
 KINDS = {"retinanet": RetinaNet, "fasterrcnn": FasterRCNN, "maskrcnn": MaskRCNN}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sizes"),
+    [
+        # Each level begins with twice the one before; of an octave 8·2^⅓ = 10.08 and 8·2^⅔ = 12.70, cut to pixels.
+        (
+            "retinanet",
+            "anchor_generator",
+            ((8, 10, 12), (16, 20, 25), (32, 40, 50), (64, 80, 101), (128, 161, 203)),
+        ),
+        ("fasterrcnn", "rpn_anchor_generator", ((8,), (16,), (32,), (64,), (128,))),
+        ("maskrcnn", "rpn_anchor_generator", ((12,), (24,), (48,), (96,), (192,))),
+    ],
+)
+def test_anchors_by_hand(kind: str, name: str, sizes: tuple[tuple[int, ...], ...]) -> None:
+    made = anchors(kind, sizes[0][0])
+    assert list(made) == [name]
+    assert made[name].sizes == sizes
+    assert made[name].aspect_ratios == ((0.5, 1.0, 2.0),) * 5
+    assert anchors(kind, 32) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

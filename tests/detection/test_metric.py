@@ -115,6 +115,16 @@ def test_an_iou_between_two_thresholds(tmp_path: Path, kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_iou_that_is_right_at_one_half_and_wrong_at_three_quarters(tmp_path: Path, kind: Any) -> None:
+    """30×17 of 30×30 is an IoU of 0.567: right at 0.5 and 0.55 of the 10 thresholds."""
+    whole = val_split(tmp_path, [box(1, 3, (5, 5, 30, 30), 1)])
+    scores = average_precision(whole, [found(1, 3, (5, 5, 30, 17), 0.9)], kind)
+    assert scores["AP"] == pytest.approx(0.2)
+    assert scores["AP50"] == pytest.approx(1.0, abs=1e-12)
+    assert scores["AP75"] == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_false_one_in_front_halves_precision(tmp_path: Path, kind: Any) -> None:
     whole = val_split(tmp_path, [box(1, 3, (5, 5, 10, 10), 1)])
     detections = [found(1, 3, (5, 5, 10, 10), 0.5), found(3, 3, (5, 5, 10, 10), 0.9)]
