@@ -70,6 +70,15 @@ def test_a_separate_downsampling_step_is_the_entry_and_no_block() -> None:
     ]
 
 
+def test_two_convolutions_side_by_side_that_only_halve_the_map_are_no_block() -> None:
+    with torch.device("meta"):
+        stages = hi.locate_stages(timm.create_model("transcnn_tiny"))
+    assert [s.entry.qualname if s.entry else None for s in stages[2:]] == ["ds2", "ds3", "ds4"]
+    assert [[p.qualname for p in s.cut_points] for s in stages[2:]] == [
+        [f"blocks.{stage}.{block}" for block in range(blocks)] for stage, blocks in ((1, 2), (2, 4), (3, 2))
+    ]
+
+
 def test_dense_blocks_are_found_though_their_end_is_inside_a_forward() -> None:
     stages = hi.locate_stages(timm.create_model("densenet121"))
     assert [s.channels for s in stages] == [64, 256, 512, 1024, 1024]

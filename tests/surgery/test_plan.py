@@ -176,6 +176,16 @@ def test_a_plan_is_predicted_exactly_and_replays_from_its_lock_file(resnet) -> N
     assert all(torch.equal(v, edited.state_dict()[k]) for k, v in replayed.state_dict().items())
 
 
+@pytest.mark.parametrize(("init", "gamma"), [("identity", 32), ("random", 0)])
+def test_the_cost_of_one_block_by_hand(init: str, gamma: int) -> None:
+    """32 channels at 8×8: two kernels of 1×1, one of 3×3 for each channel; three norms of scale and shift."""
+    block = {"type": "irb", "expansion": 1, "kernel_size": 3}
+    plan = hi.plan(Plain(), recipe(insert({"stage": 2}, block, init=init)), SIZE)
+    ((params, macs),) = [(site.num_params, site.macs) for site in plan.sites]
+    assert params == 2 * 32 * 32 + 9 * 32 + 3 * 2 * 32 + gamma
+    assert macs == (2 * 32 * 32 + 9 * 32) * 8 * 8
+
+
 @pytest.mark.parametrize(
     "name", sampled(["stage3", "stage234", "every_block", "bottleneck", "tdb", "se"], "stage3", "tdb", "se")
 )

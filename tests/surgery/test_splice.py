@@ -133,6 +133,46 @@ def test_before_a_block_is_its_input_and_keys_live_under_it() -> None:
         torch.testing.assert_close(host(x), bare(module(x)))
 
 
+def test_initial_values_follow_the_seed_and_the_place_and_move_no_other_draw() -> None:
+    base, each = Plain(), recipe(insert({"stage": 2, "block": "each"}, CONV))
+
+    def drawn(seed: int) -> list[torch.Tensor]:
+        modules = [module for _, module in inserted_modules(hi.apply(base, each, SIZE, seed=seed))]
+        return [next(p for p in module.parameters() if p.ndim == 4) for module in modules]
+
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    first, again, other = drawn(3), drawn(3), drawn(4)
+    assert torch.equal(torch.rand(3), wanted)
+    assert len(first) == 2
+    assert first[0].shape == first[1].shape
+    assert not torch.equal(first[0], first[1])
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("position", ["after", "before"])
+def test_a_users_hooks_see_the_map_with_the_block(position: str) -> None:
+    base, seen = Plain(), []
+    host = base.get_submodule("stages.1.0")
+    if position == "after":
+        host.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    else:
+        host.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    at = {"stage": 2, "block": "first"}
+    edited = open_gammas(hi.apply(base, recipe(insert(at, CONV, position=position)), SIZE)).eval()
+    ((_, module),) = inserted_modules(edited)
+    made = []
+    module.register_forward_hook(lambda _module, args, output: made.append((args[0], output)))
+    seen.clear()
+    out(edited)
+    ((taken, given),) = made
+    assert not torch.equal(taken, given)
+    assert len(seen) == 1
+    assert torch.equal(seen[0], given)
+
+
 def test_random_init_acts_at_once() -> None:
     base = Plain()
     edited = hi.apply(base, recipe(insert({"stage": 2}, CONV, init="random")), SIZE)
