@@ -39,6 +39,7 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "HigherOrderOperator",
+    "said_to_compile",
     "TorchDispatchMode",
     "TreeSpec",
     "tree_flatten",
@@ -60,3 +61,13 @@ def untraced() -> Iterator[None]:
         yield
     finally:
         torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def said_to_compile(on: bool) -> Iterator[None]:
+    """Have torch say, to whoever asks, that it compiles what runs inside."""
+    before, torch.compiler._is_compiling_flag = torch.compiler._is_compiling_flag, on
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag = before

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from hmhsa_insert.surgery.splice import splice
 from hmhsa_insert.surgery.stand_in import Answers, with_stand_ins
 from hmhsa_insert.surgery.trace import Trace, as_trace, on_shapes, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
-from hmhsa_insert.torch_private import FakeTensorMode
+from hmhsa_insert.torch_private import FakeTensorMode, said_to_compile
 
 _TRIES = 4  # in training: stochastic depth may skip a host now and then
 _TRIES_AT_RANDOM = 8  # where Python draws, and each run may be another
@@ -138,7 +137,7 @@ class Elsewhere:
             copy = fake_copy(model, mode, users_hooks=False)
             if made is not None:
                 splice(copy, made)
-            with _compiling(condition.compiling):
+            with said_to_compile(condition.compiling):
                 return record(copy.train(condition.training), model, inputs, input_dtype(model))
 
         gradients = condition.training and _asks(self._located.trace, _GRADIENTS)
@@ -218,12 +217,3 @@ def _asks(traced: Trace, names: set[str]) -> bool:
     codes = {code for node in traced.nodes for code, _ in node.meta.get("frames", ())}
     torchs = str(Path(torch.__file__).parent)
     return any(names & names_in(code) for code in codes if not code.co_filename.startswith(torchs))
-
-
-@contextmanager
-def _compiling(on: bool) -> Iterator[None]:
-    before, torch.compiler._is_compiling_flag = torch.compiler._is_compiling_flag, on
-    try:
-        yield
-    finally:
-        torch.compiler._is_compiling_flag = before

@@ -42,6 +42,13 @@ def test_fake_tensors_have_shapes_and_no_memory():
             assert type(torch.zeros(1)) is torch.Tensor
 
 
+def test_torch_can_be_made_to_say_that_it_compiles():
+    for on in (True, False):
+        with private.said_to_compile(on):
+            assert torch.compiler.is_compiling() is on
+    assert not torch.compiler.is_compiling()
+
+
 def test_values_of_fake_tensors_are_asked_for_in_vain():
     with private.FakeTensorMode():
         with pytest.raises(private.DataDependentOutputException):
