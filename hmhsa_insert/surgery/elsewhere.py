@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 from torch.fx import Node
 
@@ -215,5 +214,5 @@ def _why_waiting(site: Site) -> str:
 def _asks(traced: Trace, names: set[str]) -> bool:
     """Return True if code of the network's own uses any of `names`."""
     codes = {code for node in traced.nodes for code, _ in node.meta.get("frames", ())}
-    torchs = str(Path(torch.__file__).parent)
+    torchs = str(Path(nn.__file__ or "").parents[1])
     return any(names & names_in(code) for code in codes if not code.co_filename.startswith(torchs))
