@@ -64,7 +64,7 @@ def check_writable_file(path: Path | None) -> None:
         return
     target = place_to_write(path, HmhsaInsertError)
     if not target.parent.is_dir():
-        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{target.parent}'", "make it first"))
+        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
 
 
 def deliver(text: str, path: Path | None) -> None:

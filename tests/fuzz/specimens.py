@@ -29,8 +29,8 @@ from hmhsa_insert.reports.sources import load_records
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.store import read_study, read_trial
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.surgery.artifact import ARTIFACT, read_record, weights_summary
 from hmhsa_insert.surgery.artifact import load as load_artifact
-from hmhsa_insert.surgery.artifact import read_record, weights_summary
 from hmhsa_insert.surgery.folder import check_writable
 from hmhsa_insert.surgery.load import load_model
 from hmhsa_insert.training import open_data, read_config, read_predictions, read_result
@@ -196,7 +196,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("artifact: weights", "artifact/model.safetensors", "safetensors",
          lambda: weights_summary("artifact"), 2, _artifact_uses, 10),
     Kind("artifact: manifest.json", "artifact/manifest.json", "json",
-         lambda: check_writable(Path("artifact"), "plan.json", overwrite=True), 3),
+         lambda: check_writable(Path("artifact"), ARTIFACT, overwrite=True), 3),
     Kind("detector.json", "detector/detector.json", "json", lambda: read_detector("detector"), 4,
          _detector_uses, 40),
     Kind("profile", "profile.json", "json", lambda: load_records(["profile.json"]), 4,
