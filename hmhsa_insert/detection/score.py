@@ -22,7 +22,7 @@ from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
-from hmhsa_insert.training.score import WEIGHTS, fill, recipe_of, settings_of
+from hmhsa_insert.training.score import fill, recipe_of, settings_of, weights_file
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import load_settings
 
@@ -127,7 +127,7 @@ def _of_run(
         raise RunError(Problem(str(folder), message))
     run = DetectRun(spec, recipe, opened, settings, seed, None, False, task, kind, allow_code=allow_code)
     model = run.task.build().model
-    fill(model, folder / WEIGHTS[weights])
+    fill(model, weights_file(folder, weights))
     return DetectCandidate(folder.name, kind, model, opened, settings)
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from hmhsa_insert.errors import Problem, WeightsError, near
+
+Shape = tuple[int, ...]
 
 # Where training scripts put the state dict inside of what they save.
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
@@ -86,6 +88,21 @@ def utf8_path(path: Path) -> Iterator[Path]:
         yield path
 
 
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """Return the shapes of a safetensors file's tensors from its header alone, tied ones by all their keys.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    try:
+        with utf8_path(path) as name, safe_open(name, "pt") as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            tied = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+    return {**{key: found[kept] for key, kept in tied.items() if kept in found}, **found}
+
+
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         with utf8_path(path) as name:
@@ -140,18 +157,41 @@ def _state_dict_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
 def _mismatches(
     wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], path: str, strict: bool
 ) -> list[Problem]:
-    """Compare the model's keys and shapes with the file's."""
+    """Compare the model's keys, shapes and kinds of numbers with the file's."""
+    kinds = [
+        f"{key} ({_kind(given[key])}, the model has {_kind(wanted[key])})"
+        for key in given
+        if key in wanted and not _holds_like(wanted[key], given[key])
+    ]
+    problems = misfits(shapes_in(wanted), shapes_in(given), path, strict)
+    if kinds:
+        message = f"{_count(kinds)} of another kind of number: {_first(kinds)}"
+        problems.append(Problem(path, message, "save plain dense tensors in floating point"))
+    return problems
+
+
+def shapes_in(state: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
+    """Return the shapes of tensors by their keys."""
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+def misfits(
+    wanted: Mapping[str, Shape], given: Mapping[str, Shape], path: str, strict: bool = True
+) -> list[Problem]:
+    """Return what of a file does not fit a model: keys that are missing, unexpected, or of another shape.
+
+    Args:
+        wanted: shapes of the model's tensors by their keys.
+        given: of the file's.
+        path: of the file.
+        strict: whether missing and unexpected keys count.
+    """
     missing = [key for key in wanted if key not in given] if strict else []
     unexpected = [key for key in given if key not in wanted] if strict else []
     shapes = [
         f"{key} ({_shape(given[key])}, the model has {_shape(wanted[key])})"
         for key in given
-        if key in wanted and given[key].shape != wanted[key].shape
-    ]
-    kinds = [
-        f"{key} ({_kind(given[key])}, the model has {_kind(wanted[key])})"
-        for key in given
-        if key in wanted and not _holds_like(wanted[key], given[key])
+        if key in wanted and given[key] != wanted[key]
     ]
     problems = []
     if missing:
@@ -162,9 +202,6 @@ def _mismatches(
         problems.append(Problem(path, message, near(unexpected[0], missing)))
     if shapes:
         problems.append(Problem(path, f"{_count(shapes)} of another shape: {_first(shapes)}"))
-    if kinds:
-        message = f"{_count(kinds)} of another kind of number: {_first(kinds)}"
-        problems.append(Problem(path, message, "save plain dense tensors in floating point"))
     return problems
 
 
@@ -189,5 +226,5 @@ def _first(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN]) + more
 
 
-def _shape(tensor: torch.Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
+def _shape(shape: Shape) -> str:
+    return "×".join(map(str, shape)) or "scalar"

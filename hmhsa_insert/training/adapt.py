@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from timm.models import adapt_input_conv
 from torch import nn
 
+from hmhsa_insert.costs.fake import fake_copy
 from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.splice import inserted_modules
 from hmhsa_insert.training.problems import TrainingError
@@ -41,11 +43,8 @@ def check_outputs(model: nn.Module, channels: int, side: int, num_classes: int) 
         TrainingError: anything but N×num_classes.
     """
     training = model.training
-    parameter = next(model.parameters())
-    image = torch.zeros(1, channels, side, side, dtype=parameter.dtype, device=parameter.device)
     try:
-        with torch.no_grad():
-            scores = model.eval()(image)
+        scores = _scores(model.eval(), channels, side)
     except Exception as error:  # a network refuses an image in any way it likes: timm's assert their size
         message = f"an image of {channels}×{side}×{side} does not run: {first_line(error)}"
         raise TrainingError(Problem(type(model).__name__, message, "--set input_size=…")) from error
@@ -56,6 +55,17 @@ def check_outputs(model: nn.Module, channels: int, side: int, num_classes: int) 
         message = f"gives {shape} for one image, and the data has {num_classes} classes"
         tip = "a factory that takes num_classes is given the right one"
         raise TrainingError(Problem(type(model).__name__, message, tip))
+
+
+def _scores(model: nn.Module, channels: int, side: int) -> Any:
+    """Return what a network gives for one empty image; one on the meta device is run without its weights."""
+    parameter = next(model.parameters())
+    mode: AbstractContextManager[object] = nullcontext()
+    device = parameter.device
+    if parameter.is_meta:
+        (model, mode), device = fake_copy(model), torch.device("cpu")
+    with torch.no_grad(), mode:
+        return model(torch.zeros(1, channels, side, side, dtype=parameter.dtype, device=device))
 
 
 def stem_key(model: nn.Module) -> str:

@@ -67,6 +67,7 @@ def build_network(
     init_from: str | Path | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
+    meta: bool = False,
 ) -> Network:
     """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
 
@@ -79,6 +80,7 @@ def build_network(
         init_from: a checkpoint of the base network, by its own keys; its head may have other classes.
         pretrained: begin with the library's weights.
         allow_code: run the factory that an artifact names.
+        meta: build a named network on the meta device where it can be: its shapes alone, which take no memory.
 
     Raises:
         ModelError, WeightsError, ArtifactError, RecipeError, PlanError: as the functions it calls.
@@ -88,7 +90,7 @@ def build_network(
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
         asked = {"num_classes": data.num_classes, "in_chans": data.channels}
-        base, new, notes = build_base(model, asked, settings, init_from, pretrained, allow_code)
+        base, new, notes = build_base(model, asked, settings, init_from, pretrained, allow_code, meta)
         channels = input_channels(base)
         edited = base
         if recipe is not None:
@@ -111,6 +113,7 @@ def build_base(
     init_from: str | Path | None,
     pretrained: bool,
     allow_code: bool,
+    meta: bool = False,
 ) -> tuple[nn.Module, set[str], list[str]]:
     """Build a network with its base weights; return it, the names of what is new in it, and notes.
 
@@ -121,12 +124,13 @@ def build_base(
         init_from: a checkpoint of the network, by its own keys.
         pretrained: begin with the library's weights.
         allow_code: run the factory that an artifact names.
+        meta: build a named network on the meta device where it can be.
     """
     if isinstance(model, nn.Module):
         return _copied(model, init_from)
     if is_artifact(model):
         return _from_artifact(model, asked, allow_code)
-    return _from_factory(model, asked, settings, init_from, pretrained)
+    return _from_factory(model, asked, settings, init_from, pretrained, meta)
 
 
 def _copied(model: nn.Module, init_from: str | Path | None) -> tuple[nn.Module, set[str], list[str]]:
@@ -142,8 +146,9 @@ def _from_factory(
     settings: RunSettings,
     init_from: str | Path | None,
     pretrained: bool,
+    meta: bool,
 ) -> tuple[nn.Module, set[str], list[str]]:
-    base, taken = _build(spec, {**asked, **_regularization(settings)})
+    base, taken = _build(spec, {**asked, **_regularization(settings)}, meta)
     notes = [_fitted(taken)] if taken.keys() & asked.keys() else []
     if init_from is not None:
         given = _built_like(spec, read_state_dict(init_from), taken, base)
@@ -173,14 +178,14 @@ def _from_artifact(
     return built, new, [_fitted(taken), *notes]
 
 
-def _build(spec: str, asked: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+def _build(spec: str, asked: Mapping[str, Any], meta: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """Build a network with those of the asked arguments that its factory takes."""
     kwargs = dict(asked)
     while True:
         # The same draws whatever was tried before.
         state = torch.get_rng_state()
         try:
-            return load_model(spec, **kwargs).model, kwargs
+            return load_model(spec, meta=meta, **kwargs).model, kwargs
         except ModelError as error:
             refused = _UNKNOWN.search(str(error))
             if refused is None or refused[1] not in kwargs:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
-from hmhsa_insert.errors import Problem, RecipeError, WeightsError, within
-from hmhsa_insert.models.weights import utf8_path
+from hmhsa_insert.errors import Problem, RecipeError, WeightsError, first_line, within
+from hmhsa_insert.models.weights import Shape, misfits, read_shapes, shapes_in, utf8_path
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.load import named_by_file
@@ -143,6 +144,7 @@ def _of_run(folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candi
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
     settings = settings_of(folder, config, asked.overrides, Settings)
+    there = weights_file(folder, weights)
     scored = scored_by_run(config, settings, asked)
     artifact = folder / ARTIFACT
     if ":" not in spec and is_artifact(artifact):
@@ -153,15 +155,39 @@ def _of_run(folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candi
             Problem(str(folder), message, f"load {folder / WEIGHTS[weights]} into it, and give it")
         )
     else:
-        # For the classes it was trained on: whether the data has as many is asked later, of any network.
-        classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
-        trained_on = replace(scored.data, classes=classes, channels=channels)
-        recipe, seed = recipe_of(folder, config), config["seed"]
-        model = build_network(
-            spec, trained_on, settings, recipe=recipe, seed=seed, allow_code=allow_code
-        ).model
-    fill(model, folder / WEIGHTS[weights])
+        model = _rebuilt(folder, config, spec, settings, scored.data, there, allow_code)
+    fill(model, there)
     return Candidate(folder.name, model, scored.data, settings, input_channels(model), scored.unseen)
+
+
+def _rebuilt(
+    folder: Path,
+    config: Mapping[str, Any],
+    spec: str,
+    settings: Settings,
+    data: Data,
+    there: Path,
+    allow_code: bool,
+) -> nn.Module:
+    """Return the network that a run's configuration describes; it takes memory only if its weights do."""
+    _check_counts(config["data"], read_shapes(there), folder / CONFIG)
+    # For the classes it was trained on: whether the data has as many is asked later, of any network.
+    classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
+    trained_on = replace(data, classes=classes, channels=channels)
+    recipe, seed = recipe_of(folder, config), config["seed"]
+    build = partial(build_network, spec, trained_on, settings, recipe=recipe, seed=seed)
+    if ":" not in spec:  # a factory of the user's is code, and takes what it likes
+        check_weights(build(meta=True).model, there)
+    return build(allow_code=allow_code).model
+
+
+def _check_counts(data: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path) -> None:
+    """Refuse more classes or channels than any tensor of the run has, before so many are listed."""
+    most = max((side for shape in shapes.values() for side in shape), default=0)
+    for key in ("classes", "channels"):
+        if data[key] > most:
+            message = f"data.{key} is {data[key]}, and no side of a tensor of the run is that long"
+            raise WeightsError(Problem(str(path), message, "the folder's files are not of one run"))
 
 
 def settings_of(folder: Path, config: Mapping[str, Any], overrides: Sequence[str], kind: type[S]) -> S:
@@ -195,22 +221,41 @@ def _of_model(model: str | Path | nn.Module, asked: Asked, pretrained: bool, all
     return Candidate(name, model, scored.data, settings, input_channels(model))
 
 
+def weights_file(folder: Path, weights: str) -> Path:
+    """Return the file of a run's weights: best, last or ema.
+
+    Raises:
+        RunError: there is no such file.
+    """
+    path = folder / WEIGHTS[weights]
+    if path.is_file():
+        return path
+    there = [name for name, file in WEIGHTS.items() if (folder / file).is_file()]
+    raise RunError(
+        Problem(str(path), "there is no such file", f"this run has: {', '.join(there) or 'none yet'}")
+    )
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Compare a network, which may have no weights yet, with the shapes in a weight file.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit: the first keys of each kind.
+    """
+    state = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    if problems := misfits(shapes_in(state), read_shapes(path), str(path)):
+        raise WeightsError(problems)
+
+
 def fill(model: nn.Module, path: Path) -> None:
     """Load a weight file of a run into the network it was written from.
 
     Raises:
-        RunError: there is no such file.
-        WeightsError: it does not fit.
+        WeightsError: it cannot be read, or does not fit.
     """
-    if not path.is_file():
-        there = [name for name, file in WEIGHTS.items() if (path.parent / file).is_file()]
-        raise RunError(
-            Problem(str(path), "there is no such file", f"this run has: {', '.join(there) or 'none yet'}")
-        )
+    check_weights(model, path)
     try:
         with utf8_path(path) as name:
             safetensors.torch.load_model(model, name)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise WeightsError(
-            Problem(str(path), f"does not fit the run: {str(error).splitlines()[0]}")
-        ) from error
+        raise WeightsError(Problem(str(path), f"does not fit the run: {first_line(error)}")) from error
