@@ -52,6 +52,7 @@ _COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
 # Quantities whose difference to the base row is relative; that of a score is what one has more.
 _RELATIVE = ("num_params", "macs", "macs_modules_only", "activations", "saved_bytes_per_image", "peak_bytes")
 _SCORES = ("top1", "box_ap", "mask_ap")
+_PLACE = ("method", "published", "height", "width")
 _PAIRED = {"latency_ms": "time_ratio", "train_latency_ms": "train_time_ratio"}
 
 
@@ -68,10 +69,13 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         records: mappings as `ProfileRecord.as_dict` and :func:`published_records` give them.
     """
     rows: list[dict[str, Any]] = []
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in map(_row, records):
-        known = next((other for other in rows if _is_same(other, row)), None)
+        others = alike.setdefault(tuple(row[name] for name in _PLACE), [])
+        known = next((other for other in others if _is_same(other, row)), None)
         if known is None:
             rows.append(row)
+            others.append(row)
         else:
             known.update({name: value for name, value in row.items() if value is not None})
     for row in rows:
@@ -84,20 +88,20 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _is_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Return True if `row` is about the method and size of `known`, and contradicts nothing in it."""
-    if (known["method"], known["published"]) != (row["method"], row["published"]):
-        return False
+    """Return True if `row` contradicts nothing in `known`, which is about the same method and size."""
     return all(known[name] in (None, value) for name, value in row.items() if value is not None)
 
 
 def _order(rows: list[dict[str, Any]]) -> Callable[[dict[str, Any]], tuple[int, bool, int, int]]:
     """Return a sort key: groups and methods as they first come, the base first in its group, small images first."""
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    groups, methods = (
+        {name: place for place, name in enumerate(dict.fromkeys(row[key] for row in rows))}
+        for key in ("group", "method")
+    )
     return lambda row: (
-        groups.index(row["group"]),
+        groups[row["group"]],
         row["method"] != row["group"],
-        methods.index(row["method"]),
+        methods[row["method"]],
         row["height"] * row["width"],
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
@@ -25,17 +27,25 @@ def growth_frame(frame: pd.DataFrame) -> pd.DataFrame:
         A row per method and pair of neighbouring sizes: ``method``, ``group``, ``from_size``, ``to_size``, and the
         factors ``pixels``, ``macs``, ``saved_bytes_per_image``, ``latency_ms``; missing where one was not measured.
     """
-    measured = frame.loc[~frame["published"]].assign(pixels=frame["height"] * frame["width"])
     rows = []
-    for _, sizes in measured.groupby("method", sort=False):
-        entries = as_records(sizes.drop_duplicates("pixels").sort_values("pixels"))
-        for small, large in pairwise(entries):
+    for sizes in _by_method(frame):
+        for small, large in pairwise(sizes[pixels] for pixels in sorted(sizes)):
             row = {key: _factor(small[key], large[key]) for key in ("pixels", *_QUANTITIES)}
             places = {"method": large["method"], "group": large["group"]}
             labels = [size_label(entry["height"], entry["width"]) for entry in (small, large)]
             rows.append({**places, "from_size": labels[0], "to_size": labels[1], **row})
     columns = ["method", "group", "from_size", "to_size", "pixels", *_QUANTITIES]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], "Float64"))
+
+
+def _by_method(frame: pd.DataFrame) -> Iterable[dict[int, dict[str, Any]]]:
+    """Return the first measured row of each method at each number of pixels, by that number."""
+    measured = frame.loc[~frame["published"]].assign(pixels=frame["height"] * frame["width"])
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    # All rows at once: a frame for each method costs more than all that is done with it.
+    for entry in as_records(measured):
+        found.setdefault(entry["method"], {}).setdefault(entry["pixels"], entry)
+    return found.values()
 
 
 def growth_table(frame: pd.DataFrame, title: str = "Growth with the image") -> Table:

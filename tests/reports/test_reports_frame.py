@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from report_records import RECORDS, latency, memory, profile, training
 
+from hmhsa_insert.reports import frame as frames
+from hmhsa_insert.reports import growth
 from hmhsa_insert.reports.data import to_csv, to_json
 from hmhsa_insert.reports.frame import as_records, size_label, tidy
 from hmhsa_insert.reports.growth import growth_frame, growth_table
@@ -148,6 +150,25 @@ def test_growth_is_between_neighbouring_sizes():
     assert texts[0] == ["a", "112 → 224", "4.00", "4.20", "4.00", "", "linear"]
     assert texts[1][-1] == "faster"
     assert not growth_table(tidy([profile("b")])).rows
+
+
+def test_frames_are_read_as_often_whatever_the_number_of_methods(monkeypatch: pytest.MonkeyPatch):
+    def compared(methods: int) -> tuple[int, int]:
+        read: list[int] = []
+        same: list[int] = []
+        for at, counted, seen in ((growth, "as_records", read), (frames, "_is_same", same)):
+            original = getattr(frames, counted)
+            monkeypatch.setattr(at, counted, lambda *given, of=original, to=seen: to.append(1) or of(*given))
+        records = [profile(f"m{n}", side, macs=side) for n in range(methods) for side in (64, 32)]
+        frame = tidy([*records, *records])
+        grown = growth_frame(frame)
+        monkeypatch.undo()
+        assert list(grown["method"]) == [f"m{n}" for n in range(methods)]
+        assert set(grown["from_size"]) == {"32"}
+        return len(read), len(same)
+
+    assert compared(2) == (1, 4)
+    assert compared(50) == (1, 100)
 
 
 def module(name: str, macs: int) -> dict[str, object]:
