@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 # A pipe or a file has no width of its own: 80 columns keep tables readable there.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
 
-# Problems of one kind at one place that are written out; one edit can be refused at a hundred modules.
+# Problems of one kind at one place that are written out; one edit can be refused at a hundred modules, and a study
+# may name a thousand networks that nobody has: what is wrong fits one screen.
 _MOST_ALIKE = 6
-_MOST_PROBLEMS = 60
+_MOST_SHOWN = 15
 
 
 class _InertConsole(Console):
@@ -60,22 +61,28 @@ def report_error(error: HmhsaInsertError) -> None:
     count = len(error.problems)
     heading = f"error: {error.title}" + (f" ({count} problems)" if count > 1 else "")
     err.print(Text(heading, style="bold red"))
-    for (where, tip), alike in groupby(
-        error.problems[:_MOST_PROBLEMS], key=lambda problem: (problem.where, problem.tip)
-    ):
+    shown = counted = 0
+    for (where, tip), alike in groupby(error.problems, key=lambda problem: (problem.where, problem.tip)):
+        if shown >= _MOST_SHOWN:
+            break
         messages = [problem.message for problem in alike]
-        for message in messages[:_MOST_ALIKE]:
-            line = Text("  ")
-            if where:
-                line.append(f"{where}: ", style="bold")
-            err.print(line.append(message), soft_wrap=True)
-        if len(messages) > _MOST_ALIKE:
-            err.print(f"  … and {len(messages) - _MOST_ALIKE} more at this place")
-        if tip:
-            err.print(Text(f"    {tip}", style="dim"), soft_wrap=True)
+        _print_alike(where, tip, messages)
+        shown, counted = shown + min(len(messages), _MOST_ALIKE), counted + len(messages)
+    if counted < count:
+        err.print(f"  … and {count - counted:,} more problem{'s' * (count - counted > 1)}")
 
-    if count > _MOST_PROBLEMS:
-        err.print(f"  … and {count - _MOST_PROBLEMS} more problems")
+
+def _print_alike(where: str, tip: str, messages: Sequence[str]) -> None:
+    """Print the first of what is wrong at one place, and what to do about it."""
+    for message in messages[:_MOST_ALIKE]:
+        line = Text("  ")
+        if where:
+            line.append(f"{where}: ", style="bold")
+        err.print(line.append(message), soft_wrap=True)
+    if len(messages) > _MOST_ALIKE:
+        err.print(f"  … and {len(messages) - _MOST_ALIKE} more at this place")
+    if tip:
+        err.print(Text(f"    {tip}", style="dim"), soft_wrap=True)
 
 
 def watching(status: Status) -> Callable[[int, int], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -74,19 +74,20 @@ def read_annotations(path: Path, masks: bool) -> Annotations:
     """
     whole = _read(path)
     problems = _Problems(path)
-    images = _by_id(whole["images"], "images", _image_fault, problems)
-    categories = _by_id(whole["categories"], "categories", _category_fault, problems)
+    images, image_ids = _by_id(whole["images"], "images", _image_fault, problems)
+    categories, category_ids = _by_id(whole["categories"], "categories", _category_fault, problems)
     theirs: dict[int, list[Mapping[str, Any]]] = {number: [] for number in images}
     for place, each in enumerate(whole["annotations"]):
         try:
-            if fault := _annotation_fault(each, images, categories):
+            if fault := _annotation_fault(each, image_ids, category_ids):
                 raise BadSegmentation(fault)
-            theirs[each["image_id"]].append(_completed(each, images[each["image_id"]], masks))
+            if each["image_id"] in images:  # else its image is what is wrong, and that is said
+                theirs[each["image_id"]].append(_completed(each, images[each["image_id"]], masks))
         except BadSegmentation as error:
             problems.add(str(error), f"annotations[{place}]{_numbered(each)}")
-    if not images:
+    if not whole["images"]:
         problems.add("there are no images", "images")
-    if not categories:
+    if not whole["categories"]:
         problems.add("there are no categories", "categories")
     problems.report()
     number = 0
@@ -126,7 +127,12 @@ def few(names: Sequence[str]) -> str:
 def _numbered(entry: Any) -> str:
     """Return the id that an entry of the file has, if it has one."""
     number = entry.get("id") if isinstance(entry, dict) else None
-    return f" (id {number})" if is_int(number) or isinstance(number, str) else ""
+    return f" (id {number})" if _is_id(number) else ""
+
+
+def _is_id(value: Any) -> bool:
+    """Return True for what people number entries with; only whole numbers are right."""
+    return is_int(value) or isinstance(value, str)
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
@@ -141,7 +147,9 @@ def _read(path: Path) -> dict[str, list[Any]]:
 
 def _by_id(
     entries: list[Any], title: str, fault_of: Callable[[Any], str], problems: _Problems
-) -> dict[int, dict[str, Any]]:
+) -> tuple[dict[int, dict[str, Any]], set[Any]]:
+    """Return the sound entries by their ids, and the ids of all, so that nothing is said of what refers to the rest."""
+    ids = {each["id"] for each in entries if isinstance(each, dict) and _is_id(each.get("id"))}
     found: dict[int, dict[str, Any]] = {}
     for place, each in enumerate(entries):
         fault = "is no mapping with a whole number 'id'"
@@ -151,7 +159,7 @@ def _by_id(
             problems.add(fault, f"{title}[{place}]{_numbered(each)}")
         else:
             found[each["id"]] = each
-    return found
+    return found, ids
 
 
 def _image_fault(image: Mapping[str, Any]) -> str:
@@ -178,12 +186,12 @@ def _category_fault(category: Mapping[str, Any]) -> str:
     return "" if isinstance(category.get("name"), str) and category["name"] else "no 'name'"
 
 
-def _annotation_fault(each: Any, images: Mapping[int, Any], categories: Mapping[int, Any]) -> str:
+def _annotation_fault(each: Any, images: Set[Any], categories: Set[Any]) -> str:
     if not isinstance(each, dict):
         return "is no mapping"
-    if not is_int(each.get("image_id")) or each["image_id"] not in images:
+    if not _is_id(each.get("image_id")) or each["image_id"] not in images:
         return "an 'image_id' that no image has"
-    if not is_int(each.get("category_id")) or each["category_id"] not in categories:
+    if not _is_id(each.get("category_id")) or each["category_id"] not in categories:
         return "a 'category_id' that no category has"
     box = each.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):

@@ -79,3 +79,13 @@ def test_the_live_table_follows_a_study(study: Path, monkeypatch: pytest.MonkeyP
     text = terminal.export_text()
     assert "2 of 2 trials ended" in text
     assert "running" in text or "starting" in text
+
+
+def test_a_study_of_networks_that_nobody_has_fits_a_screen(study: Path) -> None:
+    models = ", ".join(f"none{number}" for number in range(300))
+    study.write_text(STUDY.replace("[test_resnet]", f"[{models}]"))
+    lines = error_of("ablate mine.yaml --dry-run").splitlines()
+    assert lines[0] == "error: the study cannot be used (300 problems)"
+    assert "none0: " in lines[1]
+    assert lines[-1] == "  … and 285 more problems"
+    assert len(lines) <= 32

@@ -119,6 +119,31 @@ def test_missing_images_are_left_out_or_refused(tmp_path: Path) -> None:
         open_coco(root)
 
 
+@pytest.mark.parametrize(
+    ("listed", "changes", "said"),
+    [
+        ("images", {"height": 0}, "no 'height' and 'width' in pixels: images[0] (id 1)"),
+        ("images", {"file_name": "../1.png"}, "a 'file_name' outside the folder of images: images[0] (id 1)"),
+        ("images", {"id": "1"}, "is no mapping with a whole number 'id': images[0] (id 1)"),
+        ("categories", {"name": ""}, "no 'name': categories[0] (id 3)"),
+    ],
+)
+def test_only_the_entry_that_is_wrong_is_said(
+    tmp_path: Path, listed: str, changes: dict[str, Any], said: str
+) -> None:
+    own = changes.get("id", 1)
+    boxes = [box(1, 3, (1, 1, 9, 9), number) | {"image_id": own} for number in (1, 2)]
+    whole = split(boxes, images=(1,), categories=[{"id": 3, "name": "a"}])
+    whole[listed][0].update(changes)
+    for bad_box in (False, True):
+        if bad_box:  # what else is wrong is said with it
+            whole["annotations"][1]["bbox"] = [1, 2]
+        with pytest.raises(DataError) as caught:
+            open_coco(write(tmp_path / f"set{bad_box}", whole, files=False))
+        more = ["no 'bbox' of four numbers [x, y, width, height]: annotations[1] (id 2)"] * bad_box
+        assert [problem.message for problem in caught.value.problems] == [said, *more]
+
+
 def _damaged(**changes: Any) -> dict[str, Any]:
     return split([box(1, 3, (1, 1, 9, 9)) | changes])
 
