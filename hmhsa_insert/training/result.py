@@ -14,6 +14,7 @@ from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import RESULT
 
+_DAMAGED_TIP = "remove it: the same training goes on from the last checkpoint there is, and writes it anew"
 R = TypeVar("R", bound="RunResult")
 
 
@@ -86,11 +87,11 @@ def read_result_as(kind: type[R], folder: str | Path) -> R | None:
     path = Path(folder) / RESULT
     if not path.is_file():
         return None
-    values = read_json_mapping(path, RunError)
+    values = read_json_mapping(path, RunError, tip=_DAMAGED_TIP)
     if "task" in values and "task" not in kind.__dataclass_fields__:
         raise RunError(Problem(str(path), f"is the result of a run of the task '{values['task']}'"))
     hints = get_type_hints(kind) | {"damaged": list[str]}
     fields: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items() if name != "folder"}
-    checked(create_model(kind.__name__, __base__=Shape, **fields), values, path, RunError)
+    checked(create_model(kind.__name__, __base__=Shape, **fields), values, path, RunError, _DAMAGED_TIP)
     known = {name: values[name] for name in fields} | {"damaged": tuple(values["damaged"])}
     return kind(folder=Path(folder), **known)

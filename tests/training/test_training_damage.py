@@ -211,3 +211,35 @@ def test_no_file_may_grow(
     train_plain(tmp_path / "run", data)
     for file in SAME:
         assert (tmp_path / "run" / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"run_id": 3}'])
+def test_a_damaged_result_is_written_anew_as_is_said(
+    whole: Path, tmp_path: Path, data: Data, text: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "result.json").write_text(text)
+    said = r"result\.json.*it is damaged: .*remove it: the same training goes on from the last checkpoint"
+    with pytest.raises(RunError, match=said):
+        train_plain(folder, data)
+    assert (folder / "result.json").read_text() == text
+    (folder / "result.json").unlink()
+    train_plain(folder, data)
+    assert (folder / "result.json").read_bytes() == (whole / "result.json").read_bytes()
+
+
+def test_an_empty_table_of_times_is_said_before_anything_is_trained(
+    run: Path, whole: Path, data: Data
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.csv")}
+    (run / "timing.csv").write_text("")
+    with pytest.raises(RunError, match=r"timing\.csv: cannot be read: .*\(remove it to go on: "):
+        train_plain(run, data)
+    assert (run / "timing.csv").read_text() == ""
+    assert {path: path.stat().st_mtime_ns for path in before if path.name != "timing.csv"} == {
+        path: time for path, time in before.items() if path.name != "timing.csv"
+    }
+    (run / "timing.csv").unlink()
+    train_plain(run, data)
+    assert (run / "result.json").read_bytes() == (whole / "result.json").read_bytes()
