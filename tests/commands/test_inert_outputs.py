@@ -234,3 +234,23 @@ def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert live(printed) == []
     assert json.loads(printed)[0]["name"] == HOSTILE[2].replace("\ud800", r"\ud800")
+
+
+@pytest.mark.parametrize(
+    "line", ["plan test_resnet -r {}", "apply test_resnet -r {} -o out", "recipe check {}"]
+)
+def test_a_recipe_of_escape_codes_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "recipe-escape-codes.yaml"
+    shutil.copy(Path(__file__).parents[1] / "files" / "cases" / name, name)
+    result = run(line.format(name))
+    assert (result.exit_code, live(result.output)) == (1, [])
+    assert not {"\x1b", "\a", "\x9b"} & set(result.output)
+    for shown in (
+        r"'module': '\x1b]0;PWN\x07\x1b[2J'",
+        r"unknown key 'k\x1b]0;PWN'",
+        r"type '\x1b]0;PWN\x07x'",
+    ):
+        assert shown in result.output
