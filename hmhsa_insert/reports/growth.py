@@ -40,7 +40,7 @@ def growth_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _by_method(frame: pd.DataFrame) -> Iterable[dict[int, dict[str, Any]]]:
     """Return the first measured row of each method at each number of pixels, by that number."""
-    measured = frame.loc[~frame["published"]].assign(pixels=frame["height"] * frame["width"])
+    measured = frame.assign(pixels=frame["height"] * frame["width"]).loc[~frame["published"]]
     found: dict[str, dict[int, dict[str, Any]]] = {}
     # All rows at once: a frame for each method costs more than all that is done with it.
     for entry in as_records(measured):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import error_of
+from safetensors.torch import save_file
 
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.training.problems import RunError
@@ -203,4 +204,5 @@ def test_the_configuration_of_a_run_names_its_file(
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     Path("run/config.yaml").write_text(json.dumps(CONFIG | changes))
+    save_file({"head": torch.zeros(10)}, "run/best.safetensors")
     assert f"run/config.yaml: {said}" in lines_of(error_of("evaluate run"))
