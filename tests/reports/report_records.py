@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hmhsa_insert.reports.sources import published_records
+
 ENVIRONMENT = {
     "cpu": "Some CPU",
     "device": "cpu",
@@ -63,3 +65,5 @@ RECORDS = [
     training("resnet18 + stage3", 71.25, group="resnet18"),
     profile("lonely", group="lonely", num_params=999_999, macs=40_000_000, macs_modules_only=30_000_000),
 ]
+ALL = [*RECORDS, *published_records()]
+SIZES = [profile("resnet18", side, memory=memory(side**2)) for side in (112, 448)]
