@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hmhsa_insert.costs.count import Counts, total
 
@@ -16,9 +18,11 @@ class Attention(nn.Module):
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1)
+        # In an order of their own (`contiguous` leaves a single channel as it is): torch fuses no other.
+        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1).clone(memory_format=torch.contiguous_format)
         if self.fused:
-            out = F.scaled_dot_product_attention(tokens, tokens, tokens)
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                out = F.scaled_dot_product_attention(tokens, tokens, tokens)
         else:
             out = (tokens @ tokens.transpose(-1, -2)).softmax(-1) @ tokens
         return out.squeeze(1).transpose(1, 2).reshape(x.shape)

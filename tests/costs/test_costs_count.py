@@ -83,10 +83,12 @@ def test_attention_counts_the_same_written_out_and_fused(channels, height, width
     assert written.macs_modules_only == fused.macs_modules_only == 0
 
 
-def test_attention_of_few_queries_to_many_keys():
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+def test_attention_of_few_queries_to_many_keys(backend):
     def run(module, x):
-        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1)
-        return F.scaled_dot_product_attention(tokens[:, :, :3], tokens, tokens)
+        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
+        with sdpa_kernel(backend):
+            return F.scaled_dot_product_attention(tokens[:, :, :3], tokens, tokens)
 
     counts = count(Call(run), (5, 2, 4))
     # 3 queries, 8 keys and values of 5 channels: 3·8 scores of 5 products each, then 3·5 sums of 8.
