@@ -129,7 +129,11 @@ def _row(what: Candidate, found: Evaluation) -> dict[str, Any]:
         "top5": found.top5,
         "loss": found.loss,
         "images_per_s": found.images_per_s,
-        "per_class": dict(zip(found.classes, found.per_class.tolist(), strict=True)),
+        # None where there is no image of a class: JSON knows no NaN.
+        "per_class": {
+            name: None if share != share else share
+            for name, share in zip(found.classes, found.per_class.tolist(), strict=True)
+        },
         "damaged": [what.data.val.name(i) for i in found.damaged],
         "unseen": what.unseen,
         "notes": list(what.data.notes),
@@ -186,7 +190,7 @@ def _scores(rows: list[dict[str, Any]], source: str) -> Table:
     return table
 
 
-def _classes(per_class: dict[str, float]) -> Table:
+def _classes(per_class: dict[str, float | None]) -> Table:
     """Return the classes from the worst on, as many as fit a screen."""
     from rich import box
     from rich.table import Table
@@ -195,7 +199,7 @@ def _classes(per_class: dict[str, float]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class", overflow="fold")
     table.add_column("top-1 %", justify="right")
-    known = {name: share for name, share in per_class.items() if share == share}  # NaN: no images of it
+    known = {name: share for name, share in per_class.items() if share is not None}
     for name, share in sorted(known.items(), key=lambda item: item[1])[:most]:
         table.add_row(name, f"{share:.1f}")
     if len(known) > most:

@@ -152,6 +152,10 @@ def open_coco(
             notes.append(f"{split}: {each.annotations.name} counts, not {_named(each.passed_over)}")
     notes += [note for name, split in splits.items() for note in _areas(name, split)]
     notes += _left_out(splits[TRAIN], masks)
+    if without := _without_area(splits[VAL]):
+        area = "area or mask" if masks else "area"
+        text = f"boxes without {area} in the image count as objects to be found ({few(without)})"
+        notes.append(f"{VAL}: {len(without):,} {text}")
     if not any(trainable(each, record) for record in splits[TRAIN].records for each in record.annotations):
         raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
     names = _fingerprint(*splits.values())
@@ -229,11 +233,7 @@ def _left_out(train: CocoSplit, masks: bool) -> list[str]:
     """Return what of the training split is not learned from, in words."""
     pairs = [(each, record) for record in train.records for each in record.annotations]
     crowds = sum(bool(each["iscrowd"]) for each, _ in pairs)
-    without = [
-        f"id {each[GIVEN]['id']} of {record.file_name}"
-        for each, record in pairs
-        if not each["iscrowd"] and not trainable(each, record)
-    ]
+    without = _without_area(train)
     empty = sum(not any(trainable(a, record) for a in record.annotations) for record in train.records)
     area = "area or mask" if masks else "area"
     counts = (
@@ -243,6 +243,16 @@ def _left_out(train: CocoSplit, masks: bool) -> list[str]:
     )
     said = [f"{count:,} {text}" for count, text in counts if count]
     return [f"train: {', '.join(said)}"] if said else []
+
+
+def _without_area(split: CocoSplit) -> list[str]:
+    """Return the annotations that are no crowd and nothing to learn from, by id and image."""
+    return [
+        f"id {each[GIVEN]['id']} of {record.file_name}"
+        for record in split.records
+        for each in record.annotations
+        if not each["iscrowd"] and not trainable(each, record)
+    ]
 
 
 def _areas(name: str, split: CocoSplit) -> list[str]:

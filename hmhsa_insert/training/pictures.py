@@ -17,7 +17,9 @@ _SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
 _SIXTEEN_IN_32 = {"JPEG2000", "PNG", "PPM"}
 _SIXTEEN = 65535.0
 _GREY_MODES = {"1", "L", "LA", "La", "I", "F"} | _SIXTEEN_BITS
-_TIFF_SAMPLE_FORMAT, _TIFF_UNSIGNED = 339, 1
+# Tags of TIFF, and two values of the last one.
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_TIFF_UNSIGNED, _TIFF_SIGNED = 1, 2
 
 # Endings of pictures that another package reads, and the package.
 PLUGINS: Mapping[str, str] = {
@@ -68,12 +70,15 @@ def read_grey(file: IO[bytes]) -> bool:
 def as_it_looks(image: Image.Image) -> Image.Image:
     """Return a picture upright, as its camera said, and with grey levels of 8 bits."""
     upright = _upright(image)
+    # What the file says of its numbers is only in the image that was read, not in one that was turned.
     if image.mode in _SIXTEEN_BITS:
-        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        # What the file says of its numbers is only in the image that was read, not in one that was turned.
-        return Image.fromarray(_eight_bits(_numbers(upright, image), image))
-    return upright
+        levels = np.minimum(np.asarray(upright) >> (_bits(image) - 8), 255).astype(np.uint8)
+    elif image.mode in ("I", "F"):
+        levels = _eight_bits(_numbers(upright, image), image)
+    else:
+        return upright
+    # Pillow turns levels of which zero is white for 8 bits alone.
+    return Image.fromarray(255 - levels if _tag(image, _TIFF_PHOTOMETRIC, 1) == 0 else levels)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -100,6 +105,9 @@ def _numbers(upright: Image.Image, read: Image.Image) -> npt.NDArray[np.float64]
 
 def _eight_bits(values: npt.NDArray[np.float64], read: Image.Image) -> npt.NDArray[np.uint8]:
     """Return 32-bit grey levels by their range; Pillow's own conversion makes all above 255 white."""
+    if read.mode == "I" and _tag(read, _TIFF_SAMPLE_FORMAT, 1) == _TIFF_SIGNED and _bits(read) == 16:
+        darkest = -32768 if values.min(initial=0.0) < 0 else 0
+        return ((values - darkest) // ((32768 - darkest) // 256)).astype(np.uint8)
     largest = float(values.max(initial=0.0))
     if read.mode == "I" and read.format in _SIXTEEN_IN_32:
         largest = _SIXTEEN
@@ -112,8 +120,20 @@ def _eight_bits(values: npt.NDArray[np.float64], read: Image.Image) -> npt.NDArr
 
 
 def _is_unsigned(read: Image.Image) -> bool:
-    tags = getattr(read, "tag_v2", None)
-    return read.mode == "I" and tags is not None and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == _TIFF_UNSIGNED
+    return (
+        read.mode == "I" and hasattr(read, "tag_v2") and _tag(read, _TIFF_SAMPLE_FORMAT, 1) == _TIFF_UNSIGNED
+    )
+
+
+def _bits(read: Image.Image) -> int:
+    """Return the bits of a grey level as the file has them."""
+    return int(_tag(read, _TIFF_BITS, 16))
+
+
+def _tag(read: Image.Image, number: int, default: int) -> int:
+    """Return the first value of a TIFF's tag; the default for pictures that are no TIFF, or do not have it."""
+    value = getattr(read, "tag_v2", {}).get(number, default)
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _register_heif() -> None:

@@ -175,10 +175,12 @@ def _rebuilt(
     classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
     trained_on = replace(data, classes=classes, channels=channels)
     recipe, seed = recipe_of(folder, config), config["seed"]
-    build = partial(build_network, spec, trained_on, settings, recipe=recipe, seed=seed)
+    build = partial(
+        build_network, spec, trained_on, settings, recipe=recipe, seed=seed, allow_code=allow_code
+    )
     if ":" not in spec:  # a factory of the user's is code, and takes what it likes
         check_weights(build(meta=True).model, there)
-    return build(allow_code=allow_code).model
+    return build().model
 
 
 def _check_counts(data: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path) -> None:

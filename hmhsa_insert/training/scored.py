@@ -66,10 +66,15 @@ def scored_by_run(config: Mapping[str, Any], settings: Settings, asked: Asked) -
         if opened.whole is not None and opened.fingerprint == known["fingerprint"]:
             # The run's own pictures: its score on those it was trained on says nothing of what it learned.
             opened = open_data(asked.source, asked.data_dir, settings.loader)
-        unseen, notes = opened.fingerprint == known["fingerprint"], []
+        # One split with all pictures of the run holds those that it was trained on.
+        unseen, notes = opened.fingerprint == known["fingerprint"] and opened.train is not opened.val, []
     else:
         opened, notes = asked.source, []
         unseen = opened.fingerprint == known["fingerprint"]
+    share = config["settings"].get("loader", {}).get("val_share", LoaderSettings().val_share)
+    if unseen and opened.whole is not None and settings.loader.val_share != share:
+        unseen = False
+        notes.append(f"loader.val_share was {share:g} in training: pictures it was trained on are scored")
     if known.get(CLASS_NAMES) is None:
         notes.append("this run does not say what its classes are called: they are matched by their order")
     return _matched(opened, known.get(CLASS_NAMES), asked, unseen, notes)

@@ -8,6 +8,12 @@ import pytest
 from command_line import USERNET, output, recipe
 
 
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every command run in an empty folder: what it must not write there is then seen, and nothing else."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the working folder of a user: a module with networks, and a recipe that fits them."""

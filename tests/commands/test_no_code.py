@@ -63,7 +63,7 @@ PROFILE = {"kind": "plan", "name": "evil:factory", "group": "evil:factory", "mod
 
 def _weights(folder: Path) -> None:
     for name in ("model", "best", "last"):
-        save_file({"x": torch.zeros(1)}, folder / f"{name}.safetensors")
+        save_file({"x": torch.zeros(10)}, folder / f"{name}.safetensors")
 
 
 def _folder(name: str, file: str, text: str) -> None:
@@ -86,6 +86,7 @@ def strangers(here: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _folder("detector", "detector.json", json.dumps(DETECTOR))
     _folder("run-of-artifact", "config.yaml", RUN.replace("evil:factory", "artifact"))
     shutil.copytree("artifact", "run-of-library/artifact")
+    _weights(Path("run-of-library"))
     Path("run-of-library/config.yaml").write_text(RUN.replace("evil:factory", "timm/test_resnet"))
     shutil.copytree("detector", "run-of-detector/artifact")
     Path("run-of-detector/config.yaml").write_text(DETECTOR_RUN.replace("evil:factory", "timm/test_resnet"))

@@ -113,7 +113,10 @@ THIN = {
 def test_a_box_that_collapses_in_float32_is_left_out_and_named(tmp_path: Path, kind: str) -> None:
     data = _open(tmp_path, box(2, 3, THIN[kind], 99))
     assert data.train.target(1)["boxes"].tolist() == [[4, 4, 24, 24]]
-    assert data.notes == ("train: 1 boxes without area in the image left out (id 99 of 2.png)",)
+    assert data.notes == (
+        "train: 1 boxes without area in the image left out (id 99 of 2.png)",
+        "val: 1 boxes without area in the image count as objects to be found (id 99 of 2.png)",
+    )
     result = train_run(plan_detection("timm/test_resnet", data, settings=RUN), tmp_path / "run")
     assert result.damaged == ()
 

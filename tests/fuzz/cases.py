@@ -82,7 +82,7 @@ def run_case(seed: int, number: int, originals: dict[str, bytes]) -> Outcome:
     deep = kind.deep is not None and rng.randrange(kind.deep_every) == 0
     path.write_bytes(damaged(rng, kind, originals[kind.path]))
     try:
-        return _observed(number, kind, kind.deep if deep and kind.deep else kind.read)
+        return observed(number, kind, kind.deep if deep and kind.deep else kind.read)
     finally:
         path.write_bytes(originals[kind.path])
 
@@ -142,7 +142,8 @@ _STRUCTURES: dict[str, Callable[[random.Random, bytes], bytes]] = {
 }
 
 
-def _observed(number: int, kind: Kind, read: Callable[[], object]) -> Outcome:
+def observed(number: int, kind: Kind, read: Callable[[], object]) -> Outcome:
+    """Return what becomes of one case when it is read."""
     before, began = _peak_from_here(), time.process_time()
     result, said, detail = "accepted", "", ""
     try:

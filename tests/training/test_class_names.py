@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_a_map_says_which_is_which(pets: Path, tmp_path: Path) -> None:
         evaluate(pets / "run", two, renamed={"canine": "dgo"}, allow_code=True)
 
 
+def test_a_class_may_have_the_sign_in_its_name(tmp_path: Path) -> None:
+    two = open_scored(str(fill(tmp_path, {"a=b": 2, "c": 3})))
+    for text, known, targets in (
+        ("a=b=cat", ("c", "cat"), [1, 1, 0, 0, 0]),
+        ("a=b=x=y", ("c", "x=y"), [1, 1, 0, 0, 0]),
+        ("c=x=y", ("x=y", "a=b"), [1, 1, 0, 0, 0]),
+    ):
+        found = matched(two, known, read_renaming([text]))
+        assert (found.classes, found.val.targets.tolist()) == (known, targets)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("text", ["canine", "=dog", "canine=", ""])
 def test_a_map_that_is_no_pair(text: str) -> None:
     with pytest.raises(DataError, match="is no pair of classes"):
@@ -207,6 +219,16 @@ def test_a_folder_without_splits_is_scored_whole_but_for_what_its_run_was_traine
     other = fill(tmp_path / "other", {"a": 7, "b": 5})
     found = candidate(tmp_path / "run", str(other), allow_code=True)
     assert (len(found.data.val), found.unseen) == (12, False)
+    # Held out otherwise, or as a split of its own, the same pictures are some that it was trained on.
+    half = candidate(tmp_path / "run", overrides=["loader.val_share=0.5"], allow_code=True)
+    assert (len(half.data.val), half.unseen) == (12, False)
+    assert any("val_share was 0.1 in training" in note for note in half.data.notes)
+    assert not candidate(
+        tmp_path / "run", str(whole), overrides=["loader.val_share=0.5"], allow_code=True
+    ).unseen
+    shutil.copytree(whole, tmp_path / "again" / "val")
+    copied = candidate(tmp_path / "run", str(tmp_path / "again"), allow_code=True)
+    assert (len(copied.data.val), copied.unseen) == (24, False)
     paint(whole / "a" / "0.png", 200)
     changed = candidate(tmp_path / "run", allow_code=True)
     assert not changed.unseen

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.files import FileImages
+from hmhsa_insert.training.data.split_names import split_name
 from hmhsa_insert.training.data.splits import Reading, at, chosen, grown
 from hmhsa_insert.training.data.tree import File, Tree, scan
 from hmhsa_insert.training.names import few_shown, order, order_part, shown
@@ -217,6 +218,8 @@ def _taken(train: _Split, val: _Split | None) -> Iterator[str]:
         yield f"training: '{shown(train.below)}', {train.said}; validation: '{shown(val.below)}', {val.said}"
     elif train.below:
         yield f"training: '{shown(train.below)}', {train.said}"
+    if val is None and (splits := [name for name in train.classes if split_name(name) is not None]):
+        yield f"read as classes, though called like splits: {few_shown(splits)}"
     yield from train.deeper
     if val is not None:
         yield from val.deeper

@@ -30,7 +30,8 @@ def matched(data: Data, known: Sequence[str], renamed: Mapping[str, str]) -> Dat
     Raises:
         DataError: the data has classes that the network does not know; or a renaming fits neither list.
     """
-    renamed = {_as_in(data.classes, old): _as_in(known, new) for old, new in renamed.items()}
+    pairs = [_pair(f"{old}={new}", data.classes, known) for old, new in renamed.items()]
+    renamed = {_as_in(data.classes, old): _as_in(known, new) for old, new in pairs}
     _check(data.classes, known, renamed)
     wanted = [renamed.get(name, name) for name in data.classes]
     if wanted == list(known):
@@ -58,7 +59,7 @@ def read_renaming(texts: Sequence[str]) -> dict[str, str]:
     """
     renamed: dict[str, str] = {}
     for text in texts:
-        old, equals, new = text.partition("=")
+        old, equals, new = text.rpartition("=")
         if not (old and equals and new) or old in renamed:
             message = (
                 "renames a class that another one renames" if old in renamed else "is no pair of classes"
@@ -67,6 +68,14 @@ def read_renaming(texts: Sequence[str]) -> dict[str, str]:
             raise DataError(Problem(f"--map {shown(text)}", message, tip))
         renamed[old] = new
     return renamed
+
+
+def _pair(text: str, here: Sequence[str], known: Sequence[str]) -> tuple[str, str]:
+    """Return the two classes of ``old=new``, parted where both are known: a class may have a `=` in its name."""
+    parts = text.split("=")
+    cuts = [("=".join(parts[:cut]), "=".join(parts[cut:])) for cut in range(1, len(parts))]
+    fitting = ((old, new) for old, new in cuts if _as_in(here, old) in here and _as_in(known, new) in known)
+    return next(fitting, cuts[-1])
 
 
 def _as_in(names: Sequence[str], given: str) -> str:

@@ -99,7 +99,8 @@ def chosen(root: Node, where: str, train: str | None, val: str | None) -> Readin
         DataError: there are several readings, or a chosen folder is not there.
     """
     if train is None and val in (None, NONE):
-        _refuse_splits_in_classes(root, where)
+        if not _splits_in(root)[0]:
+            _refuse_splits_in_classes(root, where)
         found = list(dict.fromkeys(readings(root)))
         if len(found) > 1:
             raise DataError(_ambiguous(found, where))
@@ -121,10 +122,10 @@ def readings(root: Node) -> Iterator[Reading]:
     if splits:
         yield from _of_splits(root, splits, flat)
         return
-    inner = [child for child in root.filled if any(kind == "train" for kind in _splits_in(child)[0].values())]
-    if len(root.filled) == 1 and inner and not root.pictures:
-        yield from readings(inner[0])
+    if len(root.filled) == 1 and _splits_in(root.filled[0])[0] and not root.pictures:
+        yield from readings(root.filled[0])
         return
+    inner = [child for child in root.filled if "train" in _splits_in(child)[0].values()]
     yield Reading("")
     for child in inner:
         yield from readings(child)
@@ -146,8 +147,8 @@ def _of_splits(root: Node, splits: dict[str, Kind], flat: dict[str, Kind]) -> It
     second: list[str | None] = [*vals] or [None]
     for train, val in product(first, second):
         yield Reading(
-            _innermost(root, train) if train is not None else None,
-            _innermost(root, val) if val is not None else None,
+            _innermost(_child(root, train)).path if train is not None else None,
+            _innermost(_child(root, val)).path if val is not None else None,
         )
     if others and not (trains and vals):
         yield Reading("")  # a class that is called train
@@ -170,20 +171,24 @@ def _splits_in(node: Node) -> tuple[dict[str, Kind], dict[str, Kind]]:
     for _, said in named:
         kinds_of.setdefault(said.affix, set()).add(said.kind)
     meant = [(child, said.kind) for child, said in named if not said.affix or len(kinds_of[said.affix]) > 1]
-    deep = {child.path: kind for child, kind in meant if child.holds_folders}
-    return deep, {child.path: kind for child, kind in meant if not child.holds_folders}
+    deep = {child.path: kind for child, kind in meant if _innermost(child).holds_folders}
+    return deep, {child.path: kind for child, kind in meant if child.path not in deep}
 
 
-def _innermost(root: Node, path: str) -> str:
+def _innermost(node: Node) -> Node:
     """Return the folder of a split's classes: train in train/train/cat, and images in train/images/cat."""
-    node = at(root, path)
-    while node is not None and not node.pictures and len(node.filled) == 1 and node.filled[0].holds_folders:
+    while not node.pictures and len(node.filled) == 1:
         (only,) = node.filled
         said, own = split_name(only.name), split_name(node.name)
         if not is_filler(only.name) and (said is None or own is None or said.kind != own.kind):
             break
         node = only
-    return node.path if node is not None else path
+    return node
+
+
+def _child(node: Node, path: str) -> Node:
+    """Return the folder of a node that has this path below the root."""
+    return next(child for child in node.filled if child.path == path)
 
 
 def at(root: Node, path: str) -> Node | None:

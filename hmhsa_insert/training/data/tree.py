@@ -8,6 +8,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,7 +166,8 @@ def _add_tar(tree: Tree, tar: str, below: str) -> None:
                 else:
                     # What was added to a tar file later is what it holds by that name.
                     found[inner] = File(below + inner, size, stamp, tar, offset)
-                folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+                known = list(takewhile(lambda part: not is_system(part), parts[:-1]))
+                folders.update("/".join(known[:depth]) for depth in range(1, len(known) + 1))
     except (tarfile.TarError, OSError, EOFError) as error:
         tip = "unpack it, or pack it without compression"
         raise DataError(Problem(shown(path), f"cannot be read as a tar file: {error}", tip)) from error
