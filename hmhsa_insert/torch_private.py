@@ -39,7 +39,7 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "HigherOrderOperator",
-    "said_to_compile",
+    "pretend_compiling",
     "TorchDispatchMode",
     "TreeSpec",
     "tree_flatten",
@@ -64,7 +64,7 @@ def untraced() -> Iterator[None]:
 
 
 @contextmanager
-def said_to_compile(on: bool) -> Iterator[None]:
+def pretend_compiling(on: bool) -> Iterator[None]:
     """Have torch say, to whoever asks, that it compiles what runs inside."""
     before, torch.compiler._is_compiling_flag = torch.compiler._is_compiling_flag, on
     try:

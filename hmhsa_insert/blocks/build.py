@@ -10,7 +10,7 @@ from torch import nn
 from hmhsa_insert.blocks.base import MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.options import read_options
 from hmhsa_insert.blocks.table import BLOCKS, block_type
-from hmhsa_insert.errors import BlockError, Problem
+from hmhsa_insert.errors import BlockError, Problem, first_line
 
 _STAND_IN = (32, 32)
 
@@ -76,12 +76,8 @@ def build_block(
     try:
         return block.build(options, inp, out)
     except (RuntimeError, MemoryError) as error:  # what torch raises where memory or its counters end
-        message = f"{options.type} at {channels}×{height}×{width} is too large to build: {_first_line(error)}"
+        message = f"{options.type} at {channels}×{height}×{width} is too large to build: {first_line(error)}"
         raise BlockError(Problem("type", message)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _size_problem(options: Options) -> Problem:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, HmhsaInsertError, Problem
+from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, HmhsaInsertError, Problem, first_line
 
 if TYPE_CHECKING:
     from hmhsa_insert.surgery.load import LoadedModel
@@ -100,7 +100,7 @@ def check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise HmhsaInsertError(Problem("--device", f"'{device}' cannot be used: {reason}")) from error
 
 

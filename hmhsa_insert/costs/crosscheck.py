@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.fake import home, real_copy, without_fast_path
+from hmhsa_insert.errors import first_line
 from hmhsa_insert.surgery.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import TreeSpec, tree_flatten, tree_leaves, tree_unflatten, untraced
 
@@ -106,7 +107,7 @@ def _analysis() -> Any:
     try:
         from fvcore.nn import FlopCountAnalysis
     except Exception as error:  # its last release is of 2022, and what it imports goes on
-        raise _FvcoreError(next(iter(str(error).splitlines()), type(error).__name__)) from error
+        raise _FvcoreError(first_line(error)) from error
     return FlopCountAnalysis
 
 
@@ -139,7 +140,7 @@ class _TensorsOnly(nn.Module):
 
 
 def _failed(inputs: Inputs, macs: int, error: Exception) -> CrossCheck:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return CrossCheck(
         inputs.image_size, macs, None, None, f"not cross-checked: fvcore cannot trace the model: {reason}"
     )

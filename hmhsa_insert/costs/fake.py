@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery import fake as surgery_fake
 from hmhsa_insert.surgery.fake import swapped_copy
 from hmhsa_insert.surgery.inputs import Inputs
@@ -81,8 +81,8 @@ def without_fast_path() -> Iterator[None]:
 
 def cannot_run(model: nn.Module, inputs: Inputs, error: Exception) -> ModelError:
     """Return the error that says `model` does not run on `inputs`."""
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return ModelError(Problem(type(model).__name__, f"cannot run on an input of {inputs}: {reason[0]}"))
+    message = f"cannot run on an input of {inputs}: {first_line(error)}"
+    return ModelError(Problem(type(model).__name__, message))
 
 
 class ModuleStack:

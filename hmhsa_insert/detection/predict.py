@@ -17,7 +17,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.detector import DetectorRecord, detector_record
 from hmhsa_insert.detection.results import MASK_THRESHOLD, coco_results
-from hmhsa_insert.errors import ArtifactError, ModelError, Problem
+from hmhsa_insert.errors import ArtifactError, ModelError, Problem, first_line
 from hmhsa_insert.inert import visible
 from hmhsa_insert.training.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
@@ -80,7 +80,7 @@ def read_image(path: Path) -> Tensor:
         with path.open("rb") as file:
             pixels: Tensor = pil_to_tensor(read_picture(file).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise DataError(Problem(str(path), f"cannot be read: {reason}")) from error
     return pixels
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.closures import Rebinding, drop_users_hooks
 from hmhsa_insert.surgery.inputs import tensors_in
 from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -125,5 +125,5 @@ def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
             rebinding.finish(memo)
             return twin
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise ModelError(Problem(type(model).__name__, f"cannot be copied: {reason}")) from error

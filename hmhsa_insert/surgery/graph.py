@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.errors import PlanError, Problem, first_line
 from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.identify import identify
 from hmhsa_insert.surgery.load import SOURCE
@@ -124,7 +124,7 @@ def _trace(model: nn.Module, edited: set[str]) -> fx.Graph:
     try:
         return _EditTracer(edited).trace(model)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         message = f"torch.fx cannot trace it as one graph: {reason}"
         raise PlanError(Problem(type(model).__name__, message, _TIP)) from error
 

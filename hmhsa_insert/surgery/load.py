@@ -19,7 +19,7 @@ import torchvision
 from torch import nn
 
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
-from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, near
+from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
 from hmhsa_insert.surgery.fake import notes
 from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.inputs import Inputs
@@ -161,7 +161,7 @@ def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
 
 
 def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Problem:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     if ":" in source.spec:
         message = f"the factory raised {type(error).__name__}: {reason}"
         bare = isinstance(error, TypeError) and not source.kwargs

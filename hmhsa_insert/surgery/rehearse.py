@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import nn
 
-from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem
+from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem, first_line
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.recipe.marks import KeyPath
-from hmhsa_insert.surgery.elsewhere import Elsewhere
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.locate import Located
+from hmhsa_insert.surgery.other_paths import OtherPaths
 from hmhsa_insert.surgery.placement import placed
 from hmhsa_insert.surgery.probe import Expressions
 from hmhsa_insert.surgery.recorder import Recorder
@@ -48,7 +48,7 @@ class Settling:
     ) -> None:
         self._model, self._located, self._recipe = model, located, recipe
         self._expressions = expressions or Expressions(located.trace, model)
-        self._elsewhere = Elsewhere(model, located)
+        self._other_paths = OtherPaths(model, located)
         self._nodes = {node.name: node for node in located.trace.nodes}
         self._left: dict[tuple[str, str], Iterator[Spot]] = {}
         self._reasons: dict[tuple[str, str], str] = {}
@@ -106,7 +106,7 @@ class Settling:
         general = ""
         while True:
             made = self._plan(sites)
-            found = rehearse(self._model, made, self._located, self._elsewhere)
+            found = rehearse(self._model, made, self._located, self._other_paths)
             if not found.problems:
                 return list(made.sites)
             general = general or found.general
@@ -136,7 +136,7 @@ class Settling:
         failed = {}
         for index, site in enumerate(sites):
             if site.inserts:
-                found = rehearse(self._model, self._plan([site]), self._located, self._elsewhere)
+                found = rehearse(self._model, self._plan([site]), self._located, self._other_paths)
                 if found.problems:
                     failed[index] = found.problems[0]
         return failed
@@ -164,8 +164,8 @@ def _ordered(sites: list[Site]) -> list[Site]:
     return sorted(sites, key=rank)
 
 
-def rehearse(model: nn.Module, made: Plan, located: Located, elsewhere: Elsewhere) -> Wiring:
-    """Apply a plan to a fake copy, record it at every size and on every way that the base takes, and compare.
+def rehearse(model: nn.Module, made: Plan, located: Located, other_paths: OtherPaths) -> Wiring:
+    """Apply a plan to a fake copy, record it at every size and on every path that the base takes, and compare.
 
     Raises:
         PlanError: the block itself cannot be built.
@@ -178,7 +178,7 @@ def rehearse(model: nn.Module, made: Plan, located: Located, elsewhere: Elsewher
         except HmhsaInsertError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             return Wiring(general=f"the edited network fails on an input of {base.inputs}: {reason}")
         found = compare(base, edited, made.sites)
         if found.problems:
@@ -187,7 +187,7 @@ def rehearse(model: nn.Module, made: Plan, located: Located, elsewhere: Elsewher
             got, wanted = output_shapes(edited), output_shapes(base)
             text = f"the edited network returns {got} on {base.inputs}; the base network {wanted}"
             return Wiring(general=text)
-    return elsewhere.compare(made)
+    return other_paths.compare(made)
 
 
 def _recorded(model: nn.Module, made: Plan, base: Trace) -> Trace:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.errors import PlanError, Problem, first_line
 from hmhsa_insert.surgery.recorder import ModuleCall, Scripted
 from hmhsa_insert.surgery.trace import Trace
 
@@ -138,7 +138,7 @@ def _find(
     try:
         graph = _ShallowTracer(lengths).trace(host)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         message = f"the map is computed inside its forward, which torch.fx cannot trace: {reason}"
         raise PlanError(Problem(where, message, tip)) from error
     found = [node for node in graph.nodes if _own_name(node) == function]

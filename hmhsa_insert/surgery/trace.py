@@ -19,13 +19,13 @@ import torch
 from torch import nn
 from torch.fx import Graph, Node
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.recorder import ModuleCall, Recorder, run_watched
+from hmhsa_insert.surgery.side_effects import without_side_effects
 from hmhsa_insert.surgery.stand_in import Answers, longest_way, with_stand_ins
-from hmhsa_insert.surgery.untouched import untouched
 from hmhsa_insert.surgery.wrapped import eagerly, refuse_lazy, refuse_wrapped
 from hmhsa_insert.torch_private import FakeTensorMode
 
@@ -40,8 +40,8 @@ class Trace:
         calls: every module call, in order of entry.
         inputs: what went in.
         answers: the way that was taken where the forward looks at values.
-        passed_by: modules that run on another way only.
-        exits: answers that lead other ways than this one.
+        passed_by: modules that run on another path only.
+        exits: answers that lead to other paths than this one.
     """
 
     graph: Graph
@@ -102,7 +102,7 @@ def trace(
 
 
 def _why_it_fails(model: nn.Module, inputs: Inputs, error: Exception) -> Problem:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     tip = "give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)"
     if isinstance(error, TypeError) and "required positional argument" in reason:
         tip = 'give all its inputs: hi.apply(model, recipe, inputs=[(3, 224, 224), "timestep:int64"]), or --input'
@@ -143,11 +143,11 @@ def _record_copy(
         if answers is not None:
             return as_trace(with_stand_ins(mode, run, answers), inputs, answers)
         best, others = longest_way(mode, run, lambda recorder: len(_names_called(recorder)))
-    elsewhere = set().union(*(_names_called(way.result) for way in others)) - _names_called(best.result)
+    passed_by = set().union(*(_names_called(way.result) for way in others)) - _names_called(best.result)
     ways = {_went(way.result): way.answers for way in others}
     exits = [answers for went, answers in ways.items() if went != _went(best.result)]
     traced = as_trace(best.result, inputs, best.answers)
-    return replace(traced, passed_by=tuple(sorted(elsewhere)), exits=tuple(exits))
+    return replace(traced, passed_by=tuple(sorted(passed_by)), exits=tuple(exits))
 
 
 def record(
@@ -166,7 +166,7 @@ def record(
     started(recorder)
     args, kwargs = inputs.empty(dtype, device)
     recorder.placeholders([tensor for _, tensor in tensors_in((args, kwargs))])
-    with untouched(original):
+    with without_side_effects(original):
         recorder.finish(run_watched(recorder, copy, args, kwargs))
     return recorder
 

@@ -16,7 +16,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.training.checkpoint import EXTRA, checkpoint_name, load_checkpoint, save_checkpoint
 from hmhsa_insert.training.freeze import Freezer
@@ -198,7 +198,7 @@ class Loop:
             try:
                 self.average.load_state_dict(extra["average"])
             except (RuntimeError, TypeError, AttributeError) as error:
-                message = f"its average does not fit the network: {str(error).splitlines()[0]}"
+                message = f"its average does not fit the network: {first_line(error)}"
                 raise RunError(Problem(str(checkpoint / EXTRA), message)) from error
 
     def _read(self, batches: Iterable[Any]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from accelerate.utils import (
     broadcast_object_list,
 )
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem, listed, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line, listed, near
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.schema import ComputeSettings, RunSettings
 
@@ -50,7 +50,7 @@ def make_accelerator(settings: RunSettings, folder: Path | None = None) -> Accel
             ],
         )
     except ValueError as error:
-        where, reason = "compute.precision", str(error).splitlines()[0]
+        where, reason = "compute.precision", first_line(error)
         raise SettingsError(Problem(where, f"{compute.precision} does not run here: {reason}")) from error
 
 

@@ -44,7 +44,7 @@ def test_fake_tensors_have_shapes_and_no_memory():
 
 def test_torch_can_be_made_to_say_that_it_compiles():
     for on in (True, False):
-        with private.said_to_compile(on):
+        with private.pretend_compiling(on):
             assert torch.compiler.is_compiling() is on
     assert not torch.compiler.is_compiling()
 

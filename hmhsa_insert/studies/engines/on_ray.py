@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Problem, first_line
 from hmhsa_insert.studies.engines import Started
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial
@@ -70,7 +70,7 @@ class RayEngine:
         try:
             ray.init(self.address or "local", log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # whatever a network, an address or another version of Ray comes up with
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             tip = "`ray start --head` begins a cluster here; leave the address out for one of this machine alone"
             where = f"--address {self.address}" if self.address else "ray"
             raise StudyError(Problem(where, f"cannot be connected to: {reason}", tip)) from error

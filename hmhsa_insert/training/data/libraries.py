@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Problem, first_line
 from hmhsa_insert.training.data.digests import CONTENTS
 from hmhsa_insert.training.data.split_names import split_kind
 from hmhsa_insert.training.images import ArrayImages, Images, ReaderImages, TorchImages
@@ -109,4 +109,4 @@ def _contents(classes: Sequence[str], *splits: ReaderImages | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)

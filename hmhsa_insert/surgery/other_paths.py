@@ -1,7 +1,7 @@
-"""Other ways through a forward than the one that was located: training, a batch of one, an early exit, compilation.
+"""Other paths through a forward than the one that was located: training, a batch of one, an early exit, compilation.
 
 A forward may read a map there that it does not read in evaluation mode, or reach a module past the module tree. So an
-edited copy is recorded on each of these ways as the base network is, and the two are compared.
+edited copy is recorded on each of these paths as the base network is, and the two are compared.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 from torch.fx import Node
 
+from hmhsa_insert.errors import first_line
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.inputs import input_dtype
 from hmhsa_insert.surgery.locate import Located
@@ -25,7 +26,7 @@ from hmhsa_insert.surgery.splice import splice
 from hmhsa_insert.surgery.stand_in import Answers, with_stand_ins
 from hmhsa_insert.surgery.trace import Trace, as_trace, on_shapes, record
 from hmhsa_insert.surgery.wiring import Wiring, compare
-from hmhsa_insert.torch_private import FakeTensorMode, said_to_compile
+from hmhsa_insert.torch_private import FakeTensorMode, pretend_compiling
 
 _TRIES = 4  # in training: stochastic depth may skip a host now and then
 _TRIES_AT_RANDOM = 8  # where Python draws, and each run may be another
@@ -37,7 +38,7 @@ _GRADIENTS = {"is_grad_enabled", "requires_grad", "grad"}
 
 @dataclass(frozen=True)
 class Condition:
-    """What makes a forward go another way.
+    """What makes a forward take another path.
 
     Attributes:
         said: the condition, for messages.
@@ -56,8 +57,8 @@ class Condition:
     seed: int = 0
 
 
-class Elsewhere:
-    """The base network on its other ways, each recorded when it is first asked for.
+class OtherPaths:
+    """The base network on its other paths, each recorded when it is first asked for.
 
     Args:
         model: the base network.
@@ -70,7 +71,7 @@ class Elsewhere:
         self._draws = False  # whether the base network was seen to draw from Python's or numpy's generator
 
     def compare(self, made: Plan) -> Wiring:
-        """Return what is wrong with a plan on any of the other ways."""
+        """Return what is wrong with a plan on any of the other paths."""
         for condition in self._conditions():
             found, edited = self._compared(made, condition)
             if not found.problems and edited is not None and condition.answers == self._located.trace.answers:
@@ -85,7 +86,7 @@ class Elsewhere:
         if traced.inputs.batch is None and not self._located.one_image_alike:
             yield Condition("for a batch of one image", batch=1, answers=traced.answers)
         for answers in traced.exits[:_MOST_EXITS]:
-            yield Condition("on another way that values decide", answers=answers)
+            yield Condition("on another data-dependent path", answers=answers)
         if _asks(traced, _COMPILER):
             yield Condition("under torch.compile", compiling=True, answers=traced.answers)
 
@@ -121,7 +122,7 @@ class Elsewhere:
         try:
             edited = self._recorded(condition, made)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             return Wiring(general=f"the edited network fails: {reason}"), base
         maps = {i: twins(self._located.trace, base, s) for i, s in enumerate(made.sites) if s.inserts}
         return compare(base, edited, made.sites, maps=maps), edited
@@ -136,7 +137,7 @@ class Elsewhere:
             copy = fake_copy(model, mode, users_hooks=False)
             if made is not None:
                 splice(copy, made)
-            with said_to_compile(condition.compiling):
+            with pretend_compiling(condition.compiling):
                 return record(copy.train(condition.training), model, inputs, input_dtype(model))
 
         gradients = condition.training and _asks(self._located.trace, _GRADIENTS)
@@ -152,31 +153,31 @@ def _drawn() -> tuple[object, object]:
     return random.getstate(), np.random.get_state(legacy=False)["state"]["pos"]
 
 
-def twins(located: Trace, way: Trace, site: Site) -> list[Node]:
-    """Return the nodes of a trace on another way that may be the map of `site`; none where it is not made there.
+def twins(located: Trace, other: Trace, site: Site) -> list[Node]:
+    """Return the nodes of a trace of another path that may be the map of `site`; none where it is not made there.
 
     Args:
         located: the trace that the site was found in.
-        way: the other one, of the same network.
+        other: that of another path of the same network.
         site: an insert.
     """
     if site.action == "hook_output":
         return [
-            node for call in way.calls_of(site.qualname) for path, node in call.outputs if path == site.path
+            node for call in other.calls_of(site.qualname) for path, node in call.outputs if path == site.path
         ]
     if site.action == "hook_input":
         pairs = (
             (call, dict(zip(call.arguments, call.inputs, strict=True)))
-            for call in way.calls_of(site.qualname)
+            for call in other.calls_of(site.qualname)
         )
         return [inputs[site.path] for _, inputs in pairs if site.path in inputs]
     node = next(node for node in located.nodes if node.name == site.node)
     wanted = _made_by(located, node)
-    return [other for other in way.nodes if _made_by(way, other) == wanted]
+    return [twin for twin in other.nodes if _made_by(other, twin) == wanted]
 
 
 def _made_by(traced: Trace, node: Node) -> tuple[object, ...]:
-    """Return what a node is known by on every way: its function, its code, the children called since the last such."""
+    """Return what a node is known by on every path: its function, its code, the children called since the last such."""
     index = node.meta["call"]
     place = _place(node)
     if index is None or not place:

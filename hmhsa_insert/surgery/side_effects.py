@@ -18,7 +18,7 @@ _NOT_THE_USERS = ("torch", "builtins", "hmhsa_insert")
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def without_side_effects(model: nn.Module) -> Iterator[None]:
     """Put back what changes in the globals and classes of the files that `model` is written in."""
     spaces = [(put, dict(space)) for put, space in _spaces(model)]
     values = [value for _, space in spaces for value in space.values()]

@@ -1,4 +1,4 @@
-"""A block acts on every reader of its map on every way of a forward, or the plan is refused; nothing else changes."""
+"""A block acts on every reader of its map on every path of a forward, or the plan is refused; nothing else changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from edits import image, insert, recipe
-from elsewhere_nets import NETS, REGISTERED, TABLES, Flat, KeepsTables, Registering, grid
+from other_path_nets import NETS, REGISTERED, TABLES, Flat, KeepsTables, Registering, grid
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
