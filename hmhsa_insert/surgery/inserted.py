@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -146,6 +146,8 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
 
 def _with_items(value: Any, items: Mapping[Any, Any]) -> Any:
     """Return a copy of a mapping or list with other items: a copy, because its class may keep more than them."""
+    if isinstance(value, Mapping) and not isinstance(value, MutableMapping):
+        return type(value)({**value, **items})  # type: ignore[call-arg]
     twin = copy.copy(value)
     for key, item in items.items():
         twin[key] = item

@@ -212,7 +212,7 @@ def _module_places(located: Located, edit: Edit, name: str, refusals: Refusals) 
 
 
 def _shapes(call: ModuleCall) -> str:
-    shapes = ["×".join(map(str, node.meta["shape"][1:])) for _, node in call.outputs]
+    shapes = ["×".join(map(str, node.meta["shape"][1:])) or "one number" for _, node in call.outputs]
     return "it returns " + (", ".join(shapes) if shapes else "no tensor")
 
 

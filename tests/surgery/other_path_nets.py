@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -211,6 +213,30 @@ class ReadsAnAttributeOfADict(Flat):
         return self.head(block(F.relu(self.b.c(self.stem(x))))) * 3.0
 
 
+class ReturnsAReadOnlyMapping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(8, 16, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Mapping[str, Any]:
+        return MappingProxyType({"map": F.relu(self.c(x)), "scale": 3.0})
+
+
+class ReadsAReadOnlyMapping(Flat):
+    at = {"module": "b"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = ReturnsAReadOnlyMapping()
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.b(self.stem(x))
+        return self.head(found["map"]) * found["scale"]
+
+    def expected(self, x: Tensor, block: nn.Module) -> Any:
+        return self.head(block(F.relu(self.b.c(self.stem(x))))) * 3.0
+
+
 class ForwardIsALambda(Flat):
     def __init__(self) -> None:
         super().__init__()
@@ -289,6 +315,7 @@ NETS: tuple[type[Flat], ...] = (
     CountsItsParameters,
     WritesWhereACallSays,
     ReadsAnAttributeOfADict,
+    ReadsAReadOnlyMapping,
     ForwardIsALambda,
     AnswersToEveryName,
     KeepsTables,
