@@ -137,7 +137,9 @@ def run_study(
     chosen = _chosen(planned, only)
     if int(os.environ.get("RANK", "0")) == 0:
         write_study(folder, planned.to_dict())
-    outcomes = finished(folder, chosen)
+    # All of them, also those that are left for later: a damaged file would else be found when training is over.
+    known = finished(folder, planned.distinct)
+    outcomes = {id: outcome for id, outcome in known.items() if id in chosen}
     if retry_failed:
         for id in [id for id, outcome in outcomes.items() if outcome.status == "failed"]:
             forget(folder, id)

@@ -11,12 +11,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
 )
 
+# Of the CPUs or GPUs of one node.
+MOST_UNITS = 65536
 Label = Annotated[str, Field(pattern=r"^\S([^\n\r\t]{0,98}\S)?$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
 Control = Literal["placebo", "matched"]
@@ -98,5 +98,5 @@ class StudyFile(_Section):
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
     exclude: list[Exclusion] = []
     threads: PositiveInt = 1
-    cpus: PositiveFloat | None = None
-    gpus: NonNegativeFloat = 0.0
+    cpus: Annotated[float, Field(gt=0, le=MOST_UNITS)] | None = None
+    gpus: Annotated[float, Field(ge=0, le=MOST_UNITS)] = 0.0

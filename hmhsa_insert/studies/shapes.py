@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -41,6 +42,13 @@ class StudyShape(_Known):
     variants: list[str]
     trials: list[Listed]
     notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _lists_a_trial_once(self) -> StudyShape:
+        listed = [(trial.id, trial.variant, trial.model, trial.settings, trial.data) for trial in self.trials]
+        if again := [trial for trial, times in Counter(listed).items() if times > 1]:
+            raise ValueError(f"trials has {again[0][0]} of '{again[0][1]}' more than once")
+        return self
 
 
 class TrialShape(_Known):

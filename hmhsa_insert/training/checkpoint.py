@@ -234,6 +234,8 @@ def _culprit(checkpoint: Path, error: Exception) -> tuple[Path, str]:
             load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             return path, "holds more than tensors and plain data, which is never loaded: it may be code"
+        except UnicodeError:
+            return path, "cannot be read: it is damaged"
         except Exception as own:
             return path, f"cannot be read: {first_line(own)}"
     return checkpoint, f"cannot be read: {first_line(error)}"

@@ -129,6 +129,10 @@ def test_recipes_lie_beside_the_study_first(tmp_path: Path) -> None:
             ["7:12: 'seeds' lists 1 twice"],
         ),
         (
+            HEAD.replace("seeds: 3", "seeds: 3\ncpus: 1.0e+300") + "variants:\n  plain:\n",
+            ["8:7: 'cpus' must be less than or equal to 65536"],
+        ),
+        (
             HEAD.replace("seeds: 3", "seeds: many") + "variants:\n  plain:\n",
             ["7:8: 'seeds' must be a valid list"],
         ),

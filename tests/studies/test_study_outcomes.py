@@ -142,6 +142,15 @@ def test_a_damaged_study_is_named(tmp_path, text, message):
     assert "study.json" in error.value.problems[0].where
 
 
+def test_a_trial_listed_twice_would_count_twice(tmp_path):
+    folder = small_study(tmp_path / "s")
+    data = json.loads((folder / "study.json").read_text())
+    data["trials"].append(data["trials"][2])
+    (folder / "study.json").write_text(json.dumps(data))
+    with pytest.raises(StudyError, match=f"trials has {data['trials'][2]['id']} of 'placebo' more than once"):
+        read_outcomes(folder)
+
+
 def test_a_hostile_id_leads_out_of_no_folder(tmp_path):
     trial = listed("plain", 0) | {"id": "../../../../etc"}
     with pytest.raises(StudyError, match=r"'trials\.0\.id' must be text"):

@@ -226,6 +226,18 @@ def test_what_else_is_in_a_folder_is_left_alone(whole: StudyRun, tmp_path: Path)
         ablate(STUDY, whole.folder, only=["atn"])
 
 
+def test_a_damaged_trial_is_found_before_others_are_trained(tmp_path: Path) -> None:
+    small = study(seeds=1)
+    planned = plan_study(load_study(small))
+    write_study(tmp_path / "s", planned.to_dict())
+    damaged = trial_folder(tmp_path / "s", planned.trials[0].id)
+    damaged.mkdir(parents=True)
+    (damaged / "trial.json").write_text("{")
+    with pytest.raises(StudyError, match="it is damaged"):
+        ablate(small, tmp_path / "s", only=[planned.trials[1].id])
+    assert [path.name for path in (tmp_path / "s" / "trials").iterdir()] == [planned.trials[0].id]
+
+
 def test_a_folder_that_is_no_trials_is_refused_and_no_row(tmp_path: Path) -> None:
     planned = plan_study(load_study(study(seeds=1)))
     write_study(tmp_path / "s", planned.to_dict())
