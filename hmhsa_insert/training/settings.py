@@ -17,8 +17,9 @@ from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
+from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import RunSettings, Settings
+from hmhsa_insert.training.schema import RunSettings
 
 S = TypeVar("S", bound=RunSettings)
 

@@ -1,0 +1,122 @@
+"""The training settings of image classification: what is done to images, what is minimized, how folders are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from hmhsa_insert.training.schema import (
+    BelowOne,
+    Contradiction,
+    Pair,
+    ReadSettings,
+    RunSettings,
+    Section,
+    Share,
+)
+
+# Evaluation resizes the shorter side to this at most: a picture of that size is some hundred megabytes.
+MOST_RESIZED = 8192
+Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+class AugmentSettings(Section):
+    """What is done to training images; draws depend on seed, epoch and image alone.
+
+    Attributes:
+        scale: smallest and largest share of the image's area in a random crop.
+        ratio: smallest and largest aspect ratio of the crop.
+        hflip: probability of a mirrored image.
+        color_jitter: of brightness, contrast, saturation; timm leaves it out where `auto_augment` is on.
+        auto_augment: timm's name of a policy, such as ``rand-m9-mstd0.5-inc1``.
+        interpolation: of resizing: bicubic, bilinear, or random between them (in training).
+        erasing: probability of an erased rectangle.
+        mixup, cutmix: alpha of each; 0 is off.
+        mix_prob: probability that a batch is mixed.
+        switch_prob: probability of CutMix where both are on.
+        crop_pct: share of the resized image that evaluation sees.
+        mean, std: normalisation, one number a channel; None: the network's own, 0.5 for grey images.
+    """
+
+    scale: Pair = (0.08, 1.0)
+    ratio: Pair = (3 / 4, 4 / 3)
+    hflip: Share = 0.0
+    color_jitter: NonNegativeFloat = 0.0
+    auto_augment: str | None = None
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    erasing: Share = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    mix_prob: Share = 1.0
+    switch_prob: Share = 0.5
+    crop_pct: Annotated[float, Field(ge=0.1, le=1)] = 0.875
+    mean: Triple | None = None
+    std: Triple | None = None
+
+
+class LossSettings(Section):
+    """What is minimised.
+
+    Attributes:
+        name: ce, cross-entropy; bce, one binary cross-entropy a class.
+        label_smoothing: share of the target that all classes get alike.
+    """
+
+    name: Literal["ce", "bce"] = "ce"
+    label_smoothing: BelowOne = 0.0
+
+
+class LoaderSettings(ReadSettings):
+    """How classified images are read.
+
+    Attributes:
+        workers, corrupt: as of :class:`ReadSettings`.
+        val_share: share of the images that becomes the validation split, where the source has none.
+        num_classes: classes of a streamed source that does not say it.
+        train, val: folders of the splits below the source's; None: found by their names; `.`: the source itself, and
+            for `val` also `none`: there is none.
+        channels: 1 (grey) or 3 (RGB); None: by the images.
+    """
+
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    num_classes: PositiveInt | None = None
+    train: str | None = None
+    val: str | None = None
+    channels: Literal[1, 3] | None = None
+
+
+class Settings(RunSettings):
+    """Everything that determines a training of classification besides network, recipe, data and seed.
+
+    Attributes:
+        input_size: side of the square images, in pixels.
+        augment, loss, loader: sections of what is classified; the rest as of :class:`RunSettings`.
+    """
+
+    input_size: Annotated[int, Field(ge=8, le=4096)] = 224
+    augment: AugmentSettings = AugmentSettings()
+    loss: LossSettings = LossSettings()
+    loader: LoaderSettings = LoaderSettings()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed, so that targets are soft."""
+        return self.augment.mixup > 0 or self.augment.cutmix > 0
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what no single value shows."""
+        yield from super().contradictions()
+        augment = self.augment
+        if augment.scale[0] > augment.scale[1] or augment.scale[1] > 1:
+            yield ("augment", "scale"), "'scale' must be two shares of the area, the smaller one first", ""
+        if augment.ratio[0] > augment.ratio[1]:
+            yield ("augment", "ratio"), "'ratio' must be two numbers, the smaller one first", ""
+        for name, value in (("mean", augment.mean), ("std", augment.std)):
+            if value is not None and len(value) == 2:
+                yield ("augment", name), f"'{name}' must be one or three numbers, found 2", ""
+        side = int(self.input_size / augment.crop_pct)
+        if side > MOST_RESIZED:
+            message = f"images would be resized to {side:,} pixels for it, and {MOST_RESIZED:,} are the most"
+            yield ("augment", "crop_pct"), message, "a larger crop_pct, or a smaller input_size"
