@@ -45,7 +45,7 @@ def main() -> None:
                 lines.append("| " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)
     here = environment()
-    versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+    versions = here.software()
     head = "| recipe | precision | images/s | peak MiB | training loss |\n|---|---|---|---|---|\n"
     REPORT.write_text(
         f"# Mask R-CNN with ResNet-50 at 800 pixels, batch {options.batch}\n\n"

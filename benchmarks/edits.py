@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=7)
     given = parser.parse_args()
     here = environment()
-    versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+    versions = here.software()
     lines = [
         "# What an edit costs",
         "",

@@ -166,7 +166,7 @@ def page(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
         lines.append("| " + " | ".join("–" if pd.isna(value) else str(value) for value in row) + " |")
-    versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+    versions = here.software()
     shown = "\n".join(f"    hmhsa-insert {' '.join(command)}" for command in commands().values())
     return f"""# Detectors on the shapes set, with and without H-MHSA
 

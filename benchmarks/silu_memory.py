@@ -140,7 +140,7 @@ def as_text(frame: pd.DataFrame) -> str:
     by_name = written.set_index("activation")
     saved = by_name["saved_bytes_per_image"]
     here = environment()
-    versions = ", ".join(f"{name} {here.versions[name]}" for name in ("python", "torch", "timm"))
+    versions = here.software("python", "torch", "timm")
     values = {
         "published": PUBLISHED,
         "batch": BATCH,

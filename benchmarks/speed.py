@@ -231,7 +231,7 @@ def heading(device: str, processes: int) -> list[str]:
     """Return what was run, where, and what the columns mean."""
     here = environment(Setting(device, torch.float32))
     cpu = device == "cpu"
-    versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+    versions = here.software()
     command = shlex.join(["python", "benchmarks/speed.py", *sys.argv[1:]])
     clock = "CPU time of the process, at one thread," if cpu else "wall time"
     return [

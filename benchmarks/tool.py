@@ -127,7 +127,7 @@ def profiling(name: str, rounds: int = 9) -> tuple[float, float]:
 def main() -> None:
     torch.set_num_threads(1)
     here = environment()
-    versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+    versions = here.software()
     lines = [
         "# The tool itself",
         "",

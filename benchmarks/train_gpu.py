@@ -174,7 +174,7 @@ def row(
 
 def report(lines: list[str], options: argparse.Namespace) -> str:
     here = environment(Setting(options.device))
-    versions = ", ".join(f"{name} {here.versions[name]}" for name in ("python", "torch", "timm"))
+    versions = here.software("python", "torch", "timm")
     how = (
         f"{options.rounds} rounds in which the networks of one setting take turns, {options.updates} updates each; "
         "medians.\nWall time; the batch is on the device already. Peak: most allocated in an update, by this network "

@@ -229,7 +229,7 @@ def report(seconds: dict[str, list[float]], options: argparse.Namespace) -> str:
         )
     to_timm = [other / own for own, other in zip(seconds["ours"], seconds["timm"], strict=True)]
     here = environment()
-    versions = ", ".join(f"{name} {here.versions[name]}" for name in ("python", "torch", "timm"))
+    versions = here.software("python", "torch", "timm")
     return "\n".join(
         [
             "# How much of a bare loop's speed the training loop keeps",

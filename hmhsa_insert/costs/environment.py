@@ -41,6 +41,10 @@ class Environment:
     compiled: bool
     versions: dict[str, str]
 
+    def software(self, *names: str) -> str:
+        """Return the versions in words: of `names`, or of all."""
+        return ", ".join(f"{name} {self.versions[name]}" for name in names or self.versions)
+
 
 def environment(setting: Setting | None = None) -> Environment:
     """Return the environment of this process, with `setting` as what models are run under."""

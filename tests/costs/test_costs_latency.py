@@ -173,4 +173,8 @@ def test_the_environment_is_data():
     assert described.versions["torch"].startswith(torch.__version__.split("+")[0])
     assert described.threads == torch.get_num_threads()
     assert described.cpu
+    assert described.software("python", "torch") == "python {python}, torch {torch}".format(
+        **described.versions
+    )
+    assert described.software().count(", ") == len(described.versions) - 1
     json.dumps(asdict(described), allow_nan=False)

@@ -106,22 +106,19 @@ def test_found_exactly_is_one(tmp_path: Path, kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_iou_between_two_thresholds(tmp_path: Path, kind: Any) -> None:
-    """10×8 of 10×10 is an IoU of 0.8: right at 7 of the 10 thresholds."""
-    whole = val_split(tmp_path, [box(1, 3, (5, 5, 10, 10), 1)])
-    scores = average_precision(whole, [found(1, 3, (5, 5, 10, 8), 0.9)], kind)
-    assert scores["AP"] == pytest.approx(0.7)
-    assert scores["AP75"] == pytest.approx(1.0, abs=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_iou_that_is_right_at_one_half_and_wrong_at_three_quarters(tmp_path: Path, kind: Any) -> None:
-    """30×17 of 30×30 is an IoU of 0.567: right at 0.5 and 0.55 of the 10 thresholds."""
-    whole = val_split(tmp_path, [box(1, 3, (5, 5, 30, 30), 1)])
-    scores = average_precision(whole, [found(1, 3, (5, 5, 30, 17), 0.9)], kind)
-    assert scores["AP"] == pytest.approx(0.2)
-    assert scores["AP50"] == pytest.approx(1.0, abs=1e-12)
-    assert scores["AP75"] == 0.0
+@pytest.mark.parametrize(
+    ("side", "height", "scores"),
+    [
+        (10, 8, (0.7, 1.0, 1.0)),  # an IoU of 0.8 is right at 7 of the 10 thresholds
+        (30, 17, (0.2, 1.0, 0.0)),  # one of 0.567 at 0.5 and 0.55
+    ],
+)
+def test_an_iou_between_two_thresholds(
+    tmp_path: Path, kind: Any, side: int, height: int, scores: tuple[float, ...]
+) -> None:
+    whole = val_split(tmp_path, [box(1, 3, (5, 5, side, side), 1)])
+    found_scores = average_precision(whole, [found(1, 3, (5, 5, side, height), 0.9)], kind)
+    assert [found_scores[name] for name in ("AP", "AP50", "AP75")] == pytest.approx(list(scores))
 
 
 @pytest.mark.parametrize("kind", KINDS)
