@@ -26,7 +26,7 @@ def stack(name, channels, blocks):
     return nn.Sequential(*(randomised(block, seed) for seed, block in enumerate(made))).eval()
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [pytest.param("hmhsa", marks=pytest.mark.long), "pooled", "mhsa"])
 def test_many_blocks_of_one_class_are_one_graph(name):
     counter = CompileCounter()
     network = stack(name, 16, 9)  # dynamo compiles one function 8 times at most
@@ -70,10 +70,8 @@ def test_training_with_less_memory_is_one_graph():
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [pytest.param({"type": "hmhsa", "grids": [8, 8]}, marks=pytest.mark.long), {"type": "hmhsa_pooled"}],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("spec", [{"type": "hmhsa", "grids": [8, 8]}, {"type": "hmhsa_pooled"}])
 def test_a_second_size_keeps_one_graph(spec: dict[str, object]) -> None:
     """After two sizes the compiler keeps them symbolic."""
     torch.manual_seed(0)

@@ -123,7 +123,12 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("line", FLOODS)
+_LONG = ("report run", "ablate study-not-utf8.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.long) if line in _LONG else line for line in FLOODS]
+)
 def test_a_bomb_is_one_line(tmp_path: Path, line: str) -> None:
     for path in FILES.glob("*.yaml"):
         shutil.copy(path, tmp_path)

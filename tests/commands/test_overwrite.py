@@ -203,7 +203,9 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("line", WRITERS)
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.long) if "suggest" in line else line for line in WRITERS]
+)
 def test_no_command_writes_into_a_folder_of_a_user(u: Path, made: Path, line: str) -> None:
     _theirs(WRITERS[line])()
     shutil.copytree(made / "library", "library")

@@ -42,7 +42,7 @@ SPECS = [
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "-".join(map(str, spec.values())))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=4)
 @given(channels=st.sampled_from([16, 32, 48]), height=st.integers(2, 23), width=st.integers(2, 23))
 def test_counted_equals_the_closed_formula(spec, channels, height, width):
     options, _ = parse_options(spec)

@@ -37,7 +37,9 @@ def test_anchors_by_hand(kind: str, name: str, sizes: tuple[tuple[int, ...], ...
     assert anchors(kind, 32) == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "retinanet" else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
+)
 def test_a_detector_is_torchvisions_and_every_weight_learns(kind: str) -> None:
     detector = small_detector(kind, hi.apply(hi.load_model("mobilenetv2_100").model, RECIPE))
     nn.init.constant_(detector.backbone.body.get_parameter("blocks.4.2.hmhsa.gamma"), 0.5)

@@ -206,7 +206,8 @@ def test_registration_is_idempotent():
     assert all(is_model(name) for name in PARAMETERS)
 
 
-@pytest.mark.parametrize("norm", ["batch", pytest.param("group", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("norm", ["batch", "group"])
 def test_compiles_and_exports(norm):
     four, once = (8, 16, 16, 24), (1, 1, 1, 1)
     cfg = models.NetworkConfig(four, once, once, (3, 3, 3, 3), norm, "tdb", 8, (8, 7, 7, 1))

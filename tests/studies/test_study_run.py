@@ -126,7 +126,8 @@ def test_finished_trials_are_never_run_again_and_studies_can_be_extended(
     assert len(json.loads((folder / "study.json").read_text())["trials"]) == 8
 
 
-@pytest.mark.parametrize("calls", [8, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("calls", [3, 8])
 def test_a_stopped_study_goes_on(
     whole: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:

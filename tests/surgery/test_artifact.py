@@ -50,7 +50,7 @@ def small(**options: object) -> nn.Module:
 
 
 @pytest.mark.parametrize("backend", ["tree", "graph"])
-@pytest.mark.parametrize("factory", [Plain, InForward, small])
+@pytest.mark.parametrize("factory", [pytest.param(Plain, marks=pytest.mark.long), InForward, small])
 def test_load_gives_what_was_saved(tmp_path: Path, backend: str, factory) -> None:
     stages = {"stride": [s.stride for s in hi.locate_stages(factory(), SIZE)], "block": "each"}
     model = trained(hi.apply(factory(), recipe(insert(stages)), SIZE, backend=backend))

@@ -43,7 +43,7 @@ def randomise(model: nn.Module) -> nn.Module:
     return model
 
 
-_SHORT = ("timm resnet18", "torchvision mobilenet_v2", "irb_tiny")
+_SHORT = ("timm resnet18", "irb_tiny")
 
 
 @pytest.fixture(

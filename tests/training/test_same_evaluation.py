@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from training_nets import QUICK
 
@@ -48,6 +49,7 @@ def _scored(run: Path, out: Path, cache: Path, seed: int, workers: int, processe
     return out.read_bytes()
 
 
+@pytest.mark.long
 def test_processes_workers_caches_and_hash_seeds_change_no_byte(tmp_path: Path) -> None:
     settings = QUICK | {"epochs": 1, "batch_size": 40}
     train("training_nets:plain", str(_pets(tmp_path / "set")), settings=settings, folder=tmp_path / "run")

@@ -17,6 +17,7 @@ def _run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which it would measure")
 def test_without_a_gpu_the_command_is_ready_and_says_so(tmp_path: Path) -> None:
     done = _run("train_gpu.py", "-o", tmp_path / "gpu.md")

@@ -73,7 +73,13 @@ def _matrix(folder: Path, kills: int, *options: str) -> None:
     assert len(done.stdout.splitlines()) == kills
 
 
-@pytest.mark.parametrize("cell", ["SIGTERM to group while reading", "SIGKILL to worker while evaluation"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "SIGTERM to group while reading",
+        pytest.param("SIGKILL to worker while evaluation", marks=pytest.mark.long),
+    ],
+)
 def test_some_kills(tmp_path: Path, cell: str) -> None:
     _matrix(tmp_path, 1, "--only", cell)
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures_on_disk import seen
@@ -122,6 +123,7 @@ def test_labels_are_those_of_the_reference_and_nothing_is_dropped_unsaid(tree: l
         _agrees(Path(folder), paths)
 
 
+@pytest.mark.long
 @given(st.lists(trees, min_size=12, max_size=12))
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 def test_processes_of_other_hash_seeds_on_two_file_systems_agree(drawn: list[list[object]]) -> None:

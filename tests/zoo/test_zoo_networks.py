@@ -11,12 +11,12 @@ from hmhsa_insert.zoo.check import check_network
 from hmhsa_insert.zoo.networks import entries
 
 SHORT = """
-timm/resnet18 timm/mobilenetv3_small_050 timm/regnety_002 timm/convnext_atto timm/dla34 timm/ese_vovnet19b_dw
-timm/repvgg_a0 timm/edgenext_xx_small timm/mobilevit_xxs timm/poolformer_s12 timm/vit_tiny_r_s16_p8_224
-timm/selecsls42 torchvision/mobilenet_v2 torchvision/squeezenet1_1 torchvision/densenet121 torchvision/vgg11
-torchvision/swin_t
+timm/resnet18 timm/mobilenetv3_small_050 timm/convnext_atto timm/dla34 timm/mobilevit_xxs torchvision/squeezenet1_1
 """
 LONG = """
+timm/regnety_002 timm/ese_vovnet19b_dw timm/repvgg_a0 timm/edgenext_xx_small timm/poolformer_s12
+timm/vit_tiny_r_s16_p8_224 timm/selecsls42 torchvision/mobilenet_v2 torchvision/densenet121 torchvision/vgg11
+torchvision/swin_t
 timm/resnetv2_50 timm/ecaresnet26t timm/bat_resnext26ts timm/botnet26t_256 timm/halonet26t timm/efficientnet_lite0
 timm/efficientnetv2_rw_t timm/mnasnet_small timm/tinynet_e timm/regnetx_002 timm/convnextv2_atto timm/densenet121
 timm/rdnet_tiny timm/vovnet39a timm/hgnetv2_b0 timm/hrnet_w18_small timm/mobileone_s0 timm/fastvit_t8

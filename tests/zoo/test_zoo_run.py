@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
@@ -27,6 +28,7 @@ def entry(name: str) -> Entry:
     return Entry("timm", name, 64, 64, {2: (8, "stem")})
 
 
+@pytest.mark.long
 def test_one_network_that_dies_or_hangs_does_not_stop_the_others() -> None:
     names = ["first", "dies", "second", "hangs", "third"]
     rows = list(run([entry(name) for name in names], time_limit_s=8, check=behave))
