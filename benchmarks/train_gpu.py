@@ -108,7 +108,7 @@ def contestant(
     before = torch.cuda.memory_allocated() if on_gpu else 0
     try:
         loop = prepared_loop(recipe, setting, options)
-        timed(loop)  # compiles, chooses algorithms, makes the optimiser's state
+        timed(loop)  # compiles, chooses algorithms, makes the optimizer's state
         if not on_gpu:
             return Contestant(loop, None)
         torch.cuda.reset_peak_memory_stats()

@@ -1,6 +1,6 @@
 """How much of a bare loop's speed the training loop keeps: ``python benchmarks/train_loop.py``.
 
-Three loops do the same work: the same PNG files, transforms, network, loss, optimiser and schedule, in one process.
+Three loops do the same work: the same PNG files, transforms, network, loss, optimizer and schedule, in one process.
 
 - ours: ``hmhsa_insert.training.loop.Loop``, with its seeded draws, counts and checks;
 - bare: a DataLoader and the five lines of every PyTorch tutorial;
@@ -97,7 +97,7 @@ def plan(options: argparse.Namespace, folder: str) -> PlannedRun:
 
 
 def parts(planned: PlannedRun, updates: int) -> tuple[nn.Module, nn.Module, Any, Any]:
-    """Return network, loss, optimiser and schedule: the same for all."""
+    """Return network, loss, optimizer and schedule: the same for all."""
     network = build_network(planned.model, planned.data, planned.settings, seed=planned.seed)
     optimizer = make_optimizer(network.model, planned.settings, ())
     schedule = make_schedule(optimizer, planned.settings, updates)
@@ -174,7 +174,7 @@ def timms(planned: PlannedRun, folder: str) -> Callable[[], None]:
         use_prefetcher=False,
         device=torch.device("cpu"),
     )
-    # timm's own transforms, but for a posterisation to no bits, which Pillow 13 refuses.
+    # timm's own transforms, but for a posterization to no bits, which Pillow 13 refuses.
     loader.dataset.transform = train_transform(settings, model, 3)
     total = 0
 

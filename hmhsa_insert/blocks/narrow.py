@@ -1,7 +1,7 @@
 """``width: N``: a block at fewer (or more) channels than its host, between two 1×1 convolutions.
 
 The projections of attention cost C² a token: at 1024 channels one block is 29 % of a ResNet-50. The two
-convolutions have no bias and no norm: the blocks normalise their own input, and the result joins a shortcut as it is.
+convolutions have no bias and no norm: the blocks normalize their own input, and the result joins a shortcut as it is.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     """Layer norm over the channels of each position of an N×C×H×W map, as transformers apply to tokens."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the normalised map, N×C×H×W."""
+        """Return the normalized map, N×C×H×W."""
         tokens = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return tokens.permute(0, 3, 1, 2)
 
@@ -29,7 +29,7 @@ class GroupNorm(nn.GroupNorm):
     """torch's, which in torch 2.11 ends the process in backward on a channels_last CPU map without a gradient."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the normalised map, N×C×H×W."""
+        """Return the normalized map, N×C×H×W."""
         frozen = torch.is_grad_enabled() and self.weight.requires_grad and not x.requires_grad
         if frozen and x.device.type == "cpu" and not torch.compiler.is_compiling():
             x = x.detach().requires_grad_()  # its gradient goes nowhere

@@ -109,7 +109,7 @@ def _can_cut(x: torch.Tensor) -> bool:
 
 
 def _is_quiet(module: nn.Module) -> bool:
-    """Return True if nobody would notice pieces: no hook inside sees calls, and nothing takes statistics of a batch."""
+    """Return True if work in pieces cannot be seen: by no hook inside, and in no statistics of a batch."""
     return not any(
         part.training or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
         for part in module.modules()
@@ -138,7 +138,7 @@ def attend_cells(
     Args:
         block: the block that `qkv` is in.
         parts: for each region, cells × tokens × C.
-        qkv: the projection of C to 3C; called once, unless nobody would notice.
+        qkv: the projection of C to 3C; called once, unless work in pieces cannot be seen.
         num_heads: heads, which must divide C.
         residual: whether to add the tokens themselves.
 

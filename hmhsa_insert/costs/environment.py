@@ -1,4 +1,4 @@
-"""Where figures were measured: without it a latency is hearsay."""
+"""Where figures were measured: a latency means nothing without it."""
 
 from __future__ import annotations
 

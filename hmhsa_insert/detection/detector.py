@@ -108,7 +108,7 @@ def detector(
         input_size: (C, H, W) at which the stages are measured; default what the network was made for.
         min_size: images are scaled to this shorter side;
         max_size: or to this longer side, if that comes first.
-        image_mean: of the backbone's normalisation; default what the network says (timm), else ImageNet's.
+        image_mean: of the backbone's normalization; default what the network says (timm), else ImageNet's.
         image_std: likewise.
         trainable_stages: only the last so many stages train (and inserted blocks); default all of the network.
         frozen_norm: the base network's BatchNorms stand still, as detectors with pretrained weights have them.

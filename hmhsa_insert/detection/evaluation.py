@@ -90,7 +90,7 @@ def write_detections(detections: list[dict[str, Any]], path: Path) -> None:
     """Write COCO's result format, one detection a line.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     lines = ",\n".join(map(json.dumps, detections))
     write_text(path, f"[\n{lines}\n]\n")

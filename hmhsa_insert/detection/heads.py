@@ -21,7 +21,7 @@ _LEVELS = 5
 _RATIOS = (0.5, 1.0, 2.0)
 _POOLED = 7  # side of a region's map in front of the box head
 _MASK_LAYERS = 4
-_GROUP = 8  # channels that are normalised together, as 32 groups of 256 are in torchvision's second RetinaNet
+_GROUP = 8  # channels that are normalized together, as 32 groups of 256 are in torchvision's second RetinaNet
 
 
 def anchors(kind: str, size: int) -> dict[str, nn.Module]:

@@ -10,7 +10,7 @@ Target = dict[str, Tensor]
 
 
 class DetectorTransform(GeneralizedRCNNTransform):  # type: ignore[misc]
-    """torchvision's normalisation, resize and batching, for pictures of any shape.
+    """torchvision's normalization, resize and batching, for pictures of any shape.
 
     A picture is as wide as it is long times `max_size`, and thinner than a pixel then: it is stretched first, so that
     one pixel is left of its shorter side. All others are treated as torchvision treats them.

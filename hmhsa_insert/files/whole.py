@@ -17,7 +17,7 @@ def write_file(path: Path, write: Callable[[Path], object], error: type[HmhsaIns
     Args:
         path: of the file.
         write: gets the path to fill.
-        error: is raised where the disk refuses.
+        error: is raised where writing fails.
 
     Raises:
         HmhsaInsertError: an `error`; what was there is as it was, and nothing is left beside it.

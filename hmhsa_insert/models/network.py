@@ -122,7 +122,7 @@ class Network(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(self.drop_rate), linear)
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of parameters that never decay; norms and biases are up to the optimiser."""
+        """Return the names of parameters that never decay; norms and biases are up to the optimizer."""
         return set()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

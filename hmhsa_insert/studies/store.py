@@ -90,7 +90,7 @@ def commit(folder: Path, row: Mapping[str, Any]) -> None:
     """Write what became of a trial.
 
     Raises:
-        StudyError: the disk refuses.
+        StudyError: writing fails.
     """
     path = trial_folder(folder, row["id"]) / TRIAL
     try:

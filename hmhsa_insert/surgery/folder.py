@@ -85,7 +85,7 @@ def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwr
         overwrite: replace a folder of this kind, if all that is in it is ours.
 
     Raises:
-        ArtifactError: as :func:`check_writable`, or the disk refuses. Nothing is left behind then, and an older
+        ArtifactError: as :func:`check_writable`, or writing fails. Nothing is left behind then, and an older
             folder stays as it was.
     """
     check_writable(target, kind, overwrite)

@@ -19,7 +19,7 @@ from hmhsa_insert.surgery.maps import FeatureMap, Layout, feature_maps, trace_ot
 from hmhsa_insert.surgery.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.trace import Trace, trace
 from hmhsa_insert.surgery.trunk import trunk
-from hmhsa_insert.surgery.units import Unit, find_units, weighs
+from hmhsa_insert.surgery.units import Unit, find_units, has_kernel
 
 
 @dataclass(frozen=True)
@@ -196,4 +196,4 @@ def _only_strides(traced: Trace, unit: Unit, following: Unit) -> bool:
 
 def _weights(traced: Trace, unit: Unit) -> int:
     first, last = (unit.call.first, unit.call.last) if unit.call else (unit.start, unit.start + 1)
-    return sum(weighs(node) for node in traced.nodes[first:last])
+    return sum(has_kernel(node) for node in traced.nodes[first:last])

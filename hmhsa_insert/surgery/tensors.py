@@ -38,7 +38,7 @@ class Tensors:
     channels_last: bool
 
     def write(self, target: Path) -> None:
-        """Write the files into a folder; an OSError if the disk refuses."""
+        """Write the files into a folder; an OSError if writing fails."""
         _save_tensors(self.state, target / WEIGHTS)
         if self.displaced:
             _save_tensors(self.displaced, target / DISPLACED)

@@ -83,7 +83,7 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().nan_to_num(0.0, posinf=0.0).max())
 
 
-def randomise_norms(*models: nn.Module) -> None:
+def randomize_norms(*models: nn.Module) -> None:
     """Give BatchNorm of all models the same random affine values and running statistics, by name."""
     for model in models:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -91,10 +91,10 @@ def randomise_norms(*models: nn.Module) -> None:
             new = {id(m) for _, inserted in inserted_modules(model) for m in inserted.modules()}
             for module in model.modules():
                 if isinstance(module, _NormBase) and id(module) not in new:
-                    _randomise(module)
+                    _randomize(module)
 
 
-def _randomise(norm: _NormBase) -> None:
+def _randomize(norm: _NormBase) -> None:
     draws: tuple[tuple[Tensor | None, Callable[[tuple[int, ...]], Tensor]], ...] = (
         (norm.weight, lambda shape: torch.rand(shape) + 0.5),
         (norm.bias, lambda shape: torch.randn(shape) * 0.1),

@@ -74,7 +74,7 @@ class _Finder:
         self._cut_positions = [node.meta["position"] for node in cuts]
         # How many nodes mix space, and how many weigh, before each position: spans are asked about for every call.
         self._mixing = list(accumulate(map(self.mixes, traced.nodes), initial=0))
-        self._weighing = list(accumulate(map(weighs, traced.nodes), initial=0))
+        self._kernels_before = list(accumulate(map(has_kernel, traced.nodes), initial=0))
         self.children: dict[int, list[ModuleCall]] = {}
         for call in traced.calls:
             if call.parent is not None:
@@ -93,14 +93,14 @@ class _Finder:
         """Return True for a margin around a map, made before a convolution or a pool, which is no block."""
         nodes = self.traced.nodes[unit.start : unit.end.meta["position"] + 1]
         mixing = [node for node in nodes if self.mixes(node)]
-        return not any(map(weighs, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
+        return not any(map(has_kernel, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
 
     def _is_output_layer(self, unit: Unit, before: Unit) -> bool:
         """Return True for the layer that makes a dense prediction, as a linear layer makes a class: no last block.
 
         It is a bare one: nothing but resizing stands between its weights and the output of the network.
         """
-        last = max(node.meta["position"] for node in self.traced.nodes if weighs(node))
+        last = max(node.meta["position"] for node in self.traced.nodes if has_kernel(node))
         rest = self.traced.nodes[last + 1 : -1]
         resized = all(str(node.meta.get("function")) in _RESIZES or node.op == "get_attr" for node in rest)
         inside = unit.start <= last <= unit.end.meta["position"]
@@ -130,7 +130,7 @@ class _Finder:
         if call.kind in self._atomic:
             return False
         if len(items) == 1 and inner:
-            return not self._weighs_outside(call, inner[0])  # a plain wrapper
+            return not self._has_kernels_outside(call, inner[0])  # a plain wrapper
         alike = len({child.kind for child in inner}) == 1
         return len(inner) >= 2 and (alike or any(_is_listed(call, child) for child in inner))
 
@@ -166,8 +166,8 @@ class _Finder:
         entry = self.maps[self.cuts[before - 1]].stride if before else 1
         return {self.maps[n].stride for n in self._cuts_in(call)} - {entry}
 
-    def _weighs_outside(self, call: ModuleCall, item: ModuleCall) -> bool:
-        weights = self._weighing
+    def _has_kernels_outside(self, call: ModuleCall, item: ModuleCall) -> bool:
+        weights = self._kernels_before
         inside = weights[item.last] - weights[item.first]
         return weights[call.last] - weights[call.first] > inside
 
@@ -206,7 +206,7 @@ class _Finder:
             return unit
         end = unit.end
         for node in self.traced.nodes[end.meta["position"] + 1 : before]:
-            if weighs(node) or (node in self.maps and self.maps[node] != self.maps[end]):
+            if has_kernel(node) or (node in self.maps and self.maps[node] != self.maps[end]):
                 break
             if node in self.cut_set:
                 end = node
@@ -220,7 +220,7 @@ def _is_listed(call: ModuleCall, child: ModuleCall) -> bool:
     return issubclass(call.kind, lists) or issubclass(child.kind, lists) or "." in below
 
 
-def weighs(node: Node) -> bool:
+def has_kernel(node: Node) -> bool:
     """Return True if a node applies a weight matrix or kernel (norms have vectors only)."""
     if node.op != "call_function":
         return False

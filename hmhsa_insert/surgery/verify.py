@@ -27,7 +27,7 @@ from hmhsa_insert.surgery.fake import deep_copy
 from hmhsa_insert.surgery.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.splice import ledgers
 from hmhsa_insert.surgery.trace import output_shapes
-from hmhsa_insert.surgery.twice import Traces, difference, kept_buffers, max_change, randomise_norms
+from hmhsa_insert.surgery.twice import Traces, difference, kept_buffers, max_change, randomize_norms
 from hmhsa_insert.surgery.undo import bypassed, state_before
 from hmhsa_insert.surgery.wiring import compare
 
@@ -73,7 +73,7 @@ def verify(
     size = size if size.batch else Inputs.of(size, planned.batch)
     checks = [_base_weights(base, model)]
     subject, reference = deep_copy(model), deep_copy(base)
-    randomise_norms(subject, reference)
+    randomize_norms(subject, reference)
     identity = all(ledger.plan.keeps_outputs for ledger in ledgers(model)[len(ledgers(base)) :])
     traces = Traces(reference, subject, size)
     runs: list[tuple[str, Callable[[], Check]]] = [

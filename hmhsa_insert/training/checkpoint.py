@@ -61,7 +61,7 @@ def save_checkpoint(accelerator: Accelerator, target: Path, extra: Mapping[str, 
     is kept, older ones go afterwards.
 
     Raises:
-        RunError: the disk refuses; the last good checkpoint is as it was.
+        RunError: writing fails; the last good checkpoint is as it was.
     """
     folder = target.parent
     writing = folder / f"{WRITING}{target.name}"
@@ -146,7 +146,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write` fill a file beside `path`, then rename it: readers see the old one or the new one.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     target = place_to_write(path, RunError)
     writing = target.with_name(f"{WRITING}{target.name}")
@@ -164,10 +164,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def disk_may_refuse(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses while `path` is written into a RunError, whoever writes: the run itself is sound.
+    """Turn an error in writing `path` into a RunError, whoever writes: the run itself is sound.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     try:
         yield
@@ -184,7 +184,7 @@ def write_text(path: Path, text: str) -> None:
     A name that is no UTF-8 has lone surrogates, which are written as JSON and YAML read them again: ``\\udce9``.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     encoded = text.encode("utf-8", errors="backslashreplace")
     write_whole(path, lambda writing: writing.write_bytes(encoded))

@@ -37,7 +37,7 @@ class AugmentSettings(Section):
         mix_prob: probability that a batch is mixed.
         switch_prob: probability of CutMix where both are on.
         crop_pct: share of the resized image that evaluation sees.
-        mean, std: normalisation, one number a channel; None: the network's own, 0.5 for grey images.
+        mean, std: normalization, one number a channel; None: the network's own, 0.5 for grey images.
     """
 
     scale: Pair = (0.08, 1.0)
@@ -57,7 +57,7 @@ class AugmentSettings(Section):
 
 
 class LossSettings(Section):
-    """What is minimised.
+    """What is minimized.
 
     Attributes:
         name: ce, cross-entropy; bce, one binary cross-entropy a class.

@@ -22,7 +22,7 @@ def draw_curves(history: Sequence[Row], panels: Sequence[Panel], path: Path) -> 
     """Draw columns over the epochs into a PNG file, one panel beside the other.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -44,7 +44,7 @@ def draw_confusion(
     """Draw a confusion matrix, classes × classes, into a PNG file: rows true, columns predicted, shares of a row.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(4 + 0.25 * len(classes), 16)

@@ -25,7 +25,7 @@ def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> 
         Interrupted: on a stop signal while it evaluated; the place is still that before the evaluation.
         TrainingError: scores that are not numbers.
         DataError: a damaged image, where those are errors.
-        RunError: the disk refuses.
+        RunError: writing fails.
     """
     seconds, images_per_s = loop.speed()
     updates = loop.train_loader.updates

@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """Whether each image was recognised, N."""
+        """Whether each image was recognized, N."""
         return np.equal(self.predicted, self.targets)
 
     @property

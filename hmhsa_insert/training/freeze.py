@@ -56,7 +56,7 @@ class Freezer:
                 norm.eval()
 
     def drop_gradients(self, model: nn.Module, epoch: int) -> None:
-        """Call between backward and update: the optimiser passes over what has no gradient.
+        """Call between backward and update: the optimizer passes over what has no gradient.
 
         Args:
             model: the network without DDP's wrapper.

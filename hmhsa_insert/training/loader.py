@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     """What a loader yields.
 
     Attributes:
-        images: N×C×H×W, normalised.
+        images: N×C×H×W, normalized.
         targets: N.
         indices: N, each image's number in its split; PADDING for what only fills up the batch.
         damaged: N, true where the image of that index could not be read; in training another stands in for it.

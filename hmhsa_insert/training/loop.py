@@ -134,7 +134,7 @@ class Loop:
 
         Raises:
             TrainingError: the weights come from a loss that is not a number: the last good checkpoint stays.
-            RunError: the disk refuses.
+            RunError: writing fails.
         """
         progress = self.progress
         progress.check()

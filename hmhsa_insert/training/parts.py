@@ -1,4 +1,4 @@
-"""The parts of a training that timm provides, made from the settings: optimiser, schedule, loss, mixtures, average."""
+"""The parts of a training that timm provides, made from the settings: optimizer, schedule, loss, mixtures, average."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ParameterGroup = dict[str, Any]
 
 
 def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> torch.optim.Optimizer:
-    """Return timm's optimiser over the parameters that require a gradient.
+    """Return timm's optimizer over the parameters that require a gradient.
 
     Args:
         model: the network, not yet wrapped.
@@ -36,12 +36,12 @@ def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[st
         fresh: names of the new parameters.
 
     Raises:
-        SettingsError: timm does not know the optimiser, or layer decay does not fit the network.
+        SettingsError: timm does not know the optimizer, or layer decay does not fit the network.
     """
     chosen = settings.optimizer
     if chosen.name not in list_optimizers():
         tip = near(chosen.name, list_optimizers())
-        raise SettingsError(Problem("optimizer.name", f"timm has no optimiser {chosen.name!r}", tip))
+        raise SettingsError(Problem("optimizer.name", f"timm has no optimizer {chosen.name!r}", tip))
     options: dict[str, Any] = {"opt": chosen.name, "lr": settings.lr, "momentum": chosen.momentum}
     groups = parameter_groups(model, settings, fresh)
     try:
@@ -52,7 +52,7 @@ def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[st
 
 
 def parameter_groups(model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> list[ParameterGroup]:
-    """Return the optimiser's groups: weight decay and ``lr_scale`` of each.
+    """Return the optimizer's groups: weight decay and ``lr_scale`` of each.
 
     timm's rule: biases, norms, gammas (everything of one dimension) and what the network names never decay.
 

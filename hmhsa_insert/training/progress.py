@@ -1,4 +1,4 @@
-"""Where a run is: what is saved beside weights and optimiser, so that it goes on as if nothing had happened."""
+"""Where a run is: what is saved beside weights and optimizer, so that it goes on as if nothing had happened."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ class OptimizerSettings(Section):
     """How weights are changed.
 
     Attributes:
-        name: timm's name of the optimiser.
+        name: timm's name of the optimizer.
         lr: learning rate at the top of the schedule.
         lr_batch_size: batch for which `lr` is meant; it is scaled linearly to the run's. None: `lr` as it stands.
         weight_decay: of matrices and kernels; biases, norms and gamma never decay.
-        betas: of Adam-like optimisers.
-        momentum: of SGD-like optimisers.
+        betas: of Adam-like optimizers.
+        momentum: of SGD-like optimizers.
         clip_norm: largest norm of all gradients together; None: no clipping.
     """
 
@@ -59,7 +59,7 @@ class ScheduleSettings(Section):
 
     Attributes:
         name: timm's name of the schedule.
-        warmup_epochs: from `warmup_lr` up to the optimiser's `lr`; may be a fraction.
+        warmup_epochs: from `warmup_lr` up to the optimizer's `lr`; may be a fraction.
         warmup_lr: where the warm-up starts.
         min_lr: where cosine and poly end.
         decay_epochs: for step: epochs between two decays.

@@ -43,7 +43,7 @@ class Candidate:
         name: for tables.
         model: the network.
         data: the source.
-        settings: input size and normalisation.
+        settings: input size and normalization.
         channels: of its images, 1 or 3.
         unseen: whether it is known that the network was trained on no image of the validation split.
     """

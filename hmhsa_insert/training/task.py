@@ -112,7 +112,7 @@ class Forward(NamedTuple):
     """What one forward in training gave.
 
     Attributes:
-        loss: mean over the images; what is minimised.
+        loss: mean over the images; what is minimized.
         images: how many there were.
         meters: name -> sum over the images of what is told beside the loss, on the device.
     """

@@ -15,7 +15,7 @@ from hmhsa_insert.training.problems import SettingsError
 
 
 def train_transform(settings: Settings, model: nn.Module, channels: int) -> Transform:
-    """Return what is done to a training image: crop, flip, colour policy, normalisation, erasing.
+    """Return what is done to a training image: crop, flip, colour policy, normalization, erasing.
 
     Raises:
         SettingsError: timm does not know the policy.
@@ -48,7 +48,7 @@ def train_transform(settings: Settings, model: nn.Module, channels: int) -> Tran
 
 
 def eval_transform(settings: Settings, model: nn.Module, channels: int) -> Transform:
-    """Return what is done to an image in evaluation: resize, centre crop, normalisation."""
+    """Return what is done to an image in evaluation: resize, centre crop, normalization."""
     mean, std = statistics(settings, model, channels)
     interpolation = settings.augment.interpolation
     made = create_transform(
@@ -62,7 +62,7 @@ def eval_transform(settings: Settings, model: nn.Module, channels: int) -> Trans
 
 
 def statistics(settings: Settings, model: nn.Module, channels: int) -> tuple[tuple[float, ...], ...]:
-    """Return the mean and standard deviation that images are normalised with, one number a channel."""
+    """Return the mean and standard deviation that images are normalized with, one number a channel."""
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     own = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD} if channels == 3 else {}
     both = []
@@ -85,7 +85,7 @@ def _operations(step: Any) -> Iterator[Any]:
 
 
 def _one_bit_at_least(level_fn: Callable[..., tuple[int, ...]]) -> Callable[..., tuple[int, ...]]:
-    """Have a strong posterisation keep one bit: timm's keeps none, which Pillow refuses since version 13."""
+    """Have a strong posterization keep one bit: timm's keeps none, which Pillow refuses since version 13."""
 
     def level(*arguments: Any) -> tuple[int, ...]:
         return tuple(max(bits, 1) for bits in level_fn(*arguments))

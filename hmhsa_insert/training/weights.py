@@ -32,7 +32,7 @@ class Weights:
         """Write a file of `model`'s weights, wrapped or not; all processes call this together.
 
         Raises:
-            RunError: the disk refuses.
+            RunError: writing fails.
         """
         state = self._accelerator.get_state_dict(model)
         if self._copy is not None:

@@ -52,7 +52,7 @@ def to_markdown(rows: Sequence[Row], environment: Mapping[str, str], causes: Map
         "Every network: located, a block inserted in identity form at the end of every stage, verified with"
     ]
     lines += [
-        "randomised BatchNorm on real numbers, with dropout and drop path where its constructor has them.",
+        "randomized BatchNorm on real numbers, with dropout and drop path where its constructor has them.",
         "",
     ]
     lines += [f"- {question}: {answer}" for question, answer in summary(rows)]

@@ -110,7 +110,7 @@ def upsample(coarse, height, width, scale, mode):
 
 
 def group_norm(tokens, norm):
-    """Normalise an H×W×C map over all its numbers."""
+    """Normalize an H×W×C map over all its numbers."""
     mean, variance = tokens.mean(), tokens.var(unbiased=False)
     return (tokens - mean) / (variance + norm.eps) ** 0.5 * norm.weight + norm.bias
 
@@ -145,7 +145,7 @@ def pooled_loops(block, image, head_dim):
     return linear(mixed, block.proj.weight, block.proj.bias).reshape(image.shape)
 
 
-def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+def randomized(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give every parameter and running statistic a random value, so that none is neutral by its start."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from plain import randomised
+from plain import randomized
 from specs import ALL, HALF, SAME
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -42,7 +42,7 @@ def test_every_block_type_is_tested():
 
 @pytest.mark.parametrize("name", ALL)
 def test_runs_at_other_sizes_than_it_was_built_for(name):
-    block = randomised(build(name, (14, 14)))
+    block = randomized(build(name, (14, 14)))
     for size in SIZES:
         x = torch.randn(1, CHANNELS, *size)
         with torch.no_grad():
@@ -53,7 +53,7 @@ def test_runs_at_other_sizes_than_it_was_built_for(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_memory_format_is_kept_and_values_do_not_depend_on_it(name):
-    block = randomised(build(name))
+    block = randomized(build(name))
     x = torch.randn(2, CHANNELS, 13, 17)
     with torch.no_grad():
         plain = block(x)
@@ -68,7 +68,7 @@ def test_memory_format_is_kept_and_values_do_not_depend_on_it(name):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("name", ALL)
 def test_dtypes(name, dtype):
-    block = randomised(build(name))
+    block = randomized(build(name))
     x = torch.randn(2, CHANNELS, 9, 10)
     with torch.no_grad():
         expected = block(x)
@@ -98,7 +98,7 @@ def test_no_overflow_with_batch_norm_that_has_seen_the_activations():
 
 @pytest.mark.parametrize("name", ALL)
 def test_autocast(name):
-    block = randomised(build(name))
+    block = randomized(build(name))
     x = torch.randn(2, CHANNELS, 9, 10)
     with torch.no_grad():
         expected = block(x)
@@ -125,7 +125,7 @@ def test_two_backward_passes_reach_every_parameter(name):
 
 @pytest.mark.parametrize("name", ["hmhsa-list", "pooled-batch"])
 def test_gradients_are_those_of_finite_differences(name):
-    block = randomised(build_block({**SAME[name], "head_dim": 2}, 4, (7, 5)).double())
+    block = randomized(build_block({**SAME[name], "head_dim": 2}, 4, (7, 5)).double())
     x = torch.randn(2, 4, 7, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(block, x, fast_mode=True)
 
@@ -133,7 +133,7 @@ def test_gradients_are_those_of_finite_differences(name):
 @pytest.mark.parametrize("name", PATHS)
 def test_compiles_without_graph_breaks(name):
     torch._dynamo.reset()
-    block = randomised(build(name))
+    block = randomized(build(name))
     compiled = torch.compile(block, fullgraph=True, backend="eager", dynamic=False)
     for size in [(13, 17), (8, 8)]:
         x = torch.randn(2, CHANNELS, *size)
@@ -143,7 +143,7 @@ def test_compiles_without_graph_breaks(name):
 
 @pytest.mark.parametrize("name", PATHS)
 def test_exports_with_any_batch(name):
-    block = randomised(build(name))
+    block = randomized(build(name))
     x = torch.randn(3, CHANNELS, 13, 17)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -184,7 +184,7 @@ def test_activations(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_deep_copy_owns_its_parameters(name):
-    block = randomised(build(name))
+    block = randomized(build(name))
     other = copy.deepcopy(block)
     x = torch.randn(1, CHANNELS, 8, 8)
     with torch.no_grad():
@@ -196,7 +196,7 @@ def test_deep_copy_owns_its_parameters(name):
 
 @pytest.mark.parametrize("name", ["transformer", "transcnn"])
 def test_drop_path_drops_whole_images_in_training_only(name):
-    block = randomised(build_block({**SAME[name], "drop_path": 0.5}, CHANNELS)).train()
+    block = randomized(build_block({**SAME[name], "drop_path": 0.5}, CHANNELS)).train()
     x = torch.randn(64, CHANNELS, 4, 4)
     if name == "transcnn":
         for module in block.modules():
@@ -210,7 +210,7 @@ def test_drop_path_drops_whole_images_in_training_only(name):
 
 
 def test_channel_dropout_is_on_the_output():
-    block = randomised(build_block({**SAME["pooled"], "drop": 0.5}, CHANNELS)).train()
+    block = randomized(build_block({**SAME["pooled"], "drop": 0.5}, CHANNELS)).train()
     with torch.no_grad():
         y = block(torch.randn(8, CHANNELS, 7, 7))
     zero = (y == 0).flatten(2)
@@ -220,7 +220,7 @@ def test_channel_dropout_is_on_the_output():
 
 @pytest.mark.parametrize("name", ["hmhsa-list", "hmhsa-batch", "pooled", "pooled-batch"])
 def test_a_large_batch_is_the_same_image_by_image(name):
-    block = randomised(build(name, (64, 64)))
+    block = randomized(build(name, (64, 64)))
     x = torch.randn(9, CHANNELS, 64, 64)  # 256 KiB an image: four are run at a time
     with torch.no_grad():
         y = block(x)

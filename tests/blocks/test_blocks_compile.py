@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from plain import randomised
+from plain import randomized
 from specs import SAME
 from torch import nn
 from torch._dynamo.testing import CompileCounter
@@ -23,7 +23,7 @@ def _fresh():
 
 def stack(name, channels, blocks):
     made = [build_block({**SAME[name], "head_dim": 8}, channels, SIZE) for _ in range(blocks)]
-    return nn.Sequential(*(randomised(block, seed) for seed, block in enumerate(made))).eval()
+    return nn.Sequential(*(randomized(block, seed) for seed, block in enumerate(made))).eval()
 
 
 @pytest.mark.parametrize("name", [pytest.param("hmhsa", marks=pytest.mark.long), "pooled", "mhsa"])

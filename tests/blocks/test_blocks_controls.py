@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plain import randomised
+from plain import randomized
 from specs import SAME
 from torch.autograd.functional import jacobian
 
@@ -51,7 +51,7 @@ def mixing(block, channels):
 @pytest.mark.parametrize("name", STOOD_FOR)
 def test_placebo_cannot_mix_tokens(name, training):
     # In training too: the statistics of a batch norm would carry one position to another.
-    block = randomised(build_block({"type": "placebo", "of": STOOD_FOR[name]}, 16, (16, 16))).train(training)
+    block = randomized(build_block({"type": "placebo", "of": STOOD_FOR[name]}, 16, (16, 16))).train(training)
     others, own = mixing(block, 16)
     assert others == 0
     assert own > 0

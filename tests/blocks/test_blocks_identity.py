@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from plain import randomised
+from plain import randomized
 from specs import SAME
 
 from hmhsa_insert.blocks import Residual, ResidualBlock, build_block
@@ -17,7 +17,7 @@ def build(name, channels=16):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("training", [False, True])
 def test_identity_is_exact(name, training):
-    module = Residual(randomised(build(name)), 16, identity=True).train(training)
+    module = Residual(randomized(build(name)), 16, identity=True).train(training)
     x = torch.randn(3, 16, 13, 17)
     for image in (x, x.to(memory_format=torch.channels_last)):
         y = module(image)
@@ -27,7 +27,7 @@ def test_identity_is_exact(name, training):
 
 @pytest.mark.parametrize("name", ["hmhsa", "transformer", "transcnn", "pooled", "mhsa", "irb", "timm/se"])
 def test_gamma_scales_the_branch(name):
-    block = randomised(build(name)).double().eval()
+    block = randomized(build(name)).double().eval()
     module = Residual(block, 16).double().eval()
     scaled = torch.randn(16, dtype=torch.float64)
     module.gamma.data.copy_(scaled)
@@ -76,7 +76,7 @@ def test_output_has_the_dtype_of_the_input(dtype):
 
 
 def test_deep_copy_runs_its_own_block():
-    module = Residual(randomised(build("mhsa")), 16)
+    module = Residual(randomized(build("mhsa")), 16)
     module.gamma.data.fill_(1.0)
     other = copy.deepcopy(module)
     x = torch.randn(1, 16, 6, 6)

@@ -15,7 +15,7 @@ SIDES = st.integers(1, 20)
 @MANY
 @given(height=SIDES, width=SIDES, grid=st.integers(1, 24))
 def test_cut_holds_every_cell_once_and_join_undoes_it(height, width, grid):
-    # Each token is its own number, so that a cell can be recognised.
+    # Each token is its own number, so that a cell can be recognized.
     image = torch.arange(2 * height * width).reshape(2, height, width, 1)
     cells = Cells(height, width, grid)
     parts = cells.cut(image)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plain import PlainPooled, attend_in_cells, group_norm, hmhsa_loops, linear, pooled_loops, randomised
+from plain import PlainPooled, attend_in_cells, group_norm, hmhsa_loops, linear, pooled_loops, randomized
 
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.blocks.hmhsa import Hmhsa, auto_grids
@@ -33,7 +33,7 @@ def assert_matches(block, reference, height, width, channels=8, atol=1e-5):
     bias=st.booleans(),
 )
 def test_hmhsa_equals_loops(height, width, grids, mode, last, bias):
-    block = randomised(Hmhsa(8, 4, tuple(grids), mode, "group", last, bias).double())
+    block = randomized(Hmhsa(8, 4, tuple(grids), mode, "group", last, bias).double())
     assert_matches(block, lambda image: hmhsa_loops(block, image, 4, mode, last), height, width)
 
 
@@ -41,14 +41,14 @@ def test_hmhsa_equals_loops(height, width, grids, mode, last, bias):
 def test_hmhsa_with_auto_grids_equals_loops(size):
     block = build_block({"type": "hmhsa", "head_dim": 4}, 8, size).double()
     assert block.grids == auto_grids(*size)
-    randomised(block)
+    randomized(block)
     assert_matches(block, lambda image: hmhsa_loops(block, image, 4), *size)
 
 
 @RANDOM
 @given(height=SIDES, width=SIDES, grid=st.integers(2, 6), pool=st.integers(1, 5))
 def test_pooled_equals_loops(height, width, grid, pool):
-    block = randomised(HmhsaPooled(8, 4, grid, pool).double())
+    block = randomized(HmhsaPooled(8, 4, grid, pool).double())
     assert_matches(block, lambda image: pooled_loops(block, image, 4), height, width)
 
 
@@ -56,7 +56,7 @@ def test_pooled_equals_loops(height, width, grid, pool):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("grid", "pool", "size"), [(8, 8, 16), (7, 4, 28), (7, 2, 14), (4, 4, 8), (1, 1, 7)])
 def test_pooled_equals_plain_definition(norm, training, grid, pool, size):
-    plain = randomised(PlainPooled(16, 8, grid, pool, norm)).double().train(training)
+    plain = randomized(PlainPooled(16, 8, grid, pool, norm)).double().train(training)
     fast = HmhsaPooled(16, 8, grid, pool, norm).double().train(training)
     fast.load_state_dict(plain.state_dict())
     x = torch.randn(2, 16, size, size, dtype=torch.float64, requires_grad=True)
@@ -76,7 +76,7 @@ def test_pooled_equals_plain_definition(norm, training, grid, pool, size):
 @pytest.mark.parametrize("spec", [{"type": "mhsa"}, {"type": "mhsa", "qkv_bias": True}])
 @pytest.mark.parametrize("size", [(7, 7), (5, 9), (1, 1)])
 def test_mhsa_equals_one_literal_step(spec, size):
-    mhsa = randomised(build_block({**spec, "head_dim": 4}, 8).double())
+    mhsa = randomized(build_block({**spec, "head_dim": 4}, 8).double())
     step = Hmhsa(8, 4, (99,), qkv_bias=spec.get("qkv_bias", False)).double()
     state = {k.replace("qkv.", "qkv.0."): v for k, v in mhsa.state_dict().items()}
     step.load_state_dict(state)
@@ -91,7 +91,7 @@ def test_mhsa_equals_one_literal_step(spec, size):
 
 def test_attention_is_local_before_it_is_global():
     """With the coarse steps silenced, a token moves only its own cell; with them, every token."""
-    block = randomised(Hmhsa(8, 4, (4, 2), norm="none").double())
+    block = randomized(Hmhsa(8, 4, (4, 2), norm="none").double())
     x = torch.randn(1, 8, 8, 8, dtype=torch.float64)
     moved = x.clone()
     moved[:, :, 0, 0] += 1
@@ -128,7 +128,7 @@ def test_auto_grids(size, grids):
 @pytest.mark.parametrize("name", ["transformer", "transcnn", "hmhsa"])
 def test_branch_is_forward_minus_x(name):
     options = {"type": name, "head_dim": 4, **({"grid_size": 4} if name == "transcnn" else {})}
-    block = randomised(build_block(options, 8, (9, 11)).double()).eval()
+    block = randomized(build_block(options, 8, (9, 11)).double()).eval()
     x = torch.randn(2, 8, 9, 11, dtype=torch.float64)
     with torch.no_grad():
         branch = block.branch(x)
@@ -139,7 +139,7 @@ def test_branch_is_forward_minus_x(name):
 @pytest.mark.parametrize("act", ["gelu", "silu"])
 def test_transformer_equals_its_equations(act):
     spec = {"type": "transformer", "head_dim": 4, "mlp_ratio": 3, "act": act}
-    block = randomised(build_block(spec, 8).double())
+    block = randomized(build_block(spec, 8).double())
     activation = {"gelu": torch.nn.functional.gelu, "silu": torch.nn.functional.silu}[act]
 
     def layer_norm(tokens, norm):
@@ -159,7 +159,7 @@ def test_transformer_equals_its_equations(act):
 @pytest.mark.parametrize("name", ["hmhsa", "hmhsa_pooled", "mhsa"])
 def test_width_is_reduce_block_expand(name):
     grid = {"grid_size": 4} if name == "hmhsa_pooled" else {}
-    narrow = randomised(build_block({"type": name, "head_dim": 4, "width": 8, **grid}, 24, (9, 9)).double())
+    narrow = randomized(build_block({"type": name, "head_dim": 4, "width": 8, **grid}, 24, (9, 9)).double())
     inner = build_block({"type": name, "head_dim": 4, **grid}, 8, (9, 9)).double()
     inner.load_state_dict(narrow.block.state_dict())
     x = torch.randn(2, 24, 9, 9, dtype=torch.float64)
@@ -173,7 +173,7 @@ def test_width_is_reduce_block_expand(name):
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 13), (1, 1), (1, 6)])
 def test_tdb_equals_its_equation(size):
-    block = randomised(build_block({"type": "tdb"}, 8, out_channels=12).double()).eval()
+    block = randomized(build_block({"type": "tdb"}, 8, out_channels=12).double()).eval()
     x = torch.randn(2, 8, *size, dtype=torch.float64)
     height, width = -(-size[0] // 2), -(-size[1] // 2)
     pooled = torch.empty(2, 8, height, width, dtype=torch.float64)

@@ -32,7 +32,7 @@ NETWORKS = {
 PLACES = {"last": {"stage": "all"}, "each": {"stage": "all", "block": "each"}}
 
 
-def randomise(model: nn.Module) -> nn.Module:
+def randomize(model: nn.Module) -> nn.Module:
     """Make BatchNorm random: the last gamma of a residual branch often starts at zero and would hide any block."""
     with torch.no_grad():
         for module in model.modules():
@@ -52,7 +52,7 @@ _SHORT = ("timm resnet18", "irb_tiny")
 )
 def base(request) -> nn.Module:
     torch.manual_seed(1)
-    return randomise(NETWORKS[request.param]())
+    return randomize(NETWORKS[request.param]())
 
 
 @pytest.fixture(scope="module", params=PLACES)

@@ -63,7 +63,7 @@ def half_written(calls: int) -> None:
     torch.save = cut
 
 
-# Every checkpoint is five files by torch.save: model, optimiser, random states, ours.
+# Every checkpoint is five files by torch.save: model, optimizer, random states, ours.
 PLACES: dict[str, Callable[[], None]] = {
     "first_update": lambda: after_calls(Loop, "_close_update", 0),
     "inside_epoch": lambda: after_calls(Loop, "_close_update", UPDATES + 2),

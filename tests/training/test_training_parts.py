@@ -1,4 +1,4 @@
-"""Optimiser groups, freezing, schedules, losses: what is trained how fast."""
+"""Optimizer groups, freezing, schedules, losses: what is trained how fast."""
 
 from typing import Any
 
@@ -97,7 +97,7 @@ def test_optimizers_by_timms_names(name: str) -> None:
     group = made.param_groups[0]
     assert group["lr"] == 0.125
     assert (group["momentum"] == 0.75) if name == "sgd" else (tuple(group["betas"]) == (0.6, 0.8))
-    with pytest.raises(SettingsError, match="timm has no optimiser 'adamwww'"):
+    with pytest.raises(SettingsError, match="timm has no optimizer 'adamwww'"):
         make_optimizer(nn.Linear(2, 2), _settings(optimizer={"name": "adamwww"}), ())
 
 
