@@ -8,7 +8,6 @@ feeds whom, inside which module), not a program: edits are made in the module tr
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from torch import nn
 from torch.fx import Graph, Node
 
 from hmhsa_insert.errors import ModelError, Problem, first_line
+from hmhsa_insert.files.collector import resting_collector
 from hmhsa_insert.surgery.fake import fake_copy
 from hmhsa_insert.surgery.input import Size
 from hmhsa_insert.surgery.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
@@ -188,13 +188,10 @@ def _names_called(recorder: Recorder) -> set[str]:
 @contextmanager
 def on_shapes(mode: FakeTensorMode, gradients: bool = False) -> Iterator[None]:
     """Run networks on the fake tensors of `mode`, uncompiled; what fails there is not logged, the error says it."""
-    logger, collects = logging.getLogger("torch._subclasses.fake_tensor"), gc.isenabled()
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
-    gc.disable()  # a run makes many objects and frees them at its end: looking through them costs a fifth of its time
     try:
-        with torch.set_grad_enabled(gradients), mode, eagerly():
+        with resting_collector(), torch.set_grad_enabled(gradients), mode, eagerly():
             yield
     finally:
         logger.disabled = before
-        if collects:
-            gc.enable()

@@ -1,5 +1,6 @@
 """Data known by what is in its files: the same anywhere, another one where a byte is another."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -39,6 +40,23 @@ def pets(tmp_path: Path) -> Path:
 
 def _fingerprint(root: Path | str) -> str:
     return open_data(str(root)).fingerprint
+
+
+@pytest.mark.parametrize("waited", [0.0, float("inf")], ids=["several threads", "one thread"])
+@pytest.mark.parametrize("piece", [1 << 22, 7], ids=["whole files", "pieces"])
+def test_a_digest_is_that_of_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited: float, piece: int
+) -> None:
+    for name, value in {"_WAITED": waited, "_AT_ONCE": 3, "_PIECE": piece}.items():
+        monkeypatch.setattr(digests, name, value)
+    contents = {f"{number}.png": bytes([number]) * number for number in range(20)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    files = [file for files in scan(tmp_path).pictures.values() for file in files]
+    done: list[tuple[int, int]] = []
+    found = file_digests(tmp_path, files, lambda *place: done.append(place))
+    assert found == [hashlib.sha256(contents[file.path]).digest()[:16] for file in files]
+    assert done == [(count, 20) for count in (3, 6, 9, 12, 15, 18, 20)]
 
 
 def test_the_same_data_elsewhere_and_otherwise_spelled(

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
 
+from hmhsa_insert.files.collector import resting_collector
 from hmhsa_insert.training.data.tree import File, open_path
 
 Watch = Callable[[int, int], None]
@@ -28,6 +30,7 @@ _MOST_KEPT = 64
 _TICK_NS = 2_000_000_000
 _AT_ONCE = 256
 _PIECE = 1 << 22
+_WAITED, _LARGE = 1.5, 1 << 16
 _MAGIC, _BETWEEN = b"hmhsa-insert digests 1\n", b"\0\0"
 
 
@@ -41,8 +44,8 @@ def file_digests(root: Path, files: Sequence[File], watch: Watch | None = None) 
     """
     if len(files) < KEPT_FROM or (kept := _kept_file(root)) is None:
         return list(_read_all(root, files, watch))
-    keys = [_key(file) for file in files]
-    with _alone(kept):
+    with resting_collector(), _alone(kept):
+        keys = [_key(file) for file in files]
         known = _load(kept)
         missing = [(key, file) for key, file in zip(keys, files, strict=True) if key not in known]
         if missing:
@@ -67,13 +70,21 @@ def _key(file: File) -> bytes:
 
 
 def _read_all(root: Path, files: Sequence[File], watch: Watch | None) -> Iterator[bytes]:
-    """Yield the digests; several threads read, which neither reading nor hashing keeps from running at once."""
+    """Yield the digests. Several threads read files that are waited for or large, and one what memory holds already."""
     groups = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     done, where = 0, str(root)
+
+    def read(group: Sequence[File]) -> list[bytes]:
+        return [_digest(open_path(where, file), file) for file in group]
+
+    began, computed = time.perf_counter(), time.thread_time()
+    first = [read(group) for group in groups[:1]]
+    waited = time.perf_counter() - began > _WAITED * (time.thread_time() - computed)
+    large = sum(file.size for file in files) > _LARGE * len(files)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for found in pool.map(
-            lambda group: [_digest(open_path(where, file), file) for file in group], groups
-        ):
+        # Threads that do not wait for a disk, and hash little, wait for each other.
+        mapped = (pool.map if waited or large else map)(read, groups[1:])
+        for found in chain(first, mapped):
             yield from found
             done += len(found)
             if watch is not None:
@@ -86,8 +97,8 @@ def _digest(path: str, file: File) -> bytes:
     except OSError:
         return _UNREADABLE
     try:
-        digest = hashlib.sha256()
-        for place in range(0, file.size, _PIECE):
+        digest = hashlib.sha256(os.pread(handle, min(_PIECE, file.size), file.offset))
+        for place in range(_PIECE, file.size, _PIECE):
             digest.update(os.pread(handle, min(_PIECE, file.size - place), file.offset + place))
         return digest.digest()[:_BYTES]
     except OSError:
