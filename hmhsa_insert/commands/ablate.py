@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, PluginOption, load_plugins
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.machine import is_first_process
 
 if TYPE_CHECKING:
     from hmhsa_insert.studies.ablate import StudyRun
@@ -72,7 +72,7 @@ def ablate(
     from hmhsa_insert.training.processes import leave_processes
 
     load_plugins(plugin)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = is_first_process()
     try:
         asked = load_study(study, allow_code=allow_code)
         planned = plan_study(asked, data_dir=data_dir, plugins=plugin or ())

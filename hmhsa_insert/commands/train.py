@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, PluginOption, load_plugins
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def train(
 
     load_plugins(plugin)
     overrides = [*(settings or []), *([f"epochs={epochs}"] if epochs is not None else [])]
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = is_first_process()
     try:
         with out.status("reading the data") as status:
             planned = _PLANNERS[task](

@@ -95,7 +95,6 @@ def _refuse_to_replace(report: Path) -> None:
 
 def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
     import csv
-    import os
     import platform
 
     import timm
@@ -103,11 +102,12 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
     import torchvision
 
     from hmhsa_insert.errors import HmhsaInsertError
+    from hmhsa_insert.files.machine import cores
     from hmhsa_insert.files.whole import write_text
     from hmhsa_insert.zoo.report import to_csv, to_markdown
 
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
-    machine = {"Python": platform.python_version(), f"{os.cpu_count()} CPU cores,": platform.machine()}
+    machine = {"Python": platform.python_version(), f"{cores()} CPU cores,": platform.machine()}
     with (Path(__file__).parents[1] / "zoo" / "causes.csv").open(newline="", encoding="utf-8") as file:
         causes = {row["network"]: row["cause"] for row in csv.DictReader(file)}
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from hmhsa_insert.costs.steps import Setting
+from hmhsa_insert.files.machine import cores
 
 _PACKAGES = ("hmhsa-insert", "torch", "torchvision", "timm", "fvcore", "numpy")
 
@@ -52,7 +52,7 @@ def environment(setting: Setting | None = None) -> Environment:
     return Environment(
         system=f"{platform.system()} {platform.machine()}",
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         threads=torch.get_num_threads(),
         device=_device(setting.device),
         dtype=str(setting.dtype).removeprefix("torch.") if setting.dtype else "model's own",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.files.machine import cores, is_first_process
 from hmhsa_insert.studies.earlier import with_earlier_trials
 from hmhsa_insert.studies.engines import Engine, Started
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
@@ -135,7 +135,7 @@ def run_study(
     folder = folder.absolute()
     asked, planned = planned, with_earlier_trials(planned, folder)
     chosen = _chosen(planned, only)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         write_study(folder, planned.to_dict())
     # All of them, also those that are left for later: a damaged file would else be found when training is over.
     known = finished(folder, planned.distinct)
@@ -187,15 +187,10 @@ def make_engine(
     if name == "processes":
         from hmhsa_insert.studies.engines.processes import ProcessEngine
 
-        return ProcessEngine(workers if workers is not None else max(1, available_cores() // threads))
+        return ProcessEngine(workers if workers is not None else max(1, cores() // threads))
     from hmhsa_insert.studies.engines.on_ray import RayEngine
 
     return RayEngine(address, planned.study.cpus, planned.study.gpus)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_folder(planned: PlannedStudy) -> Path:

@@ -18,6 +18,7 @@ import torch
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
@@ -153,7 +154,7 @@ def run_trial(folder: Path, trial: Trial) -> Outcome:
         if row is None:
             row = _row_of(folder, trial)
             # In several processes (`accelerate launch`) all train together and the first one writes.
-            if int(os.environ.get("RANK", "0")) == 0:
+            if is_first_process():
                 commit(folder, row)
     except InUseError as error:
         return Outcome(trial.id, "busy", error.problems[0].message)

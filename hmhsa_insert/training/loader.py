@@ -6,7 +6,6 @@ for each update, after its batch was read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.machine import cores
 from hmhsa_insert.training.data.streams import Stream, StreamedImages
 from hmhsa_insert.training.images import ArrayImages, ChosenImages, Images
 from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
@@ -245,9 +245,8 @@ def default_workers(split: object, world: int) -> int:
         whole = whole.images
     if isinstance(whole, ArrayImages):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = split.num_shards // world if isinstance(split, Stream) else _MOST_WORKERS
-    return max(0, min(cores // world, _MOST_WORKERS, most))
+    return max(0, min(cores() // world, _MOST_WORKERS, most))
 
 
 def reading_loader(

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from hmhsa_insert.files.collector import resting_collector
+from hmhsa_insert.files.machine import cores
 from hmhsa_insert.training.data.tree import File, open_path
 
 Watch = Callable[[int, int], None]
@@ -81,7 +82,7 @@ def _read_all(root: Path, files: Sequence[File], watch: Watch | None) -> Iterato
     first = [read(group) for group in groups[:1]]
     waited = time.perf_counter() - began > _WAITED * (time.thread_time() - computed)
     large = sum(file.size for file in files) > _LARGE * len(files)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         # Threads that do not wait for a disk, and hash little, wait for each other.
         mapped = (pool.map if waited or large else map)(read, groups[1:])
         for found in chain(first, mapped):
