@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from hmhsa_insert.training.schema import Contradiction, RunSettings, Section, Share
+from hmhsa_insert.training.run_schema import Contradiction, RunSettings, Section, Share
 
 
 class DetectorSettings(Section):

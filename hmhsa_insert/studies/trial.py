@@ -24,7 +24,6 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.load import named_by_file
-from hmhsa_insert.training.classify_schema import LoaderSettings, Settings
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.names import shown
 from hmhsa_insert.training.plan_run import PlannedRun
@@ -39,6 +38,7 @@ from hmhsa_insert.training.run_folder import (
     read_predictions,
     read_timing,
 )
+from hmhsa_insert.training.schema import LoaderSettings, Settings
 
 Status = Literal["done", "failed", "busy", "refused"]
 

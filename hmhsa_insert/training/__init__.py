@@ -4,7 +4,6 @@
 a folder or a network. :func:`read_result` and :func:`read_predictions` read a run folder without building anything.
 """
 
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.plan_run import PlannedRun, plan_run
 from hmhsa_insert.training.problems import DataError, RunError, SettingsError, Stopped, TrainingError
@@ -12,6 +11,7 @@ from hmhsa_insert.training.reporter import Reporter, Silent, Step
 from hmhsa_insert.training.result import TrainResult, read_result
 from hmhsa_insert.training.run import train, train_run
 from hmhsa_insert.training.run_folder import read_config, read_predictions
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.score import evaluate
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 

@@ -15,7 +15,6 @@ from torch import nn
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.surgery.artifact import save
 from hmhsa_insert.surgery.splice import ledgers
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
@@ -24,6 +23,7 @@ from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.parts import make_loss, make_mixup
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.result import RunResult, TrainResult, read_result
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.task import Forward, Panel
 from hmhsa_insert.training.transforms import eval_transform, train_transform
 

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import RunSettings
+from hmhsa_insert.training.run_schema import RunSettings
 
 
 class Freezer:

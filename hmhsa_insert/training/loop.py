@@ -24,7 +24,7 @@ from hmhsa_insert.training.problems import DataError, RunError, Stopped
 from hmhsa_insert.training.progress import Progress, SavedPlace
 from hmhsa_insert.training.reporter import Reporter, Step
 from hmhsa_insert.training.run_folder import CONFIG
-from hmhsa_insert.training.schema import RunSettings
+from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
 from hmhsa_insert.training.stop import StopRequest, agreed
 from hmhsa_insert.training.task import EvalBatchSource, Objective, ReadBatch, Split, Task, TrainBatchSource

@@ -20,9 +20,9 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from hmhsa_insert.errors import Problem, near
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import RunSettings
+from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.schema import Settings
 
 ParameterGroup = dict[str, Any]
 

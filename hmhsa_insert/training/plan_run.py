@@ -16,12 +16,12 @@ from torch import nn
 from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.training.classify import ClassifyTask
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.data import SMALL, Data, open_data
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.result import TrainResult
 from hmhsa_insert.training.run_identity import CLASS_NAMES, NAMES_FINGERPRINT, identity
-from hmhsa_insert.training.schema import RunSettings
+from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import R_co, Source, Task
 

@@ -18,7 +18,7 @@ from accelerate.utils import (
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line, listed, near
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import ComputeSettings, RunSettings
+from hmhsa_insert.training.run_schema import ComputeSettings, RunSettings
 
 T = TypeVar("T")
 

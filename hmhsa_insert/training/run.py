@@ -17,7 +17,6 @@ from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.training.assemble import assemble
 from hmhsa_insert.training.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
@@ -42,6 +41,7 @@ from hmhsa_insert.training.run_folder import (
     read_config,
 )
 from hmhsa_insert.training.run_identity import unknown_contents
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.stop import Interrupted
 from hmhsa_insert.training.task import R_co

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hmhsa_insert.training.data.digests import covers_contents
-from hmhsa_insert.training.schema import ADDED, OPERATIONAL
+from hmhsa_insert.training.run_schema import ADDED, OPERATIONAL
 
 NAMES_FINGERPRINT, CLASS_NAMES = "names_fingerprint", "class_names"
 _SAID_BY_FINGERPRINT = (f"data.{NAMES_FINGERPRINT}", f"data.{CLASS_NAMES}")

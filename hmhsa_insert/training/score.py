@@ -18,7 +18,6 @@ from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
@@ -27,6 +26,7 @@ from hmhsa_insert.training.network import build_network
 from hmhsa_insert.training.problems import RunError, SettingsError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, BEST, CONFIG, EMA, LAST, is_run, read_config
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.scored import Asked, scored_by_model, scored_by_run
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import S, load_settings

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.classify_schema import LoaderSettings, Settings
 from hmhsa_insert.training.data import Data, open_data, open_scored
 from hmhsa_insert.training.data.digests import Watch, covers_contents
 from hmhsa_insert.training.data.matching import matched
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import is_run, read_config
 from hmhsa_insert.training.run_identity import CLASS_NAMES, NAMES_FINGERPRINT, as_known_then
+from hmhsa_insert.training.schema import LoaderSettings, Settings
 from hmhsa_insert.training.settings import load_settings
 
 

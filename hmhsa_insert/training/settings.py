@@ -17,9 +17,9 @@ from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import RunSettings
+from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.schema import Settings
 
 S = TypeVar("S", bound=RunSettings)
 

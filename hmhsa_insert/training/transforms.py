@@ -9,9 +9,9 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transf
 from torch import nn
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.loader import Transform
 from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.schema import Settings
 
 
 def train_transform(settings: Settings, model: nn.Module, channels: int) -> Transform:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pictures_on_disk import fill, names, paint, seen
 
-from hmhsa_insert.training.classify_schema import LoaderSettings
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.schema import LoaderSettings
 
 
 def _open(root: Path, **loader: object) -> Data:

@@ -11,10 +11,10 @@ import pytest
 from pictures_on_disk import fill, paint, seen
 from PIL import Image, ImageOps
 
-from hmhsa_insert.training.classify_schema import LoaderSettings
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.loader import read_or_next
 from hmhsa_insert.training.pictures import as_it_looks, picture_endings, read_picture
+from hmhsa_insert.training.schema import LoaderSettings
 
 # A 2×3 picture of which every turn is another one.
 CORNERS = np.array([[10, 60, 110], [160, 210, 250]], dtype=np.uint8)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from hmhsa_insert.detection.schema import DetectSettings
-from hmhsa_insert.training.classify_schema import Settings
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_identity import identity
+from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 
 CLASSIFICATION = ("digits", "finetune", "imagenet_100e", "imagenet_300e")

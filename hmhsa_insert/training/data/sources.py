@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hmhsa_insert.errors import Problem, near
-from hmhsa_insert.training.classify_schema import LoaderSettings
 from hmhsa_insert.training.data.digests import Watch, file_digests
 from hmhsa_insert.training.data.files import fingerprint, names_fingerprint
 from hmhsa_insert.training.data.folders import Folder, read_folder, read_scored
@@ -19,6 +18,7 @@ from hmhsa_insert.training.data.streams import Stream, open_streams
 from hmhsa_insert.training.images import Images, count_colored, names_digest
 from hmhsa_insert.training.names import few, shown
 from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.schema import LoaderSettings
 
 _TORCH_FOLDERS = ("folder", "image_folder")
 
