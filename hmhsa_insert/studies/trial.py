@@ -198,15 +198,13 @@ def planned_run(cell: Cell, seed: int) -> PlannedRun:
     Raises:
         DataError: the data cannot be opened.
     """
-    data = _opened(cell.data, cell.data_dir, cell.settings.loader)
-    init_from = Path(cell.init_from) if cell.init_from else None
     return PlannedRun(
         cell.spec,
         cell.recipe,
-        data,
+        _opened(cell.data, cell.data_dir, cell.settings.loader),
         cell.settings,
         seed,
-        init_from,
+        Path(cell.init_from) if cell.init_from else None,
         cell.pretrained,
         allow_code=cell.allow_code,
     )
@@ -221,7 +219,7 @@ def import_plugins(names: tuple[str, ...]) -> None:
 
 
 def forget_data() -> None:
-    """Have data be read anew: it may have changed since this process opened it."""
+    """Have data read again: it may have changed since this process opened it."""
     _opened.cache_clear()
 
 

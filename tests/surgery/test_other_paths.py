@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 from edits import image, insert, recipe
-from other_path_nets import NETS, REGISTERED, TABLES, Flat, KeepsTables, Registering, grid
+from other_path_nets import (
+    NETS,
+    REGISTERED,
+    TABLES,
+    Flat,
+    KeepsTables,
+    ReadsAnAttributeOfADict,
+    ReadsAReadOnlyMapping,
+    Registering,
+    grid,
+)
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -54,6 +64,14 @@ def test_the_block_acts_as_if_written_in_by_hand(net: type[Flat], training: bool
     assert _same(model(x), wanted)
     assert not _same(wanted, base(x))
     assert _same(hi.remove(model).train(training)(x), base(x))
+
+
+@pytest.mark.parametrize(
+    "net", [ReadsAnAttributeOfADict, ReadsAReadOnlyMapping], ids=lambda net: net.__name__
+)
+def test_a_block_after_a_module_that_returns_a_mapping_is_hooked_there(net: type[Flat]) -> None:
+    (site,) = hi.plan(net(), _edit(net), SIZE).sites
+    assert (site.action, site.qualname, site.path) == ("hook_output", "b", ("map",))
 
 
 def test_what_a_network_keeps_outside_of_it_stays_the_users() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from training_nets import QUICK, Told, few_digits, train_plain
 
-from hmhsa_insert.training import loop, read_result
+from hmhsa_insert.training import checkpoint, loop, read_result
 from hmhsa_insert.training.checkpoint import checkpoints, latest_checkpoint
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.digests import DIGESTS, find_damage
@@ -125,6 +125,18 @@ def test_a_checkpoint_without_checksums_has_those_of_its_archives(
     train_plain(run, data, reporter=told)
     assert any(note.startswith(f"{newest / 'optimizer.bin'} ") for note in told.notes)
     assert (run / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+
+
+def test_bytes_that_are_no_text_are_said_as_damage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a checkpoint without checksums, whose archives look whole."""
+
+    def load(path: Path, **_: Any) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\x80", 0, 1, "invalid start byte")
+
+    monkeypatch.setattr(checkpoint, "load", load)
+    newest, _ = checkpoints(run / "checkpoints")
+    said = (newest / "optimizer.bin", "cannot be read: it is damaged")
+    assert checkpoint._culprit(newest, ValueError()) == said
 
 
 class _Evil:
