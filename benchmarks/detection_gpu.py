@@ -18,7 +18,7 @@ from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.detection.make_shapes import make_shapes
 from hmhsa_insert.detection.plan_run import plan_detection
 from hmhsa_insert.training.run import train_run
-from hmhsa_insert.training.run_folder import TIMING
+from hmhsa_insert.training.run_tables import TIMING
 
 REPORT = Path(__file__).parents[1] / "reports" / "detection_gpu.md"
 RECIPES = (None, "bottleneck", "stage3")

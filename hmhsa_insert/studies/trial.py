@@ -30,14 +30,8 @@ from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.result import TrainResult
 from hmhsa_insert.training.run import train_run
-from hmhsa_insert.training.run_folder import (
-    CONFIG,
-    ENVIRONMENT,
-    is_run,
-    read_config,
-    read_predictions,
-    read_timing,
-)
+from hmhsa_insert.training.run_folder import CONFIG, ENVIRONMENT, RunFolder, is_run, read_config
+from hmhsa_insert.training.run_tables import read_predictions, read_timing
 from hmhsa_insert.training.schema import LoaderSettings, Settings
 
 Status = Literal["done", "failed", "busy", "refused"]
@@ -238,6 +232,8 @@ def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
     patience = time.monotonic() + _PATIENCE_S
     while True:
         try:
+            if is_first_process():
+                RunFolder(path).clear_remains()
             return _row(trial, train_run(run, path))
         except InUseError:
             if time.monotonic() > patience:

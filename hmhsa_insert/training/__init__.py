@@ -10,7 +10,8 @@ from hmhsa_insert.training.problems import DataError, RunError, SettingsError, S
 from hmhsa_insert.training.reporter import Reporter, Silent, Step
 from hmhsa_insert.training.result import TrainResult, read_result
 from hmhsa_insert.training.run import train, train_run
-from hmhsa_insert.training.run_folder import read_config, read_predictions
+from hmhsa_insert.training.run_folder import read_config
+from hmhsa_insert.training.run_tables import read_predictions
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.score import evaluate
 from hmhsa_insert.training.settings import load_settings, shipped_settings

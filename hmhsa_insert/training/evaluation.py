@@ -23,7 +23,7 @@ from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.progress import Row
-from hmhsa_insert.training.run_folder import PREDICTIONS
+from hmhsa_insert.training.run_tables import PREDICTIONS
 from hmhsa_insert.training.task import Split
 
 Integers = npt.NDArray[np.int64]

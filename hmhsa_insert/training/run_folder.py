@@ -13,12 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from hmhsa_insert.errors import Problem, first_line, listed
-from hmhsa_insert.files.ours import missing, remove_empty
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.files.ours import divided, missing, remove, remove_empty
 from hmhsa_insert.files.run_shapes import RunConfig
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
@@ -28,9 +27,10 @@ from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.run_identity import as_known_then, identity
+from hmhsa_insert.training.run_tables import TIMING, read_timing
 
 CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment.json", "epoch0.json"
-METRICS, TIMING, PREDICTIONS, CURVES = "metrics.csv", "timing.csv", "predictions.csv", "curves.png"
+METRICS, CURVES = "metrics.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
 # All that a run writes into its folder, trackers' folders among it.
@@ -123,6 +123,23 @@ class RunFolder:
         """Let other processes have the folder."""
         self._lock.release()
 
+    def clear_remains(self) -> None:
+        """Remove the files of a run without ``config.yaml``: its folder was removed while it was written.
+
+        Raises:
+            InUseError: another process has the folder.
+        """
+        if not self.path.is_dir() or is_run(self.path) or divided(self.path, is_of_run)[1]:
+            return
+        try:
+            self._acquire()
+        except Timeout as error:
+            raise InUseError(_in_use(self.path)) from error
+        with suppress(OSError):  # then `take` says what is wrong with the folder
+            if not is_run(self.path):  # nor has a process that had it meanwhile begun the run
+                remove(self.path, [name for name in divided(self.path, is_of_run)[0] if name != _LOCK])
+        self.release()
+
     def discard(self) -> None:
         """Remove what was written into a folder that was new, of a run that was refused before it began."""
         if self._new and not self.checkpoints.exists():
@@ -189,50 +206,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     config: dict[str, Any] = read_yaml(path, RunError, tip="is this the folder of a run?")
     checked(RunConfig, config, path, RunError)
     return config
-
-
-def read_predictions(folder: str | Path) -> pd.DataFrame:
-    """Return the last evaluation of a run, image by image; see ``Evaluation.write_predictions``.
-
-    Raises:
-        RunError: there is none.
-    """
-    numbers = ("target", "predicted", "correct", "in_top5", "loss")
-    return _read_table(Path(folder) / PREDICTIONS, ("image", *numbers), numbers)
-
-
-def read_timing(folder: str | Path) -> pd.DataFrame:
-    """Return what each epoch of a run took: ``epoch``, ``train_s``, ``eval_images_per_s`` and more.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    numbers = ("epoch", "train_s", "eval_images_per_s")
-    tip = "remove it to go on: only how long finished epochs took is lost"
-    return _read_table(Path(folder) / TIMING, numbers, numbers, tip)
-
-
-def _read_table(
-    path: Path,
-    columns: Sequence[str],
-    numbers: Sequence[str],
-    tip: str = "it is written at the end of an epoch",
-) -> pd.DataFrame:
-    try:
-        # As the file has them: a name of an image may read like a number, or like a missing value.
-        table = pd.read_csv(path, dtype={"image": str}, keep_default_na=False, na_values={"memory_mib": [""]})
-    except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
-        said = error.strerror if isinstance(error, OSError) else first_line(error)
-        raise RunError(Problem(str(path), f"cannot be read: {said}", tip)) from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise RunError(Problem(str(path), f"it is damaged: it has no column {listed(missing)}", tip))
-    for name in numbers:
-        if not pd.api.types.is_numeric_dtype(table[name]) or not np.isfinite(table[name]).all():
-            raise RunError(
-                Problem(str(path), f"it is damaged: '{name}' holds something else than numbers", tip)
-            )
-    return table
 
 
 def _compare(folder: Path, config: Mapping[str, Any]) -> None:

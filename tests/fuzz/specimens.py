@@ -37,7 +37,7 @@ from hmhsa_insert.training import open_data, read_config, read_predictions, read
 from hmhsa_insert.training.checkpoint import load_checkpoint
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.progress import Progress, SavedPlace
-from hmhsa_insert.training.run_folder import read_timing
+from hmhsa_insert.training.run_tables import read_timing
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.zoo.networks import entries_of
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from study_nets import STUDY, rows, study
 
 from hmhsa_insert.studies import trial as trials
@@ -23,8 +26,9 @@ from hmhsa_insert.studies.store import trial_folder, write_study
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.training import train
 from hmhsa_insert.training.loop import Loop
-from hmhsa_insert.training.problems import Stopped
-from hmhsa_insert.training.run_folder import read_predictions
+from hmhsa_insert.training.problems import InUseError, Stopped
+from hmhsa_insert.training.run_folder import RunFolder
+from hmhsa_insert.training.run_tables import read_predictions
 
 HERE = Path(__file__).parent
 
@@ -259,6 +263,35 @@ def test_a_trial_killed_while_its_first_file_was_written_goes_on(tmp_path: Path)
     begun.mkdir(parents=True)
     (begun / ".writing-config.yaml").write_text("model: stu")
     assert ablate(small, tmp_path / "s").count("done") == 1
+
+
+def test_a_trial_whose_folder_was_removed_under_it_is_run_again(whole: StudyRun, tmp_path: Path) -> None:
+    """What it still wrote after `rm -r`, files of a run without config.yaml, is taken away and not asked about."""
+    folder = tmp_path / "s"
+    shutil.copytree(whole.folder, folder)
+    lost, kept = sorted((folder / "trials").iterdir())[:2]
+    before = read_predictions(lost)
+    for name in ("config.yaml", "trial.json", "environment.json"):
+        (lost / name).unlink()
+    shutil.rmtree(lost / "checkpoints", ignore_errors=True)
+    (kept / "config.yaml").unlink()  # of a trial that is committed: it is only read
+    left = sorted(path.name for path in kept.iterdir())
+    assert ablate(STUDY, folder).count("done") == 4
+    pd.testing.assert_frame_equal(read_predictions(lost), before)
+    assert sorted(path.name for path in kept.iterdir()) == left
+
+
+def test_remains_of_a_trial_are_not_taken_from_its_process_or_beside_a_users_file(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    (tmp_path / "best.safetensors").write_bytes(b"weights")
+    with FileLock(tmp_path / ".lock"), pytest.raises(InUseError):
+        run.clear_remains()
+    (tmp_path / "letters.txt").write_text("dear")
+    run.clear_remains()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "best.safetensors", "letters.txt"}
+    (tmp_path / "letters.txt").unlink()
+    run.clear_remains()
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
 
 
 @pytest.mark.long
