@@ -23,7 +23,7 @@ from hmhsa_insert.reports.parts import REST, parts_frame
 from hmhsa_insert.reports.plots import part_bars
 from hmhsa_insert.reports.render import format_of, render
 from hmhsa_insert.reports.sources import Record, published_records
-from hmhsa_insert.surgery.artifact import open_model
+from hmhsa_insert.surgery.artifact.artifact import open_model
 
 REPORTS = Path(__file__).parents[1] / "reports"
 NETWORKS = ("resnet18", "resnet50", "mobilenetv2_100", *sorted(CONFIGS))

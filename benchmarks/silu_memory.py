@@ -21,7 +21,7 @@ from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.table import Cell, Header, Row, Table
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.surgery.artifact import open_model
+from hmhsa_insert.surgery.artifact.artifact import open_model
 
 REPORTS = Path(__file__).parents[1] / "reports"
 SIDES = (224, 256)

@@ -15,7 +15,7 @@ _PUBLIC = {
     "ArtifactError": "errors",
     "BlockError": "errors",
     "HmhsaInsertError": "errors",
-    "Inputs": "surgery.inputs",
+    "Inputs": "surgery.base.inputs",
     "ModelError": "errors",
     "PlanError": "errors",
     "Problem": "errors",
@@ -24,17 +24,17 @@ _PUBLIC = {
     "WeightsError": "errors",
     "ablate": "studies.ablate",
     "apply": "surgery.apply",
-    "base_state_dict": "surgery.undo",
+    "base_state_dict": "surgery.edit.undo",
     "build_block": "blocks",
     "detector": "detection.detector",
     "evaluate": "training.score",
     "load": "detection.artifact",
-    "load_model": "surgery.load",
+    "load_model": "surgery.base.load",
     "load_weights": "models",
-    "locate_stages": "surgery.locate",
+    "locate_stages": "surgery.locate.stages",
     "plan": "surgery.plan",
     "profile": "costs.profile",
-    "remove": "surgery.undo",
+    "remove": "surgery.edit.undo",
     "save": "detection.artifact",
     "train": "training.run",
     "verify": "surgery.verify",
@@ -71,12 +71,12 @@ if TYPE_CHECKING:
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
-    from hmhsa_insert.surgery.inputs import Inputs as Inputs
-    from hmhsa_insert.surgery.load import load_model as load_model
-    from hmhsa_insert.surgery.locate import locate_stages as locate_stages
+    from hmhsa_insert.surgery.base.inputs import Inputs as Inputs
+    from hmhsa_insert.surgery.base.load import load_model as load_model
+    from hmhsa_insert.surgery.edit.undo import base_state_dict as base_state_dict
+    from hmhsa_insert.surgery.edit.undo import remove as remove
+    from hmhsa_insert.surgery.locate.stages import locate_stages as locate_stages
     from hmhsa_insert.surgery.plan import plan as plan
-    from hmhsa_insert.surgery.undo import base_state_dict as base_state_dict
-    from hmhsa_insert.surgery.undo import remove as remove
     from hmhsa_insert.surgery.verify import verify as verify
     from hmhsa_insert.training.run import train as train
     from hmhsa_insert.training.score import evaluate as evaluate

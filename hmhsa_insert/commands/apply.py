@@ -23,9 +23,9 @@ from hmhsa_insert.commands.options import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from hmhsa_insert.surgery.inputs import Inputs
-    from hmhsa_insert.surgery.load import LoadedModel
-    from hmhsa_insert.surgery.site import Plan
+    from hmhsa_insert.surgery.base.inputs import Inputs
+    from hmhsa_insert.surgery.base.load import LoadedModel
+    from hmhsa_insert.surgery.sites.site import Plan
 
 
 def apply(
@@ -59,8 +59,8 @@ def apply(
     """
     from hmhsa_insert.commands.console import out, wrote
     from hmhsa_insert.commands.tables import headline, plan_table
-    from hmhsa_insert.surgery.artifact import ARTIFACT, save
-    from hmhsa_insert.surgery.folder import check_writable
+    from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, save
+    from hmhsa_insert.surgery.artifact.folder import check_writable
     from hmhsa_insert.surgery.plan import plan
 
     if output is not None:

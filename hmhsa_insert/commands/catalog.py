@@ -68,7 +68,7 @@ def models(
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.errors import ModelError, Problem, near
     from hmhsa_insert.models import CONFIGS
-    from hmhsa_insert.surgery.load import model_names
+    from hmhsa_insert.surgery.base.load import model_names
 
     libraries = model_names()
     if pattern is None:

@@ -13,8 +13,8 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 if TYPE_CHECKING:
     from torch import nn
 
-    from hmhsa_insert.surgery.inputs import Inputs
-    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.base.inputs import Inputs
+    from hmhsa_insert.surgery.base.load import LoadedModel
 
 InputOption = Annotated[
     list[str] | None,
@@ -53,8 +53,8 @@ def described(
     Raises:
         HmhsaInsertError: a text describes no input, or two options describe the same one.
     """
-    from hmhsa_insert.surgery.input import parse_input
-    from hmhsa_insert.surgery.inputs import Inputs
+    from hmhsa_insert.surgery.base.input import parse_input
+    from hmhsa_insert.surgery.base.inputs import Inputs
 
     own = loaded.inputs
     parsed = [parse_input(text, "--input") for text in given or []]

@@ -13,7 +13,7 @@ import typer
 from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, HmhsaInsertError, Problem, first_line
 
 if TYPE_CHECKING:
-    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.base.load import LoadedModel
 
 ModelArgument = Annotated[
     str,
@@ -59,7 +59,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def open_with_base(spec: str, base: str | None, allow_code: bool, **options: Any) -> LoadedModel:
     """Return the network of MODEL, for a command that has ``--base``; errors as of ``open_model``, which say so."""
-    from hmhsa_insert.surgery.artifact import open_model
+    from hmhsa_insert.surgery.artifact.artifact import open_model
 
     try:
         return open_model(spec, base=base, allow_code=allow_code, **options)

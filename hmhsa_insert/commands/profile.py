@@ -26,8 +26,8 @@ from hmhsa_insert.inert import json_text, visible
 if TYPE_CHECKING:
     from hmhsa_insert.costs.latency import Progress
     from hmhsa_insert.costs.steps import Setting
-    from hmhsa_insert.surgery.inputs import Inputs
-    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.base.inputs import Inputs
+    from hmhsa_insert.surgery.base.load import LoadedModel
 
 Format = Literal["table", "md", "latex", "csv", "json", "html"]
 
@@ -148,8 +148,8 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
 
 def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: bool) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
-    from hmhsa_insert.surgery.artifact import is_artifact, read_record
-    from hmhsa_insert.surgery.load import Source
+    from hmhsa_insert.surgery.artifact.artifact import is_artifact, read_record
+    from hmhsa_insert.surgery.base.load import Source
 
     found: list[LoadedModel] = []
     problems: list[Problem] = []

@@ -10,7 +10,7 @@ from hmhsa_insert.errors import ModelError, Problem
 if TYPE_CHECKING:
     from torch import nn
 
-    from hmhsa_insert.surgery.load import LoadedModel
+    from hmhsa_insert.surgery.base.load import LoadedModel
 
 _SIZE = "800x1333"
 # COCO's 80 categories and the background.

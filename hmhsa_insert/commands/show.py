@@ -23,7 +23,7 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
     from hmhsa_insert.commands.tables import big, plan_table
     from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.recipe import load_recipe
-    from hmhsa_insert.surgery.artifact import read_record, weights_summary
+    from hmhsa_insert.surgery.artifact.artifact import read_record, weights_summary
 
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)

@@ -21,8 +21,8 @@ from hmhsa_insert.commands.options import (
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from hmhsa_insert.surgery.load import LoadedModel
-    from hmhsa_insert.surgery.locate import CutPoint, Located, Stage
+    from hmhsa_insert.surgery.base.load import LoadedModel
+    from hmhsa_insert.surgery.locate.stages import CutPoint, Located, Stage
 
 
 def stages(
@@ -43,8 +43,8 @@ def stages(
     Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.surgery.locate import locate
-    from hmhsa_insert.surgery.no_maps import why_no_maps
+    from hmhsa_insert.surgery.locate.no_maps import why_no_maps
+    from hmhsa_insert.surgery.locate.stages import locate
 
     load_plugins(plugin)
     loaded = open_with_base(model, base, allow_code, meta=True)

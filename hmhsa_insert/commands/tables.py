@@ -11,10 +11,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
-    from hmhsa_insert.surgery.acting import Check
-    from hmhsa_insert.surgery.inputs import Inputs
-    from hmhsa_insert.surgery.load import LoadedModel
-    from hmhsa_insert.surgery.site import Plan, Site
+    from hmhsa_insert.surgery.base.inputs import Inputs
+    from hmhsa_insert.surgery.base.load import LoadedModel
+    from hmhsa_insert.surgery.proof.acting import Check
+    from hmhsa_insert.surgery.sites.site import Plan, Site
 
 _MOST_ROWS = 30
 _MOST_KEYS = 4
@@ -23,8 +23,8 @@ _MOST_KEYS = 4
 def headline(loaded: LoadedModel, inputs: Inputs) -> Text:
     """Return which network was found and where, its class, and what goes in."""
     from hmhsa_insert.commands.console import bold
-    from hmhsa_insert.surgery.fake import notes
-    from hmhsa_insert.surgery.load import SOURCE
+    from hmhsa_insert.surgery.base.fake import notes
+    from hmhsa_insert.surgery.base.load import SOURCE
 
     name = loaded.source.spec
     origin = notes(loaded.model).get(SOURCE)

@@ -9,9 +9,9 @@ from torch import nn
 
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.inputs import InputSize
-from hmhsa_insert.surgery.load import LoadedModel
-from hmhsa_insert.surgery.locate import locate
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.base.load import LoadedModel
+from hmhsa_insert.surgery.locate.stages import locate
 from hmhsa_insert.surgery.plan import plan_located
 
 

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, without_fast_path
 from hmhsa_insert.costs.ops import CONVOLUTIONS, EXTRA_FORMULAS, FUSED_ATTENTION, PRODUCTS, left_out
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
-from hmhsa_insert.surgery.stand_in import with_stand_ins
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.locate.stand_in import with_stand_ins
 from hmhsa_insert.torch_private import TorchDispatchMode
 
 aten = torch.ops.aten

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.fake import home, real_copy, without_fast_path
 from hmhsa_insert.errors import first_line
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import TreeSpec, tree_flatten, tree_leaves, tree_unflatten, untraced
 
 TOLERANCE = 0.01

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import ModelError, Problem, first_line
-from hmhsa_insert.surgery import fake as surgery_fake
-from hmhsa_insert.surgery.fake import swapped_copy
-from hmhsa_insert.surgery.inputs import Inputs
+from hmhsa_insert.surgery.base import fake as surgery_fake
+from hmhsa_insert.surgery.base.fake import swapped_copy
+from hmhsa_insert.surgery.base.inputs import Inputs
 from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode
 
 

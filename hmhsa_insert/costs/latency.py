@@ -20,7 +20,7 @@ from torch import nn
 from hmhsa_insert.costs.fake import cannot_run
 from hmhsa_insert.costs.steps import Mode, Setting, Step, prepare, wait
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 
 Clock = Literal["wall", "process"]
 Progress = Callable[[int, int], None]

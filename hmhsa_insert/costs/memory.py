@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, real_copy
 from hmhsa_insert.costs.steps import Setting, prepare
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import FakeTensorMode
 
 GIB = 2**30

@@ -6,9 +6,9 @@ from torch import nn
 
 from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import InputSize
-from hmhsa_insert.surgery.locate import Located, Stage, locate
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.edit.splice import inserted_modules
+from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
 
 Parts = dict[str, tuple[str, ...]]
 

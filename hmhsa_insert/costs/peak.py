@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.costs.fake import fake_copy, home
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.torch_private import TorchDispatchMode, tree_leaves
 
 # Bytes; what takes less is no one's concern.

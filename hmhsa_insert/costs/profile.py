@@ -15,7 +15,7 @@ from hmhsa_insert.costs.latency import LatencyRecord, Progress, Timing, measure_
 from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
 from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
 from hmhsa_insert.costs.steps import Setting
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 
 FORMAT_VERSION = 1
 Per = Literal["stage", "module"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import tree_leaves, tree_map_only
 
 Mode = Literal["inference", "training"]

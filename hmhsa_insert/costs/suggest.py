@@ -21,14 +21,14 @@ from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.errors import BlockError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe, load_recipe
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.inputs import InputSize
-from hmhsa_insert.surgery.locate import Located, Stage, locate
-from hmhsa_insert.surgery.no_maps import why_no_maps
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.locate.no_maps import why_no_maps
+from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
 from hmhsa_insert.surgery.plan import plan_located
-from hmhsa_insert.surgery.probe import Expressions
-from hmhsa_insert.surgery.rehearse import Settling
-from hmhsa_insert.surgery.resolve import resolve
-from hmhsa_insert.surgery.select import STAGES_TIP, Refusals
+from hmhsa_insert.surgery.proof.probe import Expressions
+from hmhsa_insert.surgery.proof.rehearse import Settling
+from hmhsa_insert.surgery.sites.resolve import resolve
+from hmhsa_insert.surgery.sites.select import STAGES_TIP, Refusals
 
 _CHOICES: dict[str, Any] = {"last": "last", "every2": {"every": 2}, "each": "each"}
 _WIDTHS = (None, 64, 128, 256, 512)
@@ -213,7 +213,8 @@ def _priced(
     """Return a recipe with the cost its plan predicts; None where it does not fit the network."""
     refusals = Refusals(recipe, [])
     (edit,) = recipe.edits
-    sites = resolve(located, model, edit, Settling(model, located, recipe, expressions), refusals)
+    settling = Settling(model, located, recipe, expressions)
+    sites = resolve(located, model, edit, settling.first, refusals)
     if refusals.problems or not sites:
         return None
     width = (edit.block or {}).get("width")

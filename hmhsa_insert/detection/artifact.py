@@ -22,11 +22,10 @@ from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, within
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.inert import markdown, markdown_code
-from hmhsa_insert.surgery import artifact
-from hmhsa_insert.surgery.fake import hollow_copy
-from hmhsa_insert.surgery.folder import write_folder
-from hmhsa_insert.surgery.older import Kind
-from hmhsa_insert.surgery.record import (
+from hmhsa_insert.surgery.artifact import artifact
+from hmhsa_insert.surgery.artifact.folder import write_folder
+from hmhsa_insert.surgery.artifact.older import Kind
+from hmhsa_insert.surgery.artifact.record import (
     FORMAT,
     WEIGHTS,
     base_as_data,
@@ -38,8 +37,9 @@ from hmhsa_insert.surgery.record import (
     plans_from_data,
     write_json,
 )
-from hmhsa_insert.surgery.splice import Ledger, ledgers
-from hmhsa_insert.surgery.tensors import check_fit, check_sizes, fill, gather
+from hmhsa_insert.surgery.artifact.tensors import check_fit, check_sizes, fill, gather
+from hmhsa_insert.surgery.base.fake import hollow_copy
+from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
 
 DETECTOR = "detector.json"
 _TIP = "hi.save(detector, DIR) and `hmhsa-insert train --task detect` write one"

@@ -24,10 +24,10 @@ from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, norm_layer
 from hmhsa_insert.detection.taps import Tap, add_taps
 from hmhsa_insert.detection.trim import parameters_until, trimmed
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.inputs import InputSize
-from hmhsa_insert.surgery.locate import CutPoint, Host, Located, Stage, hosts_of, locate
-from hmhsa_insert.surgery.recorder import ModuleCall
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.edit.splice import inserted_modules
+from hmhsa_insert.surgery.locate.recorder import ModuleCall
+from hmhsa_insert.surgery.locate.stages import CutPoint, Host, Located, Stage, hosts_of, locate
 
 
 class PyramidBackbone(nn.Module):

@@ -18,10 +18,10 @@ from hmhsa_insert.detection.backbone import pyramid_backbone
 from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
 from hmhsa_insert.detection.resize import DetectorTransform
 from hmhsa_insert.errors import ModelError, Problem, near
-from hmhsa_insert.surgery.artifact import open_model
-from hmhsa_insert.surgery.identify import identify
-from hmhsa_insert.surgery.input import Size
-from hmhsa_insert.surgery.load import Source
+from hmhsa_insert.surgery.artifact.artifact import open_model
+from hmhsa_insert.surgery.artifact.identify import identify
+from hmhsa_insert.surgery.base.input import Size
+from hmhsa_insert.surgery.base.load import Source
 
 RECORD = "_hmhsa_insert_detector"
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -14,7 +14,7 @@ from hmhsa_insert.detection.detector import detector
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.training.adapt import input_channels
 from hmhsa_insert.training.network import Network, build_base
 from hmhsa_insert.training.problems import SettingsError

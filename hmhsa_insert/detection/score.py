@@ -18,7 +18,7 @@ from hmhsa_insert.detection.loader import eval_loader
 from hmhsa_insert.detection.plan_run import DetectRun
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.surgery.load import named_by_file
+from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config

@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import PlanError, Problem
-from hmhsa_insert.surgery.expression import Expression
-from hmhsa_insert.surgery.inserted import InsertedBlock, RunsChild
-from hmhsa_insert.surgery.locate import CutPoint, Located
-from hmhsa_insert.surgery.probe import Expressions
-from hmhsa_insert.surgery.wrapping import wrap
+from hmhsa_insert.surgery.edit.inserted import InsertedBlock, RunsChild
+from hmhsa_insert.surgery.edit.wrapping import wrap
+from hmhsa_insert.surgery.locate.stages import CutPoint, Located
+from hmhsa_insert.surgery.proof.probe import Expressions
+from hmhsa_insert.surgery.sites.expression import Expression
 
 
 class Tap(nn.Module):

@@ -15,9 +15,9 @@ from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.locate import Located
-from hmhsa_insert.surgery.splice import set_module
-from hmhsa_insert.surgery.trace import trace
+from hmhsa_insert.surgery.edit.splice import set_module
+from hmhsa_insert.surgery.locate.stages import Located
+from hmhsa_insert.surgery.locate.trace import trace
 
 # Forwards loop over them and index them, so they stay, with what is in them left out one by one.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -13,10 +13,10 @@ from torch import nn
 import hmhsa_insert
 from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.files.ours import MANIFEST
-from hmhsa_insert.surgery.artifact import is_artifact
-from hmhsa_insert.surgery.fake import notes
-from hmhsa_insert.surgery.load import SOURCE, Source
-from hmhsa_insert.surgery.site import Site
+from hmhsa_insert.surgery.artifact.artifact import is_artifact
+from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.load import SOURCE, Source
+from hmhsa_insert.surgery.sites.site import Site
 from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.run_identity import NAMES_FINGERPRINT, identity
 

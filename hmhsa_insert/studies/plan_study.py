@@ -21,7 +21,7 @@ from hmhsa_insert.studies.study_file import Study
 from hmhsa_insert.studies.trial import Cell, Trial, forget_data, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.locate import Located, locate
+from hmhsa_insert.surgery.locate.stages import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
 from hmhsa_insert.training.names import shown as shown_name
 from hmhsa_insert.training.network import Network, build_network

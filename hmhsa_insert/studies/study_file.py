@@ -23,7 +23,7 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
 from hmhsa_insert.studies.variants import Variant, make_variants
-from hmhsa_insert.surgery.load import named_by_file
+from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.training.schema import Settings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 

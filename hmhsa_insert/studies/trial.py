@@ -23,7 +23,7 @@ from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
-from hmhsa_insert.surgery.load import named_by_file
+from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.names import shown
 from hmhsa_insert.training.plan_run import PlannedRun

@@ -8,12 +8,13 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from hmhsa_insert.surgery.fake import deep_copy
-from hmhsa_insert.surgery.graph import as_graph_module
-from hmhsa_insert.surgery.inputs import InputSize
+from hmhsa_insert.surgery.artifact.identify import identify
+from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.edit.graph import as_graph_module
+from hmhsa_insert.surgery.edit.splice import splice
 from hmhsa_insert.surgery.plan import plan
-from hmhsa_insert.surgery.site import Plan
-from hmhsa_insert.surgery.splice import splice
+from hmhsa_insert.surgery.sites.site import Plan
 
 Backend = Literal["tree", "graph"]
 M = TypeVar("M", bound=nn.Module)
@@ -51,4 +52,4 @@ def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -
     splice(edited, made, seed)
     if backend == "tree":
         return edited
-    return as_graph_module(edited, made)  # type: ignore[return-value]
+    return as_graph_module(edited, made, identify(edited))  # type: ignore[return-value]

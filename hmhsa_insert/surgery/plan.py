@@ -15,13 +15,13 @@ from torch import nn
 from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.errors import PlanError, Problem, RecipeError
 from hmhsa_insert.recipe import Recipe, parse_recipe
-from hmhsa_insert.surgery.inputs import InputSize
-from hmhsa_insert.surgery.locate import Located, locate
-from hmhsa_insert.surgery.rehearse import Settling
-from hmhsa_insert.surgery.resolve import resolve
-from hmhsa_insert.surgery.select import Refusals
-from hmhsa_insert.surgery.site import Plan, Site
-from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.surgery.locate.stages import Located, locate
+from hmhsa_insert.surgery.proof.rehearse import Settling
+from hmhsa_insert.surgery.sites.resolve import resolve
+from hmhsa_insert.surgery.sites.select import Refusals
+from hmhsa_insert.surgery.sites.site import Plan, Site
 
 
 def plan(
@@ -71,7 +71,9 @@ def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: l
     """Do as :func:`plan` for a recipe that is read and a network that is located already."""
     refusals = Refusals(recipe, list(problems))
     settling = Settling(model, located, recipe)
-    sites = [site for edit in recipe.edits for site in resolve(located, model, edit, settling, refusals)]
+    sites = [
+        site for edit in recipe.edits for site in resolve(located, model, edit, settling.first, refusals)
+    ]
     _refuse_conflicts(sites, recipe, refusals)
     _refuse_inserted(sites, model, recipe, refusals)
     if not refusals.problems:

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import ModelError, Problem, listed
-from hmhsa_insert.surgery.acting import (
+from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.surgery.edit.undo import bypassed, state_before
+from hmhsa_insert.surgery.locate.trace import output_shapes
+from hmhsa_insert.surgery.proof.acting import (
     ACTS,
     GRADIENTS,
     Check,
@@ -23,13 +28,8 @@ from hmhsa_insert.surgery.acting import (
     new_modules,
     outputs,
 )
-from hmhsa_insert.surgery.fake import deep_copy
-from hmhsa_insert.surgery.inputs import Inputs, InputSize
-from hmhsa_insert.surgery.splice import ledgers
-from hmhsa_insert.surgery.trace import output_shapes
-from hmhsa_insert.surgery.twice import Traces, difference, kept_buffers, max_change, randomize_norms
-from hmhsa_insert.surgery.undo import bypassed, state_before
-from hmhsa_insert.surgery.wiring import compare
+from hmhsa_insert.surgery.proof.twice import Traces, difference, kept_buffers, max_change, randomize_norms
+from hmhsa_insert.surgery.proof.wiring import compare
 
 BASE_WEIGHTS, EVAL, OTHER_SIZE, WIRING, TRAIN = (
     "base weights",

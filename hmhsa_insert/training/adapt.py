@@ -11,7 +11,7 @@ from torch import nn
 
 from hmhsa_insert.costs.fake import fake_copy
 from hmhsa_insert.errors import ModelError, Problem, first_line
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.training.problems import TrainingError
 
 

@@ -13,8 +13,8 @@ from timm.data.mixup import Mixup
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts, count
-from hmhsa_insert.surgery.artifact import save
-from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.surgery.artifact.artifact import save
+from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader

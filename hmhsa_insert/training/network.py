@@ -16,9 +16,9 @@ from hmhsa_insert.blocks.lean import set_lean
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.models import load_weights, read_state_dict
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.surgery.artifact import is_artifact, load, read_record
-from hmhsa_insert.surgery.load import load_model
-from hmhsa_insert.surgery.splice import inserted_modules, splice
+from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, read_record
+from hmhsa_insert.surgery.base.load import load_model
+from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.problems import SettingsError

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from hmhsa_insert.errors import Problem, RecipeError, WeightsError, first_line, within
 from hmhsa_insert.models.weights import Shape, misfits, read_shapes, shapes_in, utf8_path
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.artifact import is_artifact, load, open_model
-from hmhsa_insert.surgery.load import named_by_file
+from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model
+from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.training.adapt import check_outputs, input_channels
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.data.digests import Watch

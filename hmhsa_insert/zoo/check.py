@@ -12,13 +12,13 @@ from torch import nn
 
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.recipe import parse_recipe
-from hmhsa_insert.surgery.acting import Check
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.load import load_model
-from hmhsa_insert.surgery.locate import Located, locate
-from hmhsa_insert.surgery.no_maps import why_no_maps
+from hmhsa_insert.surgery.base.load import load_model
+from hmhsa_insert.surgery.locate.no_maps import why_no_maps
+from hmhsa_insert.surgery.locate.stages import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
-from hmhsa_insert.surgery.site import Plan
+from hmhsa_insert.surgery.proof.acting import Check
+from hmhsa_insert.surgery.sites.site import Plan
 from hmhsa_insert.surgery.verify import verify
 from hmhsa_insert.zoo.networks import Entry
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.text import RECORD, read_file
-from hmhsa_insert.surgery.load import named_by_file
+from hmhsa_insert.surgery.base.load import named_by_file
 
 _SIDE = re.compile("[1-9][0-9]{0,5}")
 

@@ -51,7 +51,7 @@ def test_an_unwritable_place(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     # Root may write into a folder without write permission, and the tests may run as root.
-    monkeypatch.setattr("hmhsa_insert.surgery.folder.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("hmhsa_insert.surgery.artifact.folder.tempfile.mkdtemp", refuse)
     assert error_of(APPLY + "out").splitlines() == [
         HEAD,
         f"  out: nothing can be written in '{here}': Permission denied",

@@ -170,7 +170,7 @@ def test_an_old_artifact_opens(u: Path) -> None:
 
 
 def test_a_file_that_comes_while_we_write_is_kept(u: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hmhsa_insert.surgery import folder
+    from hmhsa_insert.surgery.artifact import folder
 
     write = folder.write_manifest
 

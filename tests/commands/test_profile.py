@@ -11,7 +11,7 @@ from command_line import error_of, output, recipe, run
 
 from hmhsa_insert.costs.candidates import candidates
 from hmhsa_insert.recipe import load_recipe
-from hmhsa_insert.surgery.artifact import open_model
+from hmhsa_insert.surgery.artifact.artifact import open_model
 
 
 def records(file: str) -> list[dict]:

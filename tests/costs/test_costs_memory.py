@@ -22,7 +22,7 @@ from hmhsa_insert.costs.memory import (
 )
 from hmhsa_insert.costs.steps import Setting
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.inputs import Inputs
+from hmhsa_insert.surgery.base.inputs import Inputs
 
 
 class Linears(nn.Module):

@@ -13,7 +13,7 @@ MEASURE = """
 import threading, time
 import hmhsa_insert as hi
 from hmhsa_insert.costs.peak import verification_peak
-from hmhsa_insert.surgery.load import load_model
+from hmhsa_insert.surgery.base.load import load_model
 
 def used():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -12,8 +12,8 @@ from test_detector import OwnForward
 import hmhsa_insert as hi
 from hmhsa_insert.detection.artifact import is_detector, read_detector
 from hmhsa_insert.detection.detector import detector_record
-from hmhsa_insert.surgery.artifact import is_artifact
-from hmhsa_insert.surgery.splice import ledgers
+from hmhsa_insert.surgery.artifact.artifact import is_artifact
+from hmhsa_insert.surgery.edit.splice import ledgers
 
 AWAY = {"op": "remove", "id": "away", "at": {"module": "layer4.1"}}
 

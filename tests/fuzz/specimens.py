@@ -29,10 +29,10 @@ from hmhsa_insert.reports.sources import load_records
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.store import read_study, read_trial
 from hmhsa_insert.studies.study_file import load_study
-from hmhsa_insert.surgery.artifact import ARTIFACT, read_record, weights_summary
-from hmhsa_insert.surgery.artifact import load as load_artifact
-from hmhsa_insert.surgery.folder import check_writable
-from hmhsa_insert.surgery.load import load_model
+from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, read_record, weights_summary
+from hmhsa_insert.surgery.artifact.artifact import load as load_artifact
+from hmhsa_insert.surgery.artifact.folder import check_writable
+from hmhsa_insert.surgery.base.load import load_model
 from hmhsa_insert.training import open_data, read_config, read_predictions, read_result
 from hmhsa_insert.training.checkpoint import load_checkpoint
 from hmhsa_insert.training.problems import RunError

@@ -102,7 +102,7 @@ def test_the_picture_shows_what_the_parts_are():
 def count_anew(name: str):
     from hmhsa_insert.costs.candidates import candidates
     from hmhsa_insert.costs.count import count
-    from hmhsa_insert.surgery.artifact import open_model
+    from hmhsa_insert.surgery.artifact.artifact import open_model
 
     base, _, recipe = name.partition(" + ")
     found = candidates([open_model(base, meta=True)], [load_recipe(recipe)] if recipe else [], (3, 224, 224))

@@ -18,7 +18,7 @@ from nets import InForward, Plain, Tied
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.splice import inserted_modules, ledgers
+from hmhsa_insert.surgery.edit.splice import inserted_modules, ledgers
 
 
 def trained(model: nn.Module) -> nn.Module:
@@ -264,6 +264,6 @@ def test_a_block_that_a_hook_runs_is_not_taken_away_by_a_recipe() -> None:
 
 
 def test_a_name_too_long_for_any_file_is_no_artifact() -> None:
-    from hmhsa_insert.surgery.artifact import is_artifact
+    from hmhsa_insert.surgery.artifact.artifact import is_artifact
 
     assert not is_artifact("a" * 5000)

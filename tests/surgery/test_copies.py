@@ -17,8 +17,8 @@ from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.inserted import RunsChild
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.inserted import RunsChild
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 
 def edited(name: str = "Two", init: str = "random") -> tuple[nn.Module, str]:

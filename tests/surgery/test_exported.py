@@ -7,7 +7,7 @@ import torch
 from edits import insert, recipe
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.locate import locate
+from hmhsa_insert.surgery.locate.stages import locate
 
 SIZE = (3, 64, 64)
 

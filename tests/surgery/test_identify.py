@@ -14,8 +14,8 @@ from nets import Plain
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.identify import identify
-from hmhsa_insert.surgery.load import Source
+from hmhsa_insert.surgery.artifact.identify import identify
+from hmhsa_insert.surgery.base.load import Source
 
 # How a network came to be, and what is written down of it.
 NETWORKS = {
@@ -94,7 +94,7 @@ def test_a_graph_of_a_changed_network_is_not_misnamed(tmp_path: Path) -> None:
 
 
 def test_a_detector_is_built_without_downloading_its_backbones_weights(monkeypatch) -> None:
-    from hmhsa_insert.surgery.load import load_model
+    from hmhsa_insert.surgery.base.load import load_model
 
     def refuse(*_args, **_kwargs):
         raise AssertionError("a download")

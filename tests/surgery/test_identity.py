@@ -17,8 +17,8 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
 import hmhsa_insert as hi
 import hmhsa_insert.models
-from hmhsa_insert.surgery.splice import inserted_modules
-from hmhsa_insert.surgery.trace import output_shapes, trace
+from hmhsa_insert.surgery.edit.splice import inserted_modules
+from hmhsa_insert.surgery.locate.trace import output_shapes, trace
 
 NETWORKS = {
     "timm resnet18": lambda: timm.create_model("resnet18", num_classes=7),

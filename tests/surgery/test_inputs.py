@@ -17,10 +17,10 @@ from torch import Tensor, nn
 import hmhsa_insert as hi
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.memory import training_memory
-from hmhsa_insert.surgery.input import Input, parse_input
-from hmhsa_insert.surgery.inputs import Inputs
-from hmhsa_insert.surgery.site import Plan
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.base.input import Input, parse_input
+from hmhsa_insert.surgery.base.inputs import Inputs
+from hmhsa_insert.surgery.edit.splice import inserted_modules
+from hmhsa_insert.surgery.sites.site import Plan
 
 EDIT = recipe(insert({"module": "f.3"}, {"type": "irb", "expansion": 1}))
 

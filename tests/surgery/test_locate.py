@@ -20,7 +20,7 @@ from nets import (
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.locate import locate
+from hmhsa_insert.surgery.locate.stages import locate
 
 
 def ends(model: nn.Module, size=(3, 64, 64)):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import hmhsa_insert as hi
 from hmhsa_insert.costs.count import count
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 BLOCK = {"type": "irb", "expansion": 1}
 

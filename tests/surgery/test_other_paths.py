@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 SIZE = (3, 32, 32)
 RIGHT = [net for net in NETS if hasattr(net, "expected")]

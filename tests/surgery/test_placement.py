@@ -10,7 +10,7 @@ from edits import SIZE, insert, recipe
 from torch import Tensor, nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 BLOCK = {"type": "irb", "expansion": 1}
 
@@ -154,7 +154,7 @@ def test_a_plan_says_nothing_of_dtype_and_device_where_the_weights_do() -> None:
 
 
 def test_an_old_plan_without_dtype_loads() -> None:
-    from hmhsa_insert.surgery.site import Plan
+    from hmhsa_insert.surgery.sites.site import Plan
 
     data = hi.plan(Net(), recipe(insert({"stride": 4}, BLOCK)), SIZE).to_dict()
     for site in data["sites"]:

@@ -12,7 +12,7 @@ from nets import CalledTwice, Parallel, Plain
 
 import hmhsa_insert as hi
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.site import Plan
+from hmhsa_insert.surgery.sites.site import Plan
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.classes import user_class
-from hmhsa_insert.surgery.fake import deep_copy
-from hmhsa_insert.surgery.splice import inserted_modules, ledgers
+from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.edit.splice import inserted_modules, ledgers
+from hmhsa_insert.surgery.python.classes import user_class
 
 SIZE = (3, 32, 32)
 ALL: dict[str, Any] = {**python_nets.NETS, **reader_nets.NETS}

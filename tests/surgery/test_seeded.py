@@ -12,8 +12,8 @@ from edits import SIZE, insert, recipe
 from torch import Tensor, nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.seeded import seeded
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.base.seeded import seeded
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 OF_THIS_FILE = np.random.default_rng(3)
 

@@ -23,7 +23,7 @@ from nets import (
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.splice import inserted_modules
+from hmhsa_insert.surgery.edit.splice import inserted_modules
 
 CONV = {"type": "irb", "expansion": 1, "kernel_size": 3}
 

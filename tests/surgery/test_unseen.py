@@ -13,7 +13,7 @@ from unseen import NETS, Base, R
 
 import hmhsa_insert as hi
 from hmhsa_insert.blocks.tdb import Tdb
-from hmhsa_insert.surgery.inserted import InsertedResidual, RunsChild
+from hmhsa_insert.surgery.edit.inserted import InsertedResidual, RunsChild
 
 IRB = {"type": "irb", "expansion": 1}
 

@@ -15,7 +15,7 @@ from nets import AuxiliaryHead, CalledTwice, ChannelsLast, DictOut, InForward, P
 from torch import Tensor, nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.splice import inserted_modules, ledgers
+from hmhsa_insert.surgery.edit.splice import inserted_modules, ledgers
 
 CHECKS = ["base weights", "eval outputs", "other size", "wiring", "train outputs", "gradients", "blocks act"]
 

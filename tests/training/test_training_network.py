@@ -11,10 +11,10 @@ from torch import nn
 from training_nets import RECIPE, SETTINGS, few_digits, irb_nano, plain
 
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, WeightsError
-from hmhsa_insert.surgery.artifact import save
-from hmhsa_insert.surgery.load import load_model
-from hmhsa_insert.surgery.splice import inserted_modules
-from hmhsa_insert.surgery.undo import base_state_dict
+from hmhsa_insert.surgery.artifact.artifact import save
+from hmhsa_insert.surgery.base.load import load_model
+from hmhsa_insert.surgery.edit.splice import inserted_modules
+from hmhsa_insert.surgery.edit.undo import base_state_dict
 from hmhsa_insert.training.adapt import head_names, transfer
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.network import Network, build_network

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from training_nets import RECIPE, few_digits
 
-from hmhsa_insert.surgery.undo import base_state_dict
+from hmhsa_insert.surgery.edit.undo import base_state_dict
 from hmhsa_insert.training.freeze import Freezer
 from hmhsa_insert.training.network import Network, build_network
 from hmhsa_insert.training.parts import make_loss, make_mixup, make_optimizer, make_schedule, parameter_groups

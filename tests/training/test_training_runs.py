@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from training_nets import QUICK, RECIPE, SETTINGS, Told, few_digits, plain, train_plain
 
 import hmhsa_insert as hi
-from hmhsa_insert.surgery.artifact import load
+from hmhsa_insert.surgery.artifact.artifact import load
 from hmhsa_insert.training import read_predictions, read_result, score
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.problems import DataError, RunError

@@ -1,0 +1,1 @@
+"""The artifact: an edited network as a folder of plain data."""

@@ -1,0 +1,89 @@
+"""Identify: find out how a network that was given as an object can be built again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torchvision
+from torch import Tensor, fx, nn
+
+from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.artifact.record import is_rebuildable
+from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.load import SOURCE, Source, build_bare
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.surgery.edit.undo import base_state_dict, remove
+
+
+def identify(model: nn.Module) -> Source | None:
+    """Return a source that builds the base network of `model` again, weights apart; None if none is known.
+
+    What a library builds counts only if its modules, keys and shapes are the network's: it may have been changed
+    since it was built. A user's own factory is taken at its word, since only the user will call it.
+
+    Args:
+        model: a network, edited or not.
+    """
+    known: Source | None = notes(model).get(SOURCE)
+    if known and not known.is_library:
+        return known
+    state = base_state_dict(model) if ledgers(model) else model.state_dict()
+    # A GraphModule has no classes to compare: its keys and shapes must do.
+    base = None if isinstance(model, fx.GraphModule) else remove(model) if ledgers(model) else model
+    for candidate in _candidates(known, base):
+        try:
+            built = build_bare(candidate)
+        except ModelError:
+            continue
+        same = _shapes(built.state_dict()) == _shapes(state)
+        if same and (base is None or _structure(built) == _structure(base)):
+            return candidate
+    return None
+
+
+def _candidates(known: Source | None, base: nn.Module | None) -> Iterator[Source]:
+    if known and is_rebuildable(known):
+        yield known
+    if base is None:
+        return
+    config = getattr(base, "pretrained_cfg", None)
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if architecture:
+        yield Source(f"timm/{architecture}")
+        yield Source(f"timm/{architecture}", _timm_kwargs(base))
+    if type(base).__module__.startswith("torchvision.models."):
+        for name in torchvision.models.list_models():
+            builder = torchvision.models.get_model_builder(name)
+            if inspect.getmodule(builder) is inspect.getmodule(type(base)):
+                yield Source(f"torchvision/{name}")
+                yield Source(f"torchvision/{name}", {"num_classes": _last_width(base)})
+
+
+def _timm_kwargs(base: nn.Module) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {}
+    if isinstance(getattr(base, "num_classes", None), int):
+        kwargs["num_classes"] = base.num_classes
+    first = next((p for p in base.parameters() if p.ndim == 4), None)
+    if first is not None:
+        kwargs["in_chans"] = first.shape[1]
+    return kwargs
+
+
+def _last_width(base: nn.Module) -> int:
+    linears = [module for module in base.modules() if isinstance(module, nn.Linear)]
+    return linears[-1].out_features if linears else 0
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _structure(model: nn.Module) -> list[tuple[str, str, str]]:
+    """Return every module's name, class and options; what prints of tensors tells their device, which may differ."""
+    lists = (nn.ParameterList, nn.ParameterDict)
+    return [
+        (name, type(module).__qualname__, "" if isinstance(module, lists) else module.extra_repr())
+        for name, module in model.named_modules()
+    ]

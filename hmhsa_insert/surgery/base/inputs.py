@@ -1,0 +1,272 @@
+"""What goes into a network, by description: one object for tracing, planning, verifying, measuring and saving.
+
+Whatever a user gives becomes :class:`Inputs`: a size ``(3, 224, 224)``, several sizes, a mapping of keyword inputs,
+texts such as ``"timestep:int64"`` (see :mod:`.input`), or example tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.base.input import FORMS_TIP, Input, parse_input
+
+Path: TypeAlias = tuple[int | str, ...]
+# What users may give: a size, sizes, keyword inputs, texts, example tensors, in tuples, lists and mappings; or Inputs.
+InputSize: TypeAlias = Any
+Args: TypeAlias = tuple[list[Any], dict[str, Any]]
+
+BATCH = 2  # one image would hide the batch axis from code that squeezes
+_CONSTANTS = (bool, int, float, type(None))
+_MOST_BATCH, _DEEPEST = 2**16, 16
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of one forward: trees of tuples, lists and dicts, with an :class:`Input` for each tensor.
+
+    Args:
+        args: by position; each an Input, a size, a text, a tensor, a constant, or a tuple, list or dict of these.
+        kwargs: by name, in the same forms.
+        batch: the one batch that the network takes; None where it takes any.
+    """
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        alone = isinstance(self.args, Tensor | str | Input) or (self.args and _is_size(self.args))
+        given: tuple[Any, Any] = ((self.args,) if alone else tuple(self.args), dict(self.kwargs))
+        examples = [tensor for _, tensor in tensors_in(given) if tensor.ndim]
+        first = next((t for t in examples if t.ndim >= 3), examples[0] if examples else None)
+        length = first.shape[0] if first is not None else 0
+        batch = length if self.batch is None and length > 1 else self.batch
+        if batch is not None and (type(batch) is not int or not 0 < batch <= _MOST_BATCH):
+            raise ModelError(Problem("input", f"{batch!r} is no batch", "a batch is a whole number from 1"))
+        args, kwargs = _described(given, length)
+        named = {name for name in kwargs if not isinstance(name, str)}
+        if named:
+            raise ModelError(Problem("input", f"{named.pop()!r} is no name of an input", FORMS_TIP))
+        object.__setattr__(self, "args", args)
+        object.__setattr__(self, "kwargs", kwargs)
+        object.__setattr__(self, "batch", batch)
+
+    @classmethod
+    def of(cls, given: InputSize, batch: int | None = None) -> Inputs:
+        """Return what was given as one description.
+
+        Args:
+            given: ``(C, H, W)``, a tensor or a text for one input; a sequence of these by position, where a text may
+                have a name; a mapping by name. Tuples, lists and mappings inside of these are arguments by themselves.
+            batch: the one batch that the network takes; that of example tensors by default, if it is not 1.
+
+        Raises:
+            ModelError: nothing can be made of it.
+        """
+        if isinstance(given, Inputs):
+            return given if batch is None else replace(given, batch=batch)
+        if isinstance(given, Mapping):
+            return cls((), given, batch)
+        if isinstance(given, Tensor | str | Input) or _is_size(given):
+            given = [given]
+        if not isinstance(given, Sequence) or not given:
+            raise ModelError(Problem("input", f"no input is described by {given!r}", FORMS_TIP))
+        args, kwargs = [], {}
+        for item in given:
+            name, made = parse_input(item) if isinstance(item, str) else (None, item)
+            if name is None:
+                args.append(made)
+            else:
+                kwargs[name] = made
+        return cls(args, kwargs, batch)
+
+    @property
+    def leaves(self) -> list[Input]:
+        """Every tensor that goes in, in order."""
+        found: list[Input] = []
+        _map((self.args, self.kwargs), found.append)
+        return found
+
+    @property
+    def image(self) -> Input | None:
+        """The first input with height and width: at least three axes beside the batch's."""
+        return next((leaf for leaf in self.leaves if _has_image(leaf)), None)
+
+    @property
+    def image_size(self) -> tuple[int, int, int]:
+        """C, H, W of one image, as tables say it: of its last three axes, ones where there is none."""
+        image = self.image or next(iter(self.leaves), Input())
+        channels, *sides = image.size[-3:] or (1,)
+        return (channels, *([1] * (2 - len(sides))), *sides)  # type: ignore[return-value]
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether example tensors were given."""
+        return any(leaf.example is not None for leaf in self.leaves)
+
+    def resized(self, change: Callable[[int, int], tuple[int, int]]) -> Inputs:
+        """Return these inputs with height and width of every image changed; other inputs as they are."""
+
+        def resize(leaf: Input) -> Input:
+            if not _has_image(leaf):
+                return leaf
+            return replace(leaf, size=(*leaf.size[:-2], *change(*leaf.size[-2:])), example=None)
+
+        return self._mapped(resize)
+
+    def empty(self, dtype: torch.dtype, device: torch.device | str, batch: int = BATCH) -> Args:
+        """Return unfilled arguments; `dtype` is the network's own, `batch` gives way to the fixed one."""
+        return self._arguments(lambda leaf: leaf.empty(self.batch or batch, dtype, device))
+
+    def drawn(self, dtype: torch.dtype, device: torch.device | str, batch: int = BATCH) -> Args:
+        """Return the examples, or arguments drawn by torch's generator: as :meth:`empty`."""
+        return self._arguments(lambda leaf: leaf.drawn(self.batch or batch, dtype, device))
+
+    def __str__(self) -> str:
+        named = (f"{name}:{_shown(tree)}" for name, tree in self.kwargs.items())
+        text = ", ".join((*map(_shown, self.args), *named))
+        return f"{text} in batches of {self.batch}" if self.batch else text
+
+    def to_data(self) -> Any:
+        """Return JSON-able data: sizes alone where they say all, else texts under ``*`` and ``**`` with the batch."""
+        leaves = (*self.args, *self.kwargs.values())
+        plain = all(isinstance(leaf, Input) and leaf.is_plain for leaf in leaves)
+        if plain and self.batch is None and not (self.args and self.kwargs):
+            if self.kwargs:
+                return {name: list(leaf.size) for name, leaf in self.kwargs.items()}
+            sizes = [list(leaf.size) for leaf in self.args]
+            return sizes[0] if len(sizes) == 1 and sizes[0] else sizes
+        named = {name: _written(tree) for name, tree in self.kwargs.items()}
+        data: dict[str, Any] = {"*": [_written(tree) for tree in self.args], "**": named}
+        return data if self.batch is None else {**data, "batch": self.batch}
+
+    @classmethod
+    def from_data(cls, data: Any) -> Inputs:
+        """Read what :meth:`to_data` wrote, and what older releases did.
+
+        Raises:
+            TypeError, KeyError, ValueError: it is no description.
+        """
+        try:
+            return cls._from_data(data)
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def _from_data(cls, data: Any) -> Inputs:
+        if isinstance(data, Mapping) and "*" in data:
+            named = {str(name): _read(tree) for name, tree in data["**"].items()}
+            return cls([_read(tree) for tree in data["*"]], named, data.get("batch"))
+        if isinstance(data, Mapping):
+            return cls((), {name: Input(tuple(size)) for name, size in data.items()})
+        sizes = [data] if data and all(isinstance(n, int) for n in data) else data
+        return cls([Input(tuple(size)) for size in sizes])
+
+    def _mapped(self, change: Callable[[Input], Any]) -> Inputs:
+        args, kwargs = _map((self.args, self.kwargs), change)
+        return Inputs(args, kwargs, self.batch)
+
+    def _arguments(self, make: Callable[[Input], Tensor]) -> Args:
+        args, kwargs = _map((self.args, self.kwargs), make)
+        return list(args), kwargs
+
+
+def input_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the first floating-point parameter, float32 without one."""
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(floating, torch.float32)
+
+
+def tensors_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Yield ``(path, tensor)`` for every tensor in nested tuples, lists, mappings and dataclasses."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from tensors_in(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from tensors_in(item, (*path, index))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, Input | type):
+        for item_field in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, item_field.name), (*path, item_field.name))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(type(n) is int for n in value) and value != []
+
+
+def _has_image(leaf: Input) -> bool:
+    return leaf.batched and len(leaf.size) >= 3
+
+
+def _described(value: Any, batch: int, depth: int = 0) -> Any:
+    """Return a tree of what users give as a tree of inputs; `batch` is the length of the examples' batch axis."""
+    if isinstance(value, Tensor):
+        return Input.like(value, batch)
+    if isinstance(value, str):
+        name, made = parse_input(value)
+        if name is not None:
+            raise ModelError(Problem("input", f"'{value}' has a name, and its place says which input it is"))
+        return made
+    if depth > 1 and _is_size(value):
+        return Input(tuple(value))
+    if isinstance(value, Mapping):
+        return {name: _described(item, batch, depth + 1) for name, item in value.items()}
+    if type(value) in (list, tuple) and depth < _DEEPEST:
+        return type(value)(_described(item, batch, depth + 1) for item in value)
+    if isinstance(value, (Input, *_CONSTANTS)):
+        return value
+    message = f"an input of type {type(value).__name__} cannot be described"
+    raise ModelError(Problem("input", message, "give tensors, in tuples, lists and dicts"))
+
+
+def _map(tree: Any, change: Callable[[Input], Any]) -> Any:
+    """Return `tree` with every input changed."""
+    if isinstance(tree, Input):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {name: _map(item, change) for name, item in tree.items()}
+    return type(tree)(_map(item, change) for item in tree) if isinstance(tree, tuple | list) else tree
+
+
+def _shown(tree: Any) -> str:
+    """Return a tree as a person reads it."""
+    if isinstance(tree, Input):
+        return re.sub(r"(?<=\d)x(?=\d)", "×", str(tree))
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{name}:{_shown(item)}" for name, item in tree.items()) + "}"
+    return f"[{', '.join(map(_shown, tree))}]" if isinstance(tree, tuple | list) else repr(tree)
+
+
+def _written(tree: Any) -> Any:
+    """Return a tree as JSON-able data: texts for inputs, and every container by its kind."""
+    if isinstance(tree, Input):
+        return str(tree)
+    if isinstance(tree, dict):
+        return {"dict": {name: _written(item) for name, item in tree.items()}}
+    if isinstance(tree, tuple | list):
+        return {type(tree).__name__: [_written(item) for item in tree]}
+    return {"value": tree}
+
+
+def _read(data: Any) -> Any:
+    """Return the tree that :func:`_written` wrote."""
+    if isinstance(data, str):
+        return parse_input(data)[1]
+    ((kind, value),) = data.items()
+    if kind == "dict":
+        return {str(name): _read(item) for name, item in value.items()}
+    if kind in ("tuple", "list"):
+        return (tuple if kind == "tuple" else list)(_read(item) for item in value)
+    if kind != "value" or not isinstance(value, _CONSTANTS):
+        raise ValueError(f"there is no input of kind '{kind}'")
+    return value

@@ -1,0 +1,271 @@
+"""Load: build the network that a MODEL argument names."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
+from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
+from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.input import Size
+from hmhsa_insert.surgery.base.inputs import Inputs
+
+SOURCE = "_hmhsa_insert_source"
+_DEFAULT_SIZE = (3, 224, 224)
+_MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
+_FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
+_LIBRARIES = ("timm", "torchvision")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from: enough to build it again.
+
+    Attributes:
+        spec: ``timm/NAME``, ``torchvision/NAME`` or ``package.module:factory``.
+        kwargs: what its factory was given.
+    """
+
+    spec: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The bare name, for tables."""
+        return self.spec.split("/", 1)[-1].rsplit(":", 1)[-1]
+
+    @property
+    def is_library(self) -> bool:
+        """Whether building it runs the code of timm or torchvision alone, and no module named by the source."""
+        library, _, name = self.spec.partition("/")
+        return ":" not in self.spec and _base_name(name) in _names(library)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and where it came from.
+
+    Attributes:
+        model: the network, in train mode as its factory leaves it.
+        source: its identity.
+        input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
+        own_inputs: what an artifact's plan was made with; None where an image is all that is known.
+    """
+
+    model: nn.Module
+    source: Source
+    input_size: Size
+    own_inputs: Inputs | None = None
+
+    @property
+    def name(self) -> str:
+        """The bare name, for tables."""
+        return self.source.name
+
+    @property
+    def inputs(self) -> Inputs:
+        """What goes in."""
+        return self.own_inputs or Inputs.of(self.input_size)
+
+
+def named_by_file(
+    spec: str, where: str, allow_code: bool, error: type[HmhsaInsertError] = ModelError, or_else: str = ""
+) -> str:
+    """Return the network that a file names; one that is built by code of anyone's, only where the user allows it.
+
+    A name that the user types needs no leave. Whatever reads one from a file, which may be a stranger's, asks here
+    before anything is built.
+
+    Args:
+        spec: what the file names.
+        where: the file, and the place in it.
+        allow_code: whether the user allows code that a file names.
+        error: is raised if the name is refused.
+        or_else: what the user can do in place of allowing it.
+
+    Raises:
+        HmhsaInsertError: an `error`: the file names code.
+    """
+    if _is_code(spec) and not allow_code:
+        message = f"it names code to import and run, '{spec}', and no file may do that by itself"
+        tip = "if you trust it: --allow-code, or allow_code=True in Python"
+        raise error(Problem(where, message, f"{tip}; or {or_else}" if or_else else tip))
+    return spec
+
+
+def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
+    """Build the network that `spec` names.
+
+    Args:
+        spec: ``timm/NAME``, ``torchvision/NAME``, a bare name (timm's first, then torchvision's), or
+            ``package.module:factory`` of the user's own.
+        pretrained: load the library's pretrained weights (downloads them).
+        meta: build on the meta device where its factory can: shapes without weights, enough to locate and plan.
+        kwargs: for the factory, such as ``num_classes=10``.
+
+    Raises:
+        ModelError: no such network, or its factory fails.
+    """
+    source = Source(_qualified(spec), kwargs)
+    build = _builder(source, pretrained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of a library's plans for its initial weights
+        if meta and not pretrained:
+            with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
+                return _loaded(build(), source)
+        try:
+            model = build()
+        except (Exception, SystemExit) as error:  # a script's own parser of arguments ends the program
+            raise ModelError(_why_not_built(source, pretrained, error)) from error
+    return _loaded(model, source)
+
+
+def model_names() -> dict[str, list[str]]:
+    """Return the names each library knows."""
+    return {library: sorted(_names(library)) for library in _LIBRARIES}
+
+
+def build_bare(source: Source) -> nn.Module:
+    """Build a network without weights, for comparing."""
+    return load_model(source.spec, meta=True, **source.kwargs).model
+
+
+def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
+    """Return what builds the network; code of the user's is imported here, before any device is set for building."""
+    library, _, name = source.spec.partition("/")
+    if library == "timm":
+        return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
+    if library == "torchvision":
+        kwargs: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None, **source.kwargs}
+        if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
+            kwargs.setdefault("weights_backbone", None)  # else a detector downloads those of its backbone
+        return partial(torchvision.models.get_model, name, **kwargs)
+    if pretrained:
+        message = "a factory of your own gives its network the weights it should have"
+        raise ModelError(Problem(source.spec, message, "leave --pretrained out, or pass --weights FILE"))
+    return partial(_factory(source.spec), **source.kwargs)
+
+
+def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Problem:
+    reason = first_line(error)
+    if ":" in source.spec:
+        message = f"the factory raised {type(error).__name__}: {reason}"
+        bare = isinstance(error, TypeError) and not source.kwargs
+        return Problem(source.spec, message, "it is called without arguments" if bare else "")
+    if pretrained:
+        message = f"its pretrained weights cannot be had: {reason}"
+        return Problem(source.spec, message, "a file of weights can be given with --weights FILE")
+    return Problem(source.spec, f"it cannot be built: {reason}")
+
+
+def _loaded(model: Any, source: Source) -> LoadedModel:
+    if not isinstance(model, nn.Module):
+        message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
+        raise ModelError(Problem(source.spec, message))
+    notes(model)[SOURCE] = source
+    return LoadedModel(model, source, _input_size(model, source))
+
+
+def _is_code(spec: str) -> bool:
+    """Return True if building what `spec` names imports a module of that name."""
+    return ":" in spec and spec.partition("/")[0] not in _LIBRARIES
+
+
+def _qualified(spec: str) -> str:
+    """Return `spec` with its library in front."""
+    library, slash, name = spec.partition("/")
+    if _is_code(spec):
+        return spec
+    if slash and library in _LIBRARIES:
+        _known(library, name, spec)
+        return spec
+    if slash:
+        message = f"there is no such folder, and no library '{library}'"
+        if os.path.isdir(spec):
+            message = "this is a folder, and no artifact that `apply` wrote"
+        raise ModelError(Problem(spec, message, _FORMS_TIP))
+    for candidate in _LIBRARIES:
+        if _base_name(spec) in _names(candidate):
+            return f"{candidate}/{spec}"
+    tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
+    module, dot, factory = spec.rpartition(".")
+    if dot:
+        tip = f"a function of your own is written {module}:{factory}"
+    raise ModelError(Problem(spec or "MODEL", "neither timm nor torchvision has a network of this name", tip))
+
+
+def _known(library: str, name: str, spec: str) -> None:
+    if _base_name(name) not in _names(library):
+        tip = near(name, _names(library)) or _MODELS_TIP
+        raise ModelError(Problem(spec, f"{library} has no network '{name}'", tip))
+
+
+def _base_name(name: str) -> str:
+    """Return a timm name without the tag of its pretrained weights."""
+    return name.partition(".")[0]
+
+
+@cache
+def _names(library: str) -> frozenset[str]:
+    if library == "timm":
+        return frozenset(timm.list_models())
+    return frozenset(torchvision.models.list_models()) if library == "torchvision" else frozenset()
+
+
+def _factory(spec: str) -> Callable[..., Any]:
+    """Import the function that ``package.module:factory`` names."""
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise ModelError(Problem(spec, "this names no function", _FORMS_TIP))
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a console script does not look in the folder it is called from
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        reason = "it ends the program" if isinstance(error, SystemExit) else str(error)
+        message = f"module '{module_name}' cannot be imported: {reason}"
+        raise ModelError(Problem(spec, message, "it may lie in this folder, or be installed")) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        tip = near(attribute, (name for name in dir(module) if callable(getattr(module, name))))
+        raise ModelError(Problem(spec, f"'{module_name}' has no '{attribute}'", tip))
+    if isinstance(found, nn.Module) or not callable(found):
+        message = f"'{attribute}' is of type {type(found).__name__}, not a function that returns a network"
+        raise ModelError(Problem(spec, message))
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def _input_size(model: nn.Module, source: Source) -> Size:
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if isinstance(config, Mapping) and config.get("input_size"):
+        channels = source.kwargs.get("in_chans", config["input_size"][0])
+        return (int(channels), *(int(side) for side in config["input_size"][1:]))
+    if source.spec.startswith("torchvision/"):
+        return _torchvision_size(source.name)
+    return _DEFAULT_SIZE
+
+
+def _torchvision_size(name: str) -> Size:
+    """Return the size that the network's published weights were evaluated at."""
+    try:
+        transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms
+        side = transforms.keywords["crop_size"]
+    except (ValueError, AttributeError, KeyError):
+        return _DEFAULT_SIZE
+    height, width = side if isinstance(side, list | tuple) else (side, side)
+    return (3, int(height), int(width))

@@ -1,0 +1,1 @@
+"""Carry sites out on a model, and undo them."""

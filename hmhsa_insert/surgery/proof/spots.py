@@ -1,0 +1,124 @@
+"""Spots: the ways to put a block at a map, the most robust first.
+
+A hook where the map is a module's return value leaves every forward as it is. Where a forward does not use what a
+module returns, or the map is no module's, the expression that makes it is wrapped. What reads a map alone can take
+the block at its input. The rehearsal tells which way works.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterable, Iterator
+
+from torch import fx, nn
+from torch.fx import Node
+from torch.nn.modules.batchnorm import _NormBase
+
+from hmhsa_insert.surgery.edit.rewrite import argument_lengths, own_operation
+from hmhsa_insert.surgery.locate.recorder import ModuleCall, names_in
+from hmhsa_insert.surgery.locate.stages import Located, hosts_of
+from hmhsa_insert.surgery.proof.probe import Expressions
+from hmhsa_insert.surgery.python.source import SourceError, source_of
+from hmhsa_insert.surgery.sites.region import reader
+from hmhsa_insert.surgery.sites.spot import Spot
+
+
+def spots(
+    located: Located, model: nn.Module, expressions: Expressions, node: Node, others: Iterable[Node] = ()
+) -> Iterator[Spot]:
+    """Yield the ways to run a block on the map of `node`, in the order in which to try them.
+
+    Args:
+        located: the network's maps.
+        model: the network.
+        expressions: of this trace.
+        node: the map.
+        others: maps that will be asked for next.
+    """
+    traced = located.trace
+    hosts = [(call, path) for call, path in hosts_of(traced, node) if _keeps_hooks(model, call)]
+    # A norm is replaced by what turns BatchNorm into SyncBatchNorm or fuses it, and its hooks go with it.
+    fragile = [(call, path) for call, path in hosts if issubclass(call.kind, _NormBase)]
+    for call, path in hosts:
+        if (call, path) not in fragile:
+            yield Spot("hook_output", call.qualname, path)
+    if node.op != "placeholder":
+        yield from _in_graph(located, model, node)
+        for qualname, expression in expressions.of(node, others):
+            yield Spot("expression", qualname, expression=expression)
+    alone = reader(located, node)
+    if alone is not None and _keeps_hooks(model, alone):
+        yield Spot("hook_input", alone.qualname, (0,))
+    yield from _rewritten(located, model, node)
+    for call, path in fragile:
+        yield Spot("hook_output", call.qualname, path)
+
+
+def _keeps_hooks(model: nn.Module, call: ModuleCall) -> bool:
+    """Return False for a GraphModule, whose copies lose its hooks: its graph takes a node instead."""
+    return not isinstance(model.get_submodule(call.qualname), fx.GraphModule)
+
+
+def _in_graph(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
+    """Yield the node of a GraphModule's own graph that makes the map."""
+    index = node.meta["call"]
+    for code, instruction in node.meta["frames"]:
+        call = located.trace.calls[index if index is not None else 0]
+        if code is nn.Module._call_impl.__code__:
+            index = call.parent
+            continue
+        host = model.get_submodule(call.qualname)
+        # Each copy of a GraphModule has a class and code of its own; nodes have their names in all of them.
+        if isinstance(host, fx.GraphModule) and code.co_filename.startswith("<eval_with_key>"):
+            name = _assigned_at(code, instruction)
+            if name in {n.name for n in host.graph.nodes} and len(located.trace.calls_of(call.qualname)) == 1:
+                yield Spot("graph", call.qualname, operation=(name, 0))
+
+
+def _assigned_at(code: object, instruction: int) -> str:
+    """Return the variable that the statement running at `instruction` assigns: generated code has one for each node."""
+    for found in dis.get_instructions(code):  # type: ignore[arg-type]
+        if found.offset > instruction and found.opname == "STORE_FAST":
+            return str(found.argval)
+    return ""
+
+
+def _rewritten(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
+    """Yield the operation for torch.fx to find, in a forward without source that does nothing a trace loses."""
+    found = own_operation(located.trace, node) if node.op != "placeholder" else None
+    if found is None:
+        return
+    name, operation = found
+    host = model.get_submodule(name)
+    if _has_source(host) or _loses_by_tracing(host):
+        return
+    lengths = argument_lengths(host, located.trace.calls_of(name)[0])
+    yield Spot("rewrite", name, operation=operation, lengths=lengths)
+
+
+def _has_source(host: nn.Module) -> bool:
+    try:
+        source_of(host.forward.__code__)
+    except (SourceError, AttributeError):
+        return False
+    return True
+
+
+def _loses_by_tracing(host: nn.Module) -> bool:
+    """Return True if a trace might freeze what this forward reads, or drop what it does besides its result."""
+    code = getattr(host.forward, "__code__", None)
+    if code is None:
+        return True
+    names = names_in(code)
+    held = [vars(module) for module in host.modules()] + [host.forward.__globals__]
+    frozen = (space[name] for space in held for name in names & space.keys() if name != "training")
+    if any(isinstance(value, _FROZEN) for value in frozen):
+        return True
+    methods = {name for cls in type(host).__mro__ if cls not in nn.Module.__mro__ for name in vars(cls)}
+    operations = {found.opname for found in dis.get_instructions(code)}
+    return bool(names & methods) or not operations.isdisjoint(_BESIDES)
+
+
+# What a trace has the value of, and not the place it is kept.
+_FROZEN = (bool, int, float, str, list, tuple, dict, set)
+_BESIDES = {"BEFORE_WITH", "LOAD_SPECIAL", "SETUP_WITH", "STORE_ATTR"}

@@ -1,0 +1,106 @@
+"""The two networks of a verification side by side: recorded at one size, compared, and kept as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from hmhsa_insert.errors import ModelError
+from hmhsa_insert.surgery.base.inputs import Inputs
+from hmhsa_insert.surgery.edit.splice import inserted_modules, ledgers
+from hmhsa_insert.surgery.locate.maps import other_size
+from hmhsa_insert.surgery.locate.trace import Trace, trace
+
+
+class Traces:
+    """Both networks recorded at another size than the plan's; at the plan's where the base takes no other.
+
+    Attributes:
+        at: the size.
+        base: of the base network; None if it cannot be traced at all.
+        edited: of the edited one, or why there is none.
+        sites: what lies between the two.
+        is_graph: whether the edited one is a GraphModule, which has lost the modules between its root and its edits.
+    """
+
+    base: Trace | None
+    edited: Trace | ModelError
+
+    def __init__(self, base: nn.Module, edited: nn.Module, size: Inputs) -> None:
+        done = ledgers(edited)[len(ledgers(base)) :]
+        self.sites = [site for ledger in done for site in ledger.plan.sites]
+        self.is_graph = any(ledger.backend == "graph" for ledger in done)
+        self.at, self.base, self.edited = size, None, ModelError([])
+        for at in (other_size(size), size):
+            try:
+                self.base = trace(base, at)
+            except ModelError as error:
+                self.edited = error
+                continue
+            self.at = at
+            try:
+                self.edited = trace(edited, at, answers=self.base.answers)
+            except ModelError as error:
+                self.edited = error
+            return
+
+
+@contextmanager
+def kept_buffers(*models: nn.Module) -> Iterator[list[str]]:
+    """Put buffers back that change in the block, and fill the list that is yielded with their names."""
+    before = [(name, buffer, buffer.clone()) for model in models for name, buffer in model.named_buffers()]
+    changed: list[str] = []
+    yield changed
+    with torch.no_grad():
+        for name, buffer, value in before:
+            if not _same(buffer, value):
+                changed.append(name)
+                buffer.copy_(value)
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    return left.is_meta or torch.equal(left.nan_to_num(), right.nan_to_num())
+
+
+def max_change(wanted: list[Tensor], got: list[Tensor]) -> float:
+    """Return max |Δ| over all outputs, infinite for other shapes."""
+    if [t.shape for t in wanted] != [t.shape for t in got]:
+        return float("inf")
+    return max((difference(a, b) for a, b in zip(wanted, got, strict=True)), default=0.0)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Return max |a − b|; NaN in the same places is no difference, NaN in one alone is infinite."""
+    if a.numel() == 0:
+        return 0.0
+    infinite = a.isinf() | b.isinf()
+    if (a.isnan() != b.isnan()).any() or (a != b)[infinite].any():
+        return float("inf")
+    return float((a.double() - b.double()).abs().nan_to_num(0.0, posinf=0.0).max())
+
+
+def randomize_norms(*models: nn.Module) -> None:
+    """Give BatchNorm of all models the same random affine values and running statistics, by name."""
+    for model in models:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(1)
+            new = {id(m) for _, inserted in inserted_modules(model) for m in inserted.modules()}
+            for module in model.modules():
+                if isinstance(module, _NormBase) and id(module) not in new:
+                    _randomize(module)
+
+
+def _randomize(norm: _NormBase) -> None:
+    draws: tuple[tuple[Tensor | None, Callable[[tuple[int, ...]], Tensor]], ...] = (
+        (norm.weight, lambda shape: torch.rand(shape) + 0.5),
+        (norm.bias, lambda shape: torch.randn(shape) * 0.1),
+        (norm.running_mean, lambda shape: torch.randn(shape) * 0.1),
+        (norm.running_var, lambda shape: torch.rand(shape) + 0.5),
+    )
+    for tensor, draw in draws:
+        if tensor is not None:
+            tensor.copy_(draw(tuple(tensor.shape)))

@@ -1,0 +1,154 @@
+"""What a plan is made of: one site for every place an edit touches, as plain data that a lock file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from hmhsa_insert.surgery.base.input import DTYPES
+from hmhsa_insert.surgery.base.inputs import Inputs, Path
+from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout
+from hmhsa_insert.surgery.sites.expression import Expression
+
+Action = Literal["hook_output", "hook_input", "expression", "graph", "rewrite", "swap", "drop", "unstride"]
+
+ACTIONS: Mapping[Action, str] = {
+    "hook_output": "a child of the module, run on its output",
+    "hook_input": "a child of the module, run on its input",
+    "expression": "a child of the module, run on an expression of its forward",
+    "graph": "a node in the module's graph",
+    "rewrite": "inside the module's forward, rewritten by torch.fx for want of its source",
+    "swap": "in place of the module",
+    "drop": "the module is taken away",
+    "unstride": "the module's stride becomes 1",
+}
+
+INSIDE = ("expression", "graph", "rewrite")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place a plan touches and what is done there.
+
+    Attributes:
+        edit: id of the edit.
+        action: what is done; :data:`ACTIONS` says it in words.
+        qualname: the module it is done at; ``""`` is the root.
+        key: prefix of the new state_dict keys; empty where none are made.
+        inp: the feature map that goes into the block; None where the block takes any tensor or there is none.
+        out_channels: channels that come out.
+        block: the block's spec; None without one.
+        identity: whether the block starts as the identity, behind gamma = 0.
+        residual: whether the block's output is added to its input (inserted blocks that keep the shape).
+        path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
+        node: name of the map's node in the trace, as ``--all-cut-points`` shows it; empty in older plans.
+        expression: for ``expression``: the one that makes the map.
+        operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward;
+            for ``graph``: the name of the graph's node, and 0.
+        lengths: for ``rewrite``: how many items each list or tuple among the forward's arguments has, by name.
+        num_params, macs: of what is put in, from closed formulas; macs for one sample.
+        removed_params: of the module that is taken away.
+        dtype, device: of the map, where they are not those of the weights beside it: a block computes as its map was
+            made. Under autocast, which casts for each operation, a block has the weights' dtype.
+    """
+
+    edit: str
+    action: Action
+    qualname: str
+    key: str = ""
+    inp: FeatureMap | None = None
+    out_channels: int = 0
+    block: Mapping[str, Any] | None = None
+    identity: bool = False
+    residual: bool = False
+    path: Path = ()
+    node: str = ""
+    expression: Expression | None = None
+    operation: tuple[str, int] | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    num_params: int = 0
+    macs: int = 0
+    removed_params: int = 0
+    dtype: str | None = None
+    device: str | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the map, NCHW where none was measured."""
+        return self.inp.layout if self.inp else "NCHW"
+
+    @property
+    def child(self) -> str:
+        """Name of the new child in its host: the edit's id, numbered where one host takes several."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def in_tree(self) -> bool:
+        """Whether the edit is made in the module tree, every forward staying as it was written."""
+        return self.action not in INSIDE
+
+    @property
+    def inserts(self) -> bool:
+        """Whether a block is put between a map and its readers; otherwise a module is replaced or changed."""
+        return self.action in (*INSIDE, "hook_output", "hook_input")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe resolved against one network: what will be done where.
+
+    Attributes:
+        recipe: the recipe, as a dict that can be written again.
+        model: the class of the network.
+        inputs: what it was resolved at.
+        sites: in the order in which they are applied.
+    """
+
+    recipe: Mapping[str, Any]
+    model: str
+    inputs: Inputs
+    sites: tuple[Site, ...]
+
+    @property
+    def new_keys(self) -> tuple[str, ...]:
+        """Prefixes of the new state_dict keys, in order."""
+        return tuple(site.key for site in self.sites if site.key)
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the edited network computes what the base network does, until it is trained."""
+        return all(site.identity for site in self.sites)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-able data: the lock file."""
+        return {
+            "recipe": deepcopy(dict(self.recipe)),
+            "model": self.model,
+            "input_size": self.inputs.to_data(),
+            "sites": [asdict(site) for site in self.sites],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Read a plan written by :meth:`to_dict`.
+
+        Raises:
+            TypeError, KeyError, ValueError: `data` is no plan.
+        """
+        sites = []
+        for written in data["sites"]:
+            values = dict(written)
+            if values["action"] not in ACTIONS:
+                raise TypeError(f"unknown action {values['action']!r}")
+            values["inp"] = FeatureMap(**values["inp"]) if values["inp"] else None
+            if values.get("dtype") not in (None, *DTYPES):
+                raise ValueError(f"there is no dtype {values['dtype']!r}")
+            values["path"] = tuple(values["path"])
+            values["expression"] = (
+                Expression.from_dict(values["expression"]) if values.get("expression") else None
+            )
+            values["operation"] = tuple(values["operation"]) if values["operation"] else None
+            sites.append(Site(**values))
+        return cls(data["recipe"], data["model"], Inputs.from_data(data["input_size"]), tuple(sites))

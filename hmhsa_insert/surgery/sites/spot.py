@@ -1,0 +1,42 @@
+"""A spot: one way to put a block at a map. Which of them works is for a rehearsal to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hmhsa_insert.surgery.base.inputs import Path
+from hmhsa_insert.surgery.sites.expression import Expression
+from hmhsa_insert.surgery.sites.select import Refusals
+from hmhsa_insert.surgery.sites.site import Action, Site
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One way to put a block at a map; the attributes are those of a :class:`~hmhsa_insert.surgery.sites.site.Site`."""
+
+    action: Action
+    qualname: str
+    path: Path = ()
+    expression: Expression | None = None
+    operation: tuple[str, int] | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+
+class PutsFirst(Protocol):
+    """Puts a block at the first spot of its map."""
+
+    def __call__(
+        self, site: Site, others: Sequence[str], refusals: Refusals, before: Spot | None = None
+    ) -> Site | None:
+        """Return `site`, which names its node and no module yet, at the first spot of its map.
+
+        None, with a refusal, where there is no spot or its module has a child of that name.
+
+        Args:
+            site: what to insert.
+            others: names of the nodes that follow, so that one probe finds the expressions of all.
+            refusals: take what is refused.
+            before: a spot that goes before the others: the input of the module that was asked for.
+        """
