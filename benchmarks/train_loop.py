@@ -37,9 +37,10 @@ from hmhsa_insert.training.assemble import assemble
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.network import build_network
 from hmhsa_insert.training.parts import make_loss, make_optimizer, make_schedule
-from hmhsa_insert.training.plan_run import PlannedRun, plan_run
+from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.processes import make_accelerator
 from hmhsa_insert.training.reporter import Silent
+from hmhsa_insert.training.task import Task
 from hmhsa_insert.training.transforms import train_transform
 
 REPORT = Path(__file__).parents[1] / "reports" / "train_loop.md"
@@ -83,7 +84,7 @@ def write_images(folder: Path, count: int, size: int) -> None:
             Image.fromarray(pixels).convert("RGB").resize((size, size)).save(target / f"{index}.png")
 
 
-def plan(options: argparse.Namespace, folder: str) -> PlannedRun:
+def plan(options: argparse.Namespace, folder: str) -> Task:
     settings = {
         "epochs": 1000,
         "batch_size": options.batch,
@@ -96,7 +97,7 @@ def plan(options: argparse.Namespace, folder: str) -> PlannedRun:
     return plan_run(options.model, folder, settings=settings)
 
 
-def parts(planned: PlannedRun, updates: int) -> tuple[nn.Module, nn.Module, Any, Any]:
+def parts(planned: Task, updates: int) -> tuple[nn.Module, nn.Module, Any, Any]:
     """Return network, loss, optimizer and schedule: the same for all."""
     network = build_network(planned.model, planned.data, planned.settings, seed=planned.seed)
     optimizer = make_optimizer(network.model, planned.settings, ())
@@ -104,7 +105,7 @@ def parts(planned: PlannedRun, updates: int) -> tuple[nn.Module, nn.Module, Any,
     return network.model.train(), make_loss(planned.settings), optimizer, schedule
 
 
-def ours(planned: PlannedRun) -> Callable[[], None]:
+def ours(planned: Task) -> Callable[[], None]:
     loop = make_loop(planned)
 
     def epoch() -> None:
@@ -114,7 +115,7 @@ def ours(planned: PlannedRun) -> Callable[[], None]:
     return epoch
 
 
-def make_loop(planned: PlannedRun) -> Loop:
+def make_loop(planned: Task) -> Loop:
     network = build_network(
         planned.model, planned.data, planned.settings, recipe=planned.recipe, seed=planned.seed
     )
@@ -137,7 +138,7 @@ class _Files(Dataset[tuple[torch.Tensor, int]]):
         return len(self._samples)
 
 
-def bare(planned: PlannedRun) -> Callable[[], None]:
+def bare(planned: Task) -> Callable[[], None]:
     settings = planned.settings
     updates = len(planned.data.train.targets) // settings.batch_size  # type: ignore[union-attr]
     model, criterion, optimizer, schedule = parts(planned, updates)
@@ -160,7 +161,7 @@ def bare(planned: PlannedRun) -> Callable[[], None]:
     return epoch
 
 
-def timms(planned: PlannedRun, folder: str) -> Callable[[], None]:
+def timms(planned: Task, folder: str) -> Callable[[], None]:
     settings = planned.settings
     updates = len(planned.data.train.targets) // settings.batch_size  # type: ignore[union-attr]
     model, criterion, optimizer, schedule = parts(planned, updates)

@@ -111,8 +111,8 @@ class _Lines(Unwatched):
             return
         self._ended += 1
         said = (
-            f"top-1 {outcome.top1:.2f} %"
-            if outcome.top1 is not None
+            _score(trial.cell.column, outcome.score)
+            if outcome.score is not None
             else f"{outcome.status}: {outcome.message}"
         )
         here = self._ended - self._before
@@ -165,15 +165,15 @@ class _LiveTable(Unwatched):
         table = Table(
             box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(self._summary()), caption_justify="left"
         )
-        for header, right in (("state", 0), ("trial", 0), ("epoch", 1), ("top-1 %", 1), ("left", 1)):
+        for header, right in (("state", 0), ("trial", 0), ("epoch", 1), ("score", 1), ("left", 1)):
             table.add_column(header, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
         for trial in self._shown():
             outcome = self._outcomes.get(trial.id)
             state: str = outcome.status if outcome else "waiting"
             if trial.id in self._started:
                 state = "running" if trial.id in self._epochs else "starting"
-            epoch, top1 = self._epochs.get(trial.id, (0, None))
-            top1 = outcome.top1 if outcome and outcome.top1 is not None else top1
+            epoch, score = self._epochs.get(trial.id, (0, None))
+            score = outcome.score if outcome and outcome.score is not None else score
             of = trial.cell.settings.epochs
             table.add_row(
                 Text(state, style=_STYLES.get(state, "dim")),
@@ -181,7 +181,7 @@ class _LiveTable(Unwatched):
                     self._names.line(trial) + (f": {outcome.message}" if outcome and outcome.message else "")
                 ),
                 f"{of if state == 'done' else epoch}/{of}",
-                f"{top1:.2f}" if top1 is not None else "",
+                _score(trial.cell.column, score) if score is not None else "",
                 self._left(trial, epoch),
             )
         return table
@@ -210,7 +210,8 @@ class _LiveTable(Unwatched):
             try:
                 line = read_file(path, StudyError, RECORD).splitlines()[-1]
                 row = parse_json(line, str(path), StudyError)
-                self._epochs[id] = (int(row["epoch"]), float(row.get("ema_top1", row["top1"])))
+                column = self._chosen[id].cell.column
+                self._epochs[id] = (int(row["epoch"]), float(row.get(f"ema_{column}", row[column])))
             except (StudyError, LookupError, TypeError, AttributeError, ValueError):
                 continue  # no epoch has ended yet
 
@@ -232,6 +233,10 @@ class _LiveTable(Unwatched):
         left = f", about {_duration(elapsed / here * (total - ended - under_way))} left" if here else ""
         said = f"{ended} of {total} trials ended" + (f", {failed} failed" if failed else "") + left
         return f"{said}\n{visible(self._note)}" if self._note else said
+
+
+def _score(column: str, value: float) -> str:
+    return f"top-1 {value:.2f} %" if column == "top1" else f"{column.replace('_', ' ')} {value:.3f}"
 
 
 def _duration(seconds: float) -> str:

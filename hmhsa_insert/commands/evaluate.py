@@ -10,12 +10,12 @@ import typer
 from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
 from hmhsa_insert.commands.printed import check_writable_file
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.tasks.table import refuse_options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hmhsa_insert.training.evaluation import Evaluation
+    from hmhsa_insert.training.interfaces import Evaluated
     from hmhsa_insert.training.score import Candidate
+    from hmhsa_insert.training.shown import Shown
 
 
 def evaluate(
@@ -67,23 +67,19 @@ def evaluate(
     Examples: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`,
     `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
     """
-    for path in (output, confusion):
-        check_writable_file(path)
-    if _detectors(models, output, renamed):
-        from hmhsa_insert.commands.evaluate_detectors import evaluate_detectors
-
-        evaluate_detectors(models, data, weights, settings or (), allow_code, output, as_json)
-        return
     from rich.text import Text
 
     from hmhsa_insert.commands.console import out, print_json, watching, wrote
-    from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.data.matching import read_renaming
     from hmhsa_insert.training.names import shown
     from hmhsa_insert.training.score import candidate, score
 
+    for path in (output, confusion):
+        check_writable_file(path)
+    task = _one_task(models, {"--output": output is not None, "--confusion": confusion is not None})
+    given = {"--map": renamed, "--confusion": confusion, "--data-dir": data_dir, "--output": output}
+    refuse_options(task, {name: bool(value) for name, value in given.items()} | {"--pretrained": pretrained})
     rows: list[dict[str, Any]] = []
-    found: Evaluation | None = None
     for model in models:
         with out.status(Text(f"scoring {model}")) as status:
             what = candidate(
@@ -105,103 +101,73 @@ def evaluate(
     else:
         for note in dict.fromkeys(note for row in rows for note in row["notes"]):
             out.print(note, style="dim", soft_wrap=True)
-        out.print(_scores(rows, shown(what.data.source)))
-        if len(rows) == 1:
-            out.print("Per class, worst first")
-            out.print(_classes(rows[0]["per_class"]))
-    if confusion is not None and found is not None:
-        draw_confusion(found.confusion, found.classes, confusion)
-        wrote(confusion, f"confusion of {rows[-1]['name']}")
+        for table in what.run.shown(rows, shown(what.run.data.source)):
+            _print(table)
+    if confusion is not None:
+        wrote(confusion, f"{what.run.write_found(found, '--confusion', confusion)} of {what.name}")
+    if output is not None:
+        wrote(output, f"{what.run.write_found(found, '--output', output)} of {what.name}")
 
 
-def _row(what: Candidate, found: Evaluation) -> dict[str, Any]:
+def _row(what: Candidate, found: Evaluated) -> dict[str, Any]:
     """Return what is shown of one network."""
-    from hmhsa_insert.costs.count import count
-
-    side = what.settings.input_size
-    cost = count(what.model, (what.channels, side, side))
+    cost = what.run.count(what.model)
     return {
         "name": what.name,
         "num_params": cost.num_params,
         "macs": cost.macs,
-        "images": len(found.targets),
-        "top1": found.top1,
-        "top5": found.top5,
-        "loss": found.loss,
+        "images": found.images,
+        **what.run.details(found),
         "images_per_s": found.images_per_s,
-        # None where there is no image of a class: JSON knows no NaN.
-        "per_class": {
-            name: None if share != share else share
-            for name, share in zip(found.classes, found.per_class.tolist(), strict=True)
-        },
-        "damaged": [what.data.val.name(i) for i in found.damaged],
+        "damaged": [what.run.data.val.name(i) for i in found.damaged],
         "unseen": what.unseen,
-        "notes": list(what.data.notes),
+        "notes": list(what.run.data.notes),
     }
 
 
-def _detectors(models: list[str], output: Path | None, renamed: list[str] | None) -> bool:
-    """Return True if detectors are to be scored.
+def _one_task(models: list[str], of_one: dict[str, bool]) -> str:
+    """Return the task of all the networks.
+
+    Args:
+        models: what the user named.
+        of_one: options that write what one network found -> whether they were given.
 
     Raises:
-        HmhsaInsertError: some are and some are not; detections of several, or of none, in one file;
-            categories that are to be renamed.
+        HmhsaInsertError: they have several tasks; one file is to hold what several found.
     """
-    from hmhsa_insert.detection.score import is_detection
+    from hmhsa_insert.training.score import task_of
 
-    kinds = {model: is_detection(model) for model in models}
-    found = [model for model, detects in kinds.items() if detects]
-    problems = []
-    if found and len(found) < len(models):
-        other = next(model for model in models if model not in found)
-        message = f"{found[0]} is a detector and {other} is none"
+    tasks = {model: task_of(model) for model in models}
+    problems = [
+        Problem(option, "takes what one network found", "give one DIR")
+        for option, given in of_one.items()
+        if given and len(models) > 1
+    ]
+    first, *others = dict.fromkeys(tasks.values())
+    if others:
+        one, other = (next(m for m, task in tasks.items() if task == name) for name in (first, others[0]))
+        message = f"the task of {one} is {first}, that of {other} is {others[0]}"
         problems.append(Problem("DIR…", message, "score them in two commands"))
-    if output is not None and len(found) != 1:
-        problems.append(Problem("--output", "takes the detections of one detector", "give one DIR"))
-    if found and renamed:
-        problems.append(Problem("--map", "categories of detectors are matched by their ids and names alone"))
     if problems:
         raise HmhsaInsertError(problems)
-    return bool(found)
+    return first
 
 
-def _scores(rows: list[dict[str, Any]], source: str) -> Table:
+def _print(table: Shown) -> None:
     from rich import box
     from rich.table import Table
 
-    from hmhsa_insert.commands.tables import big
+    from hmhsa_insert.commands.console import out
 
-    unseen = ", none of them trained on" if all(row["unseen"] for row in rows) else ""
-    title = f"{source}: {rows[0]['images']:,} images{unseen}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in ("params", "MACs", "top-1 %", "top-5 %", "loss", "images/s"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        scores = (
-            f"{row['top1']:.2f}",
-            f"{row['top5']:.2f}",
-            f"{row['loss']:.4f}",
-            f"{row['images_per_s']:.0f}",
-        )
-        table.add_row(row["name"], big(row["num_params"]), big(row["macs"]), *scores)
-        if row["damaged"]:
-            table.add_row(f"  {len(row['damaged'])} damaged images left out: {row['damaged'][0]} …")
-    return table
-
-
-def _classes(per_class: dict[str, float | None]) -> Table:
-    """Return the classes from the worst on, as many as fit a screen."""
-    from rich import box
-    from rich.table import Table
-
-    most = 20
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class", overflow="fold")
-    table.add_column("top-1 %", justify="right")
-    known = {name: share for name, share in per_class.items() if share is not None}
-    for name, share in sorted(known.items(), key=lambda item: item[1])[:most]:
-        table.add_row(name, f"{share:.1f}")
-    if len(known) > most:
-        table.add_row(f"and {len(known) - most} better ones", "")
-    return table
+    out.print(table.title, style="italic", soft_wrap=True)  # a title of the table would wrap at its width
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, header in enumerate(table.headers):
+        if place == 0:
+            shown.add_column(header, overflow="fold")
+        else:
+            shown.add_column(header, justify="right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*row)
+    out.print(shown)
+    for line in table.lines:
+        out.print(line, soft_wrap=True)

@@ -20,8 +20,9 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out
-    from hmhsa_insert.commands.tables import big, plan_table
+    from hmhsa_insert.commands.tables import plan_table
     from hmhsa_insert.detection.artifact import is_detector, read_detector
+    from hmhsa_insert.files.numbers import big
     from hmhsa_insert.recipe import load_recipe
     from hmhsa_insert.surgery.artifact.artifact import read_record, weights_summary
 

@@ -20,6 +20,7 @@ from hmhsa_insert.commands.options import (
     open_with_base,
 )
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.numbers import big
 from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
@@ -120,7 +121,6 @@ def _nothing(found: Suggestions) -> Problem:
 
 
 def _changes(each: Suggestion, base: Cost) -> list[str]:
-    from hmhsa_insert.commands.tables import big
 
     cost = each.cost
     pairs = [("parameters", cost.num_params, base.num_params), ("MACs", cost.macs, base.macs)]
@@ -133,8 +133,6 @@ def _changes(each: Suggestion, base: Cost) -> list[str]:
 
 def _table(found: Suggestions, where: str) -> Table:
     from rich import box
-
-    from hmhsa_insert.commands.tables import big
 
     title = f"{where}: {len(found.found)} of {found.tried} recipes"
     table = Table(

@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from hmhsa_insert.files.numbers import big
+
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
     from hmhsa_insert.surgery.base.inputs import Inputs
@@ -106,11 +108,3 @@ def checks_table(checks: Sequence[Check]) -> Table:
         shown = "outputs" in check.name and check.value is not None
         table.add_row(mark, check.name, f"{check.value:g}" if shown else "", check.detail)
     return table
-
-
-def big(number: int) -> str:
-    """Return a count with three decimals and its unit: 25.557 M, 4.089 G."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.3f} {unit}"
-    return str(number)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, PluginOption, load_plugins
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
+from hmhsa_insert.tasks.table import DEFAULT, TASKS, refuse_options, task_class
 
 if TYPE_CHECKING:
-    from hmhsa_insert.detection.plan_run import DetectRun
-    from hmhsa_insert.training import PlannedRun, Reporter, Step
-    from hmhsa_insert.training.plan_run import Run
+    from hmhsa_insert.training import Reporter, Step
     from hmhsa_insert.training.result import RunResult
 
 
@@ -41,9 +40,11 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        Literal["classify", "detect", "segment"],
-        typer.Option(help="What is learned; MODEL becomes a detector's backbone."),
-    ] = "classify",
+        str,
+        typer.Option(
+            metavar="TASK", help=f"What is learned: {', '.join(TASKS)}; MODEL becomes a detector's backbone."
+        ),
+    ] = DEFAULT,
     detector: Annotated[
         str | None,
         typer.Option(help="retinanet (default), fasterrcnn; to segment, maskrcnn."),
@@ -86,7 +87,7 @@ def train(
     `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
     from hmhsa_insert.commands.console import out, report_error, watching, wrote
-    from hmhsa_insert.training import Stopped, train_run
+    from hmhsa_insert.training import Stopped, plan_run, train_run
     from hmhsa_insert.training.processes import leave_processes
 
     load_plugins(plugin)
@@ -94,20 +95,22 @@ def train(
     first = is_first_process()
     try:
         with out.status("reading the data") as status:
-            planned = _PLANNERS[task](
+            task_class(task)
+            refuse_options(task, {"--detector": detector is not None, "--data-dir": data_dir is not None})
+            planned = plan_run(
                 model,
                 data,
+                task=task,
                 recipe=recipe,
                 settings=config,
                 overrides=overrides,
                 seed=seed,
                 init_from=init_from,
                 pretrained=pretrained,
-                task=task,
-                detector=detector,
                 data_dir=data_dir,
                 allow_code=allow_code,
                 watch=watching(status),
+                **({"detector": detector} if detector is not None else {}),
             )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)
@@ -127,48 +130,11 @@ def train(
         wrote(result.folder, "the run; hmhsa-insert evaluate scores it")
 
 
-def _classification(
-    model: str, data: str | None, *, task: str, detector: str | None, **options: Any
-) -> PlannedRun:
-    from hmhsa_insert.training import plan_run
-
-    if detector is not None:
-        tip = "--task detect, or --task segment"
-        raise HmhsaInsertError(Problem("--detector", "classification has no detector", tip))
-    return plan_run(model, data or "digits", **options)
-
-
-def _detection(model: str, data: str | None, *, data_dir: Path | None, **options: Any) -> DetectRun:
-    from hmhsa_insert.detection.plan_run import plan_detection
-    from hmhsa_insert.training import DataError
-
-    if data is None:
-        tip = "hmhsa-insert data make-shapes makes a small one"
-        raise DataError(Problem("--data", "the folder of a data set in COCO's format is needed", tip))
-    return plan_detection(model, data, **options)
-
-
-_PLANNERS: Mapping[str, Callable[..., Run[Any]]] = {
-    "classify": _classification,
-    "detect": _detection,
-    "segment": _detection,
-}
-
-
 def _summary(result: RunResult) -> str:
     """Return the scores after the last epoch, and the best one."""
-    values = result.to_dict()
-    scores = {
-        **values,
-        **{
-            f"{kind}_{name}": value
-            for kind in ("box", "mask")
-            for name, value in (values.get(kind) or {}).items()
-        },
-    }
-    said = ", ".join(_told(scores, _SCORES))
+    said = ", ".join(_told(result.scores, _SCORES))
     averaged = " of the averaged weights" if result.weights == "ema" else ""
-    best = ", ".join(_told(values, _BEST))
+    best = _BEST.get(result.task, "AP {:.3f}").format(result.best)
     return f"{said}{averaged}; best {best} in epoch {result.best_epoch} of {result.epochs}"
 
 
@@ -184,8 +150,10 @@ _COLUMNS = {
     **{f"ema_{name}": f"averaged {form}" for name, form in _AVERAGE_PRECISION.items()},
 }
 _METERS = {"top1": "top-1 {:.1f} %"}
-_SCORES = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}", **_AVERAGE_PRECISION}
-_BEST = {"best_top1": "{:.2f} %", "best": "AP {:.3f}"}
+_SCORES = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}"} | {
+    name.lower(): form for name, form in _AVERAGE_PRECISION.items()
+}
+_BEST = {"classify": "{:.2f} %"}
 
 
 def _told(values: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:

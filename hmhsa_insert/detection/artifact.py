@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import nn
 
+from hmhsa_insert.detection.coco_data import CocoData
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, within
 from hmhsa_insert.files.json_text import read_json_mapping
@@ -40,6 +42,7 @@ from hmhsa_insert.surgery.artifact.record import (
 from hmhsa_insert.surgery.artifact.tensors import check_fit, check_sizes, fill, gather
 from hmhsa_insert.surgery.base.fake import hollow_copy
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
+from hmhsa_insert.training.problems import DataError
 
 DETECTOR = "detector.json"
 _TIP = "hi.save(detector, DIR) and `hmhsa-insert train --task detect` write one"
@@ -235,3 +238,20 @@ def _readme(record: DetectorRecord, done: list[Ledger]) -> str:
     lines += [f"Backbone: {spec}, recipes: {recipes}", ""]
     lines += [f"Classes: {record.num_classes - 1} and the background"]
     return "\n".join(lines) + "\n"
+
+
+def check_categories(artifact: Path, data: CocoData) -> None:
+    """Compare the categories of a data set with those of a detector's folder.
+
+    Raises:
+        DataError: they differ.
+    """
+    known = read_detector(artifact).record.categories
+    here = dict(zip(data.category_ids, data.classes, strict=True))
+    if known and dict(known) != here:
+        message = f"its categories are {_said(here)}, and the detector's {_said(known)}"
+        raise DataError(Problem(data.source, message))
+
+
+def _said(categories: Mapping[int, str]) -> str:
+    return ", ".join(f"{number} {name}" for number, name in list(categories.items())[:8])

@@ -21,6 +21,7 @@ from hmhsa_insert.detection.metric import Kind, Scores, average_precision
 from hmhsa_insert.detection.results import coco_results
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import write_text
+from hmhsa_insert.training.interfaces import Evaluated
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.progress import Row
@@ -32,20 +33,21 @@ _Found = tuple[
 
 
 @dataclass(frozen=True)
-class Detection:
+class Detection(Evaluated):
     """What a detector found in every image of a split.
 
     Attributes:
         split: the images that could be read.
         detections: in COCO's result format, by image: image_id, category_id, bbox, score, and segmentation.
-        damaged: numbers of images that could not be read.
-        seconds: wall time, reading included.
     """
 
     split: CocoSplit
     detections: list[dict[str, Any]]
-    damaged: tuple[int, ...]
-    seconds: float
+
+    @property
+    def images(self) -> int:
+        """How many images were evaluated."""
+        return len(self.split)
 
     @cached_property
     def box(self) -> Scores:
@@ -75,11 +77,6 @@ class Detection:
             for kind, each in self.scores.items()
             for name in ("AP", "AP50")
         )
-
-    @property
-    def images_per_s(self) -> float:
-        """Images evaluated in a second, reading included."""
-        return len(self.split) / self.seconds
 
     def write_predictions(self, folder: Path, split: Any) -> None:
         """Write ``predictions.json``: COCO's result format."""
@@ -151,4 +148,4 @@ def _assembled(found: list[_Found], split: CocoSplit, seconds: float) -> Detecti
     if not read:
         raise TrainingError(Problem("evaluation", "no image of the split could be read"))
     detections = [each for *_, results in found for each in results]
-    return Detection(replace(split, records=read), detections, damaged, seconds)
+    return Detection(damaged, seconds, replace(split, records=read), detections)

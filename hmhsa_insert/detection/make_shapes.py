@@ -23,6 +23,8 @@ from hmhsa_insert.training.seeding import derived_seed
 _ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))  # height and width, as shares of the size
 _VAL_SHARE = 0.2
 _SPLITS = ("train", "val")
+# What names the set as a source of data.
+SHAPES_SET = "shapes"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,18 @@ def make_shapes(
         if writing is not None:
             shutil.rmtree(writing, ignore_errors=True)
     return Made(Path(folder), (images - val, val), (instances[0], instances[1]))
+
+
+def shapes_folder(data_dir: str | Path | None) -> Path:
+    """Return the folder of the set that ``--data shapes`` names, in `data_dir` or here; it is drawn if it is not there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    folder = Path(data_dir or ".") / SHAPES_SET
+    if not folder.exists():
+        make_shapes(folder, size=128)
+    return folder
 
 
 def _check(folder: Path, images: int, size: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from hmhsa_insert.files.shapes import Count, Name, PathName, Percent, Shape, Share
 
+_DETECTS = ("detect", "segment")
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -41,6 +43,7 @@ class NamedRun(Shape):
     recipe: _Recipe | None
     data: _Scored
     settings: dict[str, Any]
+    task: Name | None = None
     detector: Name | None = None
 
 
@@ -49,11 +52,10 @@ class RunConfig(NamedRun):
 
     data: _Data
     seed: int
-    task: Literal["detect", "segment"] | None = None
 
     @model_validator(mode="after")
-    def _is_of_one_task(self) -> RunConfig:
-        if (self.task is None) != (self.detector is None):
+    def _says_which_detector(self) -> RunConfig:
+        if (self.task in _DETECTS) != (self.detector is not None):
             raise ValueError("'task' and 'detector' go together")
         return self
 
@@ -113,3 +115,30 @@ class Here(Shape):
     processes: Annotated[int, Field(ge=1, le=10**6)]
     device: Name
     versions: dict[str, str]
+
+
+def scores_written(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``result.json`` says with its ``task`` and ``scores``, which version one wrote key by key.
+
+    Args:
+        result: the file's content, not checked yet.
+    """
+    if "scores" in result or "run_id" not in result:
+        return dict(result)
+    values = {"task": "classify", **result}
+    if values["task"] == "classify":
+        scores = {name: values.get(name) for name in ("top1", "top5", "loss")}
+        return values | {"scores": scores, "best": values.get("best_top1")}
+    found = {kind: values.get(kind) for kind in ("box", "mask")}
+    averages = [(kind, each) for kind, each in found.items() if isinstance(each, Mapping)]
+    scores = {f"{kind}_{name}".lower(): value for kind, each in averages for name, value in each.items()}
+    return values | {"scores": scores}
+
+
+def trial_written(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``trial.json`` says with its ``score`` and ``scores``, which version one wrote key by key."""
+    if "scores" in row:
+        return dict(row)
+    scores = {name: row.get(name) for name in ("top1", "top5", "loss")}
+    known = scores if row.get("status") == "done" else None
+    return {**row, "score": "top1", "scores": known, "best": row.get("best_top1")}

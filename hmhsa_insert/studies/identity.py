@@ -17,8 +17,8 @@ from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.load import SOURCE, Source
 from hmhsa_insert.surgery.sites.site import Site
-from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.run_identity import NAMES_FINGERPRINT, identity
+from hmhsa_insert.training.task import Task
 
 # Other versions may give other numbers; a wheel's build (+cpu, +cu128) is the machine's matter, as its device is.
 _DECIDING = ("torch", "timm", "torchvision")
@@ -35,7 +35,7 @@ def resolved_site(site: Site) -> dict[str, Any]:
     return values
 
 
-def source_of(run: PlannedRun, base: nn.Module) -> str:
+def source_of(run: Task, base: nn.Module) -> str:
     """Return what a network's name stands for, however it was spelled; of an artifact, a digest of its files."""
     spec = str(run.model)
     if is_artifact(spec):
@@ -48,7 +48,7 @@ def source_of(run: PlannedRun, base: nn.Module) -> str:
     return source.spec if isinstance(source, Source) else spec
 
 
-def digest_of(run: PlannedRun, source: str, sites: Any, threads: int, by_names: bool = False) -> str:
+def digest_of(run: Task, source: str, sites: Any, threads: int, by_names: bool = False) -> str:
     """Return the identity of everything but the seed; with data known `by_names` alone, as earlier versions did."""
     config = run.config
     data = config["data"] | {"source": Path(config["data"]["source"]).name}

@@ -23,7 +23,11 @@ _TIP = "`hmhsa-insert ablate` writes study folders"
 _MOST_PROBLEMS = 20
 
 _Shaped = TypeVar("_Shaped", bound=Shape)
-_OF_TRIAL = [name for name in TrialShape.model_fields if name not in ("id", "status", "message")]
+_OF_TRIAL = [
+    name
+    for name in TrialShape.model_fields
+    if name not in ("id", "status", "message", "score", "scores", "best")
+]
 _COUNTS = [name for name, field in TrialShape.model_fields.items() if field.annotation == Count | None]
 
 
@@ -100,7 +104,7 @@ def _trial(folder: Path, id: str, problems: list[Problem]) -> TrialShape | None:
 def _row(listed: Listed, trial: TrialShape | None) -> dict[str, Any]:
     if trial is None:
         return listed.model_dump() | {"status": "pending", "message": ""}
-    return listed.model_dump() | trial.model_dump(exclude={"id"})
+    return listed.model_dump() | trial.model_dump(exclude={"id", "score", "scores", "best"})
 
 
 def _read(kind: type[_Shaped], path: Path, problems: list[Problem], tip: str = "") -> _Shaped | None:

@@ -8,10 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from hmhsa_insert.costs.count import count
-from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, trial_id
@@ -21,11 +17,12 @@ from hmhsa_insert.studies.study_file import Study
 from hmhsa_insert.studies.trial import Cell, Trial, forget_data, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
+from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.locate.stages import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
+from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.names import shown as shown_name
-from hmhsa_insert.training.network import Network, build_network
-from hmhsa_insert.training.plan_run import PlannedRun
+from hmhsa_insert.training.task import Base, Task, score_name
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,13 @@ class PlannedStudy:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``study.json`` holds."""
+        """Return what ``study.json`` holds; of a study of classification, what version one wrote."""
+        scores = {score_name(trial.cell.column) for trial in self.trials}
+        task = {} if self.study.task == DEFAULT else {"task": self.study.task, "score": scores.pop()}
         return {
             "kind": "study",
             "version": 1,
+            **task,
             "name": self.study.name,
             "intent": self.study.intent,
             "baseline": self.study.baseline,
@@ -131,7 +131,7 @@ class _Planner:
     def __init__(self, study: Study, problems: list[Problem]) -> None:
         self._study = study
         self._problems = problems
-        self._networks: dict[Any, tuple[Network, Located] | None] = {}
+        self._networks: dict[Any, tuple[Base, Located] | None] = {}
         self._networks_costs: dict[Any, tuple[Any, Cost]] = {}
         self.costs: dict[str, Cost] = {}
         self.images: dict[str, int] = {}
@@ -154,7 +154,7 @@ class _Planner:
         except HmhsaInsertError as error:
             self._note(study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
             return None
-        source = source_of(run, network[0].base)
+        source = source_of(run, network[0].model)
         digest = digest_of(run, source, sites, cell.threads)
         earlier = digest_of(run, source, sites, cell.threads, by_names=True)
         self.costs[digest] = cost
@@ -165,40 +165,38 @@ class _Planner:
             digest=digest,
             names_digest=earlier if earlier != digest else "",
             fingerprint=run.data.fingerprint,
+            column=run.best,
             memory_bytes=cost.memory_bytes,
         )
 
-    def _network(self, run: PlannedRun, cell: Cell) -> tuple[Network, Located] | None:
+    def _network(self, run: Task, cell: Cell) -> tuple[Base, Located] | None:
         """Return the base network as the trials will build it, and its map."""
-        key = (cell.model, _shape(run))
+        key = (cell.model, run.network_key)
         if key not in self._networks:
             self._networks[key] = None
             try:
                 # Its weights play no part: neither downloaded ones nor a checkpoint's are read here.
-                network = build_network(run.model, run.data, run.settings, allow_code=cell.allow_code)
-                size = (network.channels, run.settings.input_size, run.settings.input_size)
-                self._networks[key] = (network, locate(network.base, size))
+                base = run.base()
+                self._networks[key] = (base, locate(base.model, base.size))
             except HmhsaInsertError as error:
                 self._note(self._study.where("models", cell.model), f"{cell.model}: ", error)
         return self._networks[key]
 
     def _resolved(
-        self, cell: Cell, variant: Variant, run: PlannedRun, network: Network, located: Located
+        self, cell: Cell, variant: Variant, run: Task, base: Base, located: Located
     ) -> tuple[Any, Cost]:
         """Return what a variant's recipe comes to on a network, and what the network costs then."""
-        key = (cell.variant, cell.model, _shape(run))
+        key = (cell.variant, cell.model, run.network_key)
         if key not in self._networks_costs:
-            edited, sites = network.base, None
+            edited, sites = deep_copy(base.model), None  # a detector is built around it in place
             if variant.recipe is not None:
-                plan = plan_located(network.base, located, variant.recipe, [])
+                plan = plan_located(base.model, located, variant.recipe, [])
                 sites = [resolved_site(site) for site in plan.sites]
-                edited = apply_plan(network.base, plan)
-            size = (network.channels, run.settings.input_size, run.settings.input_size)
-            counted = count(edited, size)
-            self._networks_costs[key] = (
-                sites,
-                Cost(counted.num_params, counted.macs, _memory(edited, size)),
-            )
+                edited = apply_plan(base.model, plan)
+            whole = run.around(edited)
+            counted = run.count(whole)
+            cost = Cost(counted.num_params, counted.macs, run.memory(whole))
+            self._networks_costs[key] = (sites, cost)
         return self._networks_costs[key]
 
     def _note(self, where: str, what: str, error: HmhsaInsertError) -> None:
@@ -221,6 +219,8 @@ def _cells(study: Study, data_dir: str | None, plugins: tuple[str, ...]) -> Iter
                         variant=variant.label,
                         model=model,
                         settings_label=label,
+                        task=study.task,
+                        options=study.options,
                         spec=entry.model,
                         pretrained=entry.pretrained,
                         init_from=entry.init_from,
@@ -250,19 +250,6 @@ def _fits(exclusion: Exclusion, cell: Cell, seed: int) -> bool:
     }
     named = all(glob is None or fnmatch.fnmatchcase(name, glob) for name, glob in asked.items())
     return named and exclusion.seed in (None, seed)
-
-
-def _shape(run: PlannedRun) -> tuple[Any, ...]:
-    """Return what of data and settings decides how a network is built."""
-    regularize = run.settings.regularize.model_dump_json()
-    return (run.data.num_classes, run.data.channels, run.settings.input_size, regularize)
-
-
-def _memory(model: nn.Module, size: tuple[int, int, int]) -> float | None:
-    try:
-        return training_memory(model, size).saved_bytes_per_image
-    except HmhsaInsertError:
-        return None
 
 
 def _listed(trial: Trial, baseline: str) -> dict[str, Any]:

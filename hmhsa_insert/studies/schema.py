@@ -75,6 +75,8 @@ class StudyFile(_Section):
         version: of this file format, 1.
         name: for folders and titles; the file's name if left out.
         description: what it asks; the file's leading comment if left out.
+        task: what is learned; ``classify`` if left out.
+        detector: of the tasks that have one; theirs if left out. The models are its backbones.
         models: base networks by label.
         variants: what is done to each of them, by label.
         baseline: the variant that the others are compared with; the only plain one if left out.
@@ -90,6 +92,8 @@ class StudyFile(_Section):
     version: Literal[1]
     name: Name | None = None
     description: str | None = None
+    task: str | None = None
+    detector: str | None = None
     models: Annotated[dict[Label, ModelEntry], Field(min_length=1)]
     variants: Annotated[dict[Label, VariantEntry], Field(min_length=1)]
     baseline: str | None = None

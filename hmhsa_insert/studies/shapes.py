@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -57,6 +57,9 @@ class TrialShape(_Known):
     id: _Id
     status: Literal["done", "failed"]
     message: str
+    score: str | None = "top1"
+    scores: dict[str, float | None] | None = None
+    best: float | None = None
     top1: Percent | None = None
     top5: Percent | None = None
     loss: float | None = None
@@ -74,9 +77,16 @@ class TrialShape(_Known):
     processes: Count | None = None
     device: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_scores_by_name(cls, row: Any) -> Any:
+        if isinstance(row, dict) and isinstance(row.get("scores"), dict) and row.get("score") == "top1":
+            return row | row["scores"] | {"best_top1": row.get("best")}
+        return row
+
     @model_validator(mode="after")
     def _is_whole(self) -> TrialShape:
-        if self.status == "done" and self.top1 is None:
+        if self.status == "done" and self.top1 is None and self.scores is None:
             raise ValueError("a trial that is done has a top1")
         if self.correct is not None and len(self.correct) // 2 != -(-(self.val_images or 0) // 8):
             raise ValueError("correct does not have one bit for each of val_images")

@@ -15,6 +15,7 @@ from typing import Any
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.ours import divided, few, remove
+from hmhsa_insert.files.run_shapes import trial_written
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.studies.problems import StudyError
@@ -83,7 +84,7 @@ def read_trial(folder: Path, id: str) -> dict[str, Any] | None:
     known = checked(TrialShape, row, path, StudyError, tip)
     if known.id != id:
         raise StudyError(Problem(str(path), f"it is that of another trial, {known.id}", tip))
-    return row
+    return trial_written(row)
 
 
 def commit(folder: Path, row: Mapping[str, Any]) -> None:

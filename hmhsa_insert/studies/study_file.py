@@ -24,7 +24,8 @@ from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
 from hmhsa_insert.studies.variants import Variant, make_variants
 from hmhsa_insert.surgery.base.load import named_by_file
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.tasks.table import DEFAULT, refuse_options, task_class
+from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
 _MOST_TRIALS = 100_000
@@ -38,6 +39,8 @@ class Study:
     Attributes:
         name: for folders and titles.
         intent: what it asks, in prose.
+        task: what is learned.
+        options: of the task: the detector, where one is named.
         models: base networks by label.
         variants: in the order of tables.
         baseline: label of the variant the others are compared with.
@@ -52,10 +55,12 @@ class Study:
 
     name: str
     intent: str
+    task: str
+    options: Mapping[str, str]
     models: Mapping[str, ModelEntry]
     variants: tuple[Variant, ...]
     baseline: str
-    settings: Mapping[str, Settings]
+    settings: Mapping[str, RunSettings]
     data: tuple[str, ...]
     seeds: tuple[int, ...]
     exclude: tuple[Exclusion, ...]
@@ -165,10 +170,12 @@ def _made(
     """Make what the file describes; every problem of its recipes, settings and labels together, with those known."""
     findings = document.findings
     variants = make_variants(file.variants, document, folder, more)
+    task = file.task or DEFAULT
+    kind = _kind(document, file, task)
     settings = {}
     for label in file.settings:
         try:
-            settings[label] = _settings(document, label, folder)
+            settings[label] = _settings(document, label, folder, kind)
         except HmhsaInsertError as error:
             more += error.problems
     for label, entry in file.models.items():
@@ -189,6 +196,8 @@ def _made(
     return Study(
         name=file.name or name,
         intent=(file.description or intent).strip(),
+        task=task,
+        options={"detector": file.detector} if file.detector else {},
         models=models,
         variants=tuple(variants),
         baseline=baseline,
@@ -214,13 +223,29 @@ def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
         findings.add((), f"{message}{_MOST_TRIALS:,}", "make several studies of it")
 
 
-def _settings(document: Document, label: str, folder: Path) -> Settings:
+def _kind(document: Document, file: StudyFile, task: str) -> type[RunSettings]:
+    """Return the settings of the study's task.
+
+    Raises:
+        StudyError: there is no such task, or it has no detector.
+    """
+    try:
+        kind: type[RunSettings] = task_class(task).settings_type
+        refuse_options(task, {"--detector": file.detector is not None})
+    except HmhsaInsertError as error:
+        key = "task" if file.task is not None and error.problems[0].where == "--task" else "detector"
+        where = document.marks.where((key,))
+        raise StudyError([Problem(where, found.message, found.tip) for found in error.problems]) from error
+    return kind
+
+
+def _settings(document: Document, label: str, folder: Path, kind: type[RunSettings]) -> RunSettings:
     """Return settings: those of ``base``, with the other keys put over them."""
     entry = document.value["settings"][label]
     path = ("settings", label)
     own = {key: value for key, value in entry.items() if key != "base"}
     if "base" not in entry:
-        return load_settings(Composition(own, document.marks, path).document())
+        return load_settings(Composition(own, document.marks, path).document(), kind=kind)
     base = entry["base"]
     if not isinstance(base, str):
         message = f"'base' must be a file or one of the shipped settings, found {shown(base)}"
@@ -233,10 +258,10 @@ def _settings(document: Document, label: str, folder: Path) -> Settings:
         where = document.marks.where((*path, "base"))
         raise StudyError([Problem(where, f"{p.where}: {p.message}", tip) for p in error.problems]) from error
     if read.findings.problems() or not isinstance(read.value, dict):
-        return load_settings(read)
+        return load_settings(read, kind=kind)
     form = Composition(read.value, read.marks)
     _put_over(form, document, path, (), own)
-    return load_settings(form.document())
+    return load_settings(form.document(), kind=kind)
 
 
 def _put_over(

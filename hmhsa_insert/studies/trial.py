@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
@@ -24,23 +23,20 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.base.load import named_by_file
-from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.plan_run import PlannedRun
 from hmhsa_insert.training.problems import InUseError, RunError
-from hmhsa_insert.training.result import TrainResult
+from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import CONFIG, ENVIRONMENT, RunFolder, is_run, read_config
-from hmhsa_insert.training.run_tables import read_predictions, read_timing
-from hmhsa_insert.training.schema import LoaderSettings, Settings
+from hmhsa_insert.training.run_schema import ReadSettings, RunSettings
+from hmhsa_insert.training.run_tables import read_timing
+from hmhsa_insert.training.task import Task, score_name
 
 Status = Literal["done", "failed", "busy", "refused"]
 
 # What a trial's file takes from the result of its training, and what it adds.
-_SCORES = (
-    *("top1", "top5", "loss", "best_top1", "epochs", "updates", "images"),
-    *("num_params", "macs", "macs_modules_only"),
-)
+_OF_RESULT = ("scores", "best", "epochs", "updates", "images", "num_params", "macs", "macs_modules_only")
 _MEASURED = ("memory_bytes", "val_images", "correct", "seconds", "processes", "device")
 
 # A killed driver's processes let go of their trials within moments.
@@ -56,6 +52,8 @@ class Cell:
         spec: what names the base network.
         pretrained, init_from: what it begins with.
         recipe: as plain data, or None.
+        task: what is learned.
+        options: of the task.
         settings: of the training.
         data: the source.
         data_dir: where downloaded data is kept.
@@ -65,6 +63,7 @@ class Cell:
         digest: identity of everything but the seed.
         names_digest: the same as earlier versions knew it, if they knew it otherwise.
         fingerprint: of the data, as it was when the study was planned.
+        column: of ``metrics.csv``: the score that is compared.
         memory_bytes: saved for the backward pass per image, as measured in planning.
     """
 
@@ -75,7 +74,9 @@ class Cell:
     pretrained: bool
     init_from: str | None
     recipe: Mapping[str, Any] | None
-    settings: Settings
+    task: str
+    options: Mapping[str, str]
+    settings: RunSettings
     data: str
     data_dir: str | None
     threads: int
@@ -84,6 +85,7 @@ class Cell:
     digest: str = ""
     names_digest: str = ""
     fingerprint: str = ""
+    column: str = ""
     memory_bytes: float | None = None
 
     @property
@@ -121,13 +123,13 @@ class Outcome:
         status: ``done`` and ``failed`` are final. ``busy``: another process has it. ``refused``: its folder cannot be
             used, which says nothing about the trial.
         message: why not, in a sentence.
-        top1: in percent, of a trial that is done.
+        score: of a trial that is done: the one that the task picks its best weights by.
     """
 
     id: str
     status: Status
     message: str = ""
-    top1: float | None = None
+    score: float | None = None
 
 
 def run_trial(folder: Path, trial: Trial) -> Outcome:
@@ -169,12 +171,13 @@ def _row_of(folder: Path, trial: Trial) -> dict[str, Any]:
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     """Return the outcome that a trial's file tells."""
-    return Outcome(row["id"], row["status"], row["message"], row["top1"])
+    scores: Mapping[str, float | None] = row["scores"] or {}
+    return Outcome(row["id"], row["status"], row["message"], scores.get(row["score"]))
 
 
 def failed_row(id: str, message: str) -> dict[str, Any]:
     """Return what is written of a trial that failed."""
-    unknown = dict.fromkeys((*_SCORES, *_MEASURED))
+    unknown = dict.fromkeys(("score", *_OF_RESULT, *_MEASURED))
     return {"id": id, "status": "failed", "message": message, **unknown, "versions": {}}
 
 
@@ -186,22 +189,23 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def planned_run(cell: Cell, seed: int) -> PlannedRun:
+def planned_run(cell: Cell, seed: int) -> Task:
     """Return the training that a trial is.
 
     Raises:
         DataError: the data cannot be opened.
     """
-    return PlannedRun(
+    planned: Task = task_class(cell.task).plan(
         cell.spec,
-        cell.recipe,
-        _opened(cell.data, cell.data_dir, cell.settings.loader),
-        cell.settings,
-        seed,
-        Path(cell.init_from) if cell.init_from else None,
-        cell.pretrained,
+        _opened(cell.task, cell.data, cell.data_dir, cell.settings.loader),
+        settings=cell.settings,
+        seed=seed,
+        init_from=cell.init_from,
+        pretrained=cell.pretrained,
         allow_code=cell.allow_code,
+        **cell.options,
     )
+    return replace(planned, recipe=cell.recipe)
 
 
 def import_plugins(names: tuple[str, ...]) -> None:
@@ -218,8 +222,8 @@ def forget_data() -> None:
 
 
 @lru_cache(maxsize=4)
-def _opened(source: str, data_dir: str | None, loader: LoaderSettings) -> Data:
-    return open_data(source, data_dir, loader)
+def _opened(task: str, source: str, data_dir: str | None, loader: ReadSettings) -> Any:
+    return task_class(task).open(source, loader, data_dir)
 
 
 def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
@@ -234,14 +238,14 @@ def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
         try:
             if is_first_process():
                 RunFolder(path).clear_remains()
-            return _row(trial, train_run(run, path))
+            return _row(trial, run, train_run(run, path))
         except InUseError:
             if time.monotonic() > patience:
                 raise
             time.sleep(0.5)
 
 
-def _spelled_alike(run: PlannedRun, path: Path) -> PlannedRun:
+def _spelled_alike(run: Task, path: Path) -> Task:
     """Return the run in the words its folder has for it already.
 
     Trials of one identity may differ in what a recipe is called and where the data lies: a folder begun under one name
@@ -250,28 +254,28 @@ def _spelled_alike(run: PlannedRun, path: Path) -> PlannedRun:
     if not is_run(path):
         return run
     known = read_config(path)
-    data = replace(run.data, source=known["data"]["source"])
+    data: Any = replace(run.data, source=known["data"]["source"])  # type: ignore[type-var]
     model = named_by_file(
         str(known["model"]), str(path / CONFIG), run.allow_code or known["model"] == run.model
     )
     return replace(run, model=model, recipe=known["recipe"], data=data)
 
 
-def _row(trial: Trial, result: TrainResult) -> dict[str, Any]:
+def _row(trial: Trial, run: Task, result: RunResult) -> dict[str, Any]:
     """Return what is written of a finished trial; nothing in it but the seconds differs from one run to the next."""
     path = result.folder
     here = read_json(path / ENVIRONMENT, RunError)
     checked(Here, here, path / ENVIRONMENT, RunError)
-    correct = read_predictions(path)["correct"].to_numpy(dtype=bool)
+    evaluated = {"val_images": len(run.data.val), "correct": None} | run.judged(path)
     return {
         "id": trial.id,
         "status": "done",
         "message": "",
-        **{name: getattr(result, name) for name in _SCORES},
+        "score": score_name(run.best),
+        **{name: getattr(result, name) for name in _OF_RESULT},
         "memory_bytes": trial.cell.memory_bytes,
-        "val_images": len(correct),
-        "correct": np.packbits(correct).tobytes().hex(),
-        "seconds": _seconds(path, len(correct)) * here["processes"],
+        **evaluated,
+        "seconds": _seconds(path, evaluated["val_images"]) * here["processes"],
         "processes": here["processes"],
         "device": here["device"],
         "versions": here["versions"],

@@ -5,10 +5,10 @@ a folder or a network. :func:`read_result` and :func:`read_predictions` read a r
 """
 
 from hmhsa_insert.training.data import Data, open_data
-from hmhsa_insert.training.plan_run import PlannedRun, plan_run
+from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import DataError, RunError, SettingsError, Stopped, TrainingError
 from hmhsa_insert.training.reporter import Reporter, Silent, Step
-from hmhsa_insert.training.result import TrainResult, read_result
+from hmhsa_insert.training.result import RunResult, read_result
 from hmhsa_insert.training.run import train, train_run
 from hmhsa_insert.training.run_folder import read_config
 from hmhsa_insert.training.run_tables import read_predictions
@@ -19,15 +19,14 @@ from hmhsa_insert.training.settings import load_settings, shipped_settings
 __all__ = [
     "Data",
     "DataError",
-    "PlannedRun",
     "Reporter",
     "RunError",
+    "RunResult",
     "Settings",
     "SettingsError",
     "Silent",
     "Step",
     "Stopped",
-    "TrainResult",
     "TrainingError",
     "evaluate",
     "load_settings",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -14,15 +13,15 @@ from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.parts import make_average, make_optimizer, make_schedule
-from hmhsa_insert.training.plan_run import Run
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.progress import Progress
 from hmhsa_insert.training.reporter import Reporter
 from hmhsa_insert.training.small_batch import check_one_image
+from hmhsa_insert.training.task import Task
 
 
 def assemble(
-    planned: Run[Any], network: Network, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
+    planned: Task, network: Network, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
 ) -> Loop:
     """Return the loop of a run at its first update.
 
@@ -36,20 +35,22 @@ def assemble(
     Raises:
         SettingsError: settings that do not fit the network, the data or the number of processes.
     """
-    settings, model, task = planned.settings, network.model, planned.task
+    settings, model = planned.settings, network.model
     if accelerator.distributed_type == DistributedType.FSDP and settings.ema is not None:
         message = "an average of weights that FSDP divides among processes is not kept"
         raise SettingsError(Problem("ema", message, "--set ema=null"))
     shares = Shares(
         settings.batch_size, settings.accumulate, accelerator.process_index, accelerator.num_processes
     )
-    train_loader, eval_loader = task.loaders(network, shares, pin=accelerator.device.type == "cuda")
-    objective = task.objective(shares)
+    pin = accelerator.device.type == "cuda"
+    train_loader = planned.train_batches(network, shares, pin)
+    eval_loader = planned.eval_batches(model, planned.eval_batch_size(shares), shares.rank, shares.world, pin)
+    objective = planned.objective(shares)
     freezer = Freezer(model, settings, network.fresh)
     if shares.micro_batch == 1:
         model.train()
         freezer.begin(settings.epochs - 1)
-        check_one_image(*task.one_image(network))
+        check_one_image(*planned.one_image(network))
     left = len(planned.data.train) % settings.batch_size
     if left:
         reporter.note(
@@ -66,7 +67,7 @@ def assemble(
     wrapped, prepared = accelerator.prepare(model, optimizer)
     return Loop(
         accelerator=accelerator,
-        task=task,
+        task=planned,
         settings=settings,
         seed=planned.seed,
         model=wrapped,

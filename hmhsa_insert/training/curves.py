@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from hmhsa_insert.inert import visible
 from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.interfaces import Panel
 from hmhsa_insert.training.progress import Row
-from hmhsa_insert.training.task import Panel
 
 # More of a class's name would leave no room for the matrix.
 _LONGEST = 40

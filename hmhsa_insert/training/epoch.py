@@ -8,11 +8,11 @@ from timm.utils import distribute_bn
 from torch import nn
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.interfaces import Evaluated, Split
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.progress import Best, Row, Sums
 from hmhsa_insert.training.run_folder import BEST, RunFolder
-from hmhsa_insert.training.task import Evaluated, Split
 from hmhsa_insert.training.weights import Weights
 
 

@@ -63,6 +63,7 @@ def build_network(
     data: Data,
     settings: Settings,
     *,
+    outputs: int | None = None,
     recipe: str | Path | Mapping[str, Any] | None = None,
     seed: int = 0,
     init_from: str | Path | None = None,
@@ -74,8 +75,9 @@ def build_network(
 
     Args:
         model: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
-        data: tells the number of classes and channels.
+        data: tells the number of channels.
         settings: input size, drop path, dropout.
+        outputs: how many numbers it has to give for an image; None: one for each class of the data.
         recipe: to apply; None: train the network as it is.
         seed: of the run.
         init_from: a checkpoint of the base network, by its own keys; its head may have other classes.
@@ -88,9 +90,10 @@ def build_network(
         SettingsError: the network's factory does not take a setting.
         TrainingError: the network does not give one score a class.
     """
+    outputs = data.num_classes if outputs is None else outputs
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
-        asked = {"num_classes": data.num_classes, "in_chans": data.channels}
+        asked = {"num_classes": outputs, "in_chans": data.channels}
         base, new, notes = build_base(model, asked, settings, init_from, pretrained, allow_code, meta)
         channels = input_channels(base)
         edited = base
@@ -100,7 +103,7 @@ def build_network(
     has_weights = pretrained or init_from is not None or not isinstance(model, str) or is_artifact(model)
     if channels != data.channels:
         notes.append(f"images are read as {'RGB' if channels == 3 else 'grey'}: the stem takes {channels}")
-    check_outputs(edited, channels, settings.input_size, data.num_classes)
+    check_outputs(edited, channels, settings.input_size, outputs)
     if settings.compute.memory == "lean":
         set_lean(edited)
     fresh = new.union(_inserted_parameters(edited))

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from pydantic import create_model
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Problem, listed
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.run_shapes import scores_written
 from hmhsa_insert.files.shapes import Shape, checked
+from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import RESULT
 
-_DAMAGED_TIP = "remove it: the same training goes on from the last checkpoint there is, and writes it anew"
-R = TypeVar("R", bound="RunResult")
+_DAMAGED_TIP = "remove it: the same training goes on from the last checkpoint there is, and writes it again"
+Scores = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What every finished run says.
+    """What every finished run says, whatever its task.
 
     Attributes:
         folder: of the run.
         run_id: identity of the run.
-        weights: ``model`` or ``ema``: what the scores are of; the averaged weights where there is an average.
+        task: the name of its task.
+        weights: ``model`` or ``ema``: which weights `scores` belong to; the averaged ones where there is an EMA.
         best_epoch, best_weights: the best evaluation of all epochs; its weights are in the artifact.
         epochs, updates, images: how much it was trained.
         num_params: of the network.
         macs, macs_modules_only: for one image, as :func:`hmhsa_insert.costs.count.count` counts them.
         damaged: names of images that could not be read.
+        scores: by name, after the last epoch: no choice was made by looking at them.
+        best: the best value of the task's own score, of all epochs.
     """
 
     folder: Path
     run_id: str
+    task: str
     weights: str
     best_epoch: int
     best_weights: str
@@ -45,6 +52,10 @@ class RunResult:
     macs: int
     macs_modules_only: int
     damaged: tuple[str, ...]
+    scores: Scores
+    best: float
+    # Scores that a finished run of the task always says.
+    required: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the folder, as plain data."""
@@ -53,45 +64,22 @@ class RunResult:
         return values
 
 
-@dataclass(frozen=True)
-class TrainResult(RunResult):
-    """A finished run of classification.
-
-    Attributes:
-        top1, top5: in percent, after the last epoch: no choice was made by looking at them.
-        loss: cross-entropy on the validation split, after the last epoch.
-        best_top1: of the best evaluation of all epochs.
-    """
-
-    top1: float
-    top5: float
-    loss: float
-    best_top1: float
-
-
-def read_result(folder: str | Path) -> TrainResult | None:
-    """Return the result of a run of classification, or None if it is not finished.
+def read_result(folder: str | Path) -> Any:
+    """Return the result of a run, as its task's own :class:`RunResult`; None if the run is not finished.
 
     Raises:
-        RunError: its file is damaged, or is of another task.
-    """
-    return read_result_as(TrainResult, folder)
-
-
-def read_result_as(kind: type[R], folder: str | Path) -> R | None:
-    """Return the result of a run as what its task writes, or None if it is not finished.
-
-    Raises:
-        RunError: its file is damaged, or is of another task.
+        RunError: its file is damaged, or of a task that is not known.
     """
     path = Path(folder) / RESULT
     if not path.is_file():
         return None
-    values = read_json_mapping(path, RunError, tip=_DAMAGED_TIP)
-    if "task" in values and "task" not in kind.__dataclass_fields__:
-        raise RunError(Problem(str(path), f"is the result of a run of the task '{values['task']}'"))
-    hints = get_type_hints(kind) | {"damaged": list[str]}
-    fields: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items() if name != "folder"}
-    checked(create_model(kind.__name__, __base__=Shape, **fields), values, path, RunError, _DAMAGED_TIP)
-    known = {name: values[name] for name in fields} | {"damaged": tuple(values["damaged"])}
+    values = scores_written(read_json_mapping(path, RunError, tip=_DAMAGED_TIP))
+    hints = {each.name: get_type_hints(RunResult)[each.name] for each in fields(RunResult)}
+    hints |= {"damaged": list[str], "scores": dict[str, float | None]}
+    shape: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items() if name != "folder"}
+    checked(create_model("RunResult", __base__=Shape, **shape), values, path, RunError, _DAMAGED_TIP)
+    known = {name: values[name] for name in shape} | {"damaged": tuple(values["damaged"])}
+    kind: type[RunResult] = task_class(values["task"], str(path)).result_type
+    if missing := [name for name in kind.required if known["scores"].get(name) is None]:
+        raise RunError(Problem(str(path), f"it is damaged: it has no {listed(missing)}", _DAMAGED_TIP))
     return kind(folder=Path(folder), **known)

@@ -15,18 +15,18 @@ from torch import nn
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.assemble import assemble
 from hmhsa_insert.training.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.curves import draw_curves
-from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.network import Network
-from hmhsa_insert.training.plan_run import Run, plan_run
+from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import Stopped
 from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
 from hmhsa_insert.training.reporter import Reporter, Silent
-from hmhsa_insert.training.result import RunResult, TrainResult
+from hmhsa_insert.training.result import read_result
 from hmhsa_insert.training.run_folder import (
     ARTIFACT,
     BEST,
@@ -41,19 +41,20 @@ from hmhsa_insert.training.run_folder import (
     read_config,
 )
 from hmhsa_insert.training.run_identity import unknown_contents
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.stop import Interrupted
-from hmhsa_insert.training.task import R_co
+from hmhsa_insert.training.task import Task
 from hmhsa_insert.training.weights import Weights
 
 
 def train(
     model: str | Path | nn.Module,
-    data: str | Data = "digits",
+    data: Any = None,
     *,
+    task: str = DEFAULT,
     recipe: str | Path | Mapping[str, Any] | None = None,
-    settings: str | Path | Mapping[str, Any] | Settings | None = None,
+    settings: str | Path | Mapping[str, Any] | RunSettings | None = None,
     overrides: Sequence[str] = (),
     seed: int = 0,
     folder: str | Path | None = None,
@@ -62,7 +63,8 @@ def train(
     pretrained: bool = False,
     allow_code: bool = False,
     reporter: Reporter | None = None,
-) -> TrainResult:
+    **options: Any,
+) -> Any:
     """Train a network, edited by a recipe or not; go on with it if the folder holds the run already.
 
     In several processes (``torchrun``, ``accelerate launch``) all of them call this alike. Two runs of one seed see
@@ -71,7 +73,10 @@ def train(
 
     Args:
         model: what ``hi.load_model`` takes, the folder of an artifact, or a network, which is copied.
-        data: a source, see :func:`~hmhsa_insert.training.data.open_data`.
+        data: a source, see :func:`~hmhsa_insert.training.data.open_data`, ``digits`` if left out; of detectors the
+            folder of a data set in COCO's format.
+        task: ``classify``, ``detect``, ``segment``, or another in :data:`~hmhsa_insert.tasks.table.TASKS`; the model
+            becomes a detector's backbone.
         recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.
         settings: a path, the name of shipped settings, or a dict; None: ``finetune`` where there are weights to begin
             with, ``digits`` for the small data sets, else ``imagenet_300e``.
@@ -82,10 +87,12 @@ def train(
         init_from: a checkpoint of the base network, by its own keys.
         pretrained: begin with the library's weights.
         allow_code: build an artifact's base network with the factory that it names, if you trust the artifact.
-        reporter: is told what happens.
+        reporter: is called with what happens.
+        options: the task's own: ``detector`` of ``detect`` and ``segment``.
 
     Returns:
-        The result, as :func:`~hmhsa_insert.training.result.read_result` reads it from the folder.
+        The task's :class:`~hmhsa_insert.training.result.RunResult`, as
+        :func:`~hmhsa_insert.training.result.read_result` reads it from the folder.
 
     Raises:
         SettingsError, DataError, RunError, TrainingError: what is wrong, all problems of one kind together.
@@ -95,6 +102,7 @@ def train(
     planned = plan_run(
         model,
         data,
+        task=task,
         recipe=recipe,
         settings=settings,
         overrides=overrides,
@@ -103,11 +111,12 @@ def train(
         init_from=init_from,
         pretrained=pretrained,
         allow_code=allow_code,
+        **options,
     )
     return train_run(planned, folder, reporter)
 
 
-def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Reporter | None = None) -> R_co:
+def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporter | None = None) -> Any:
     """Do as :func:`train` with a run that was planned, whatever its task."""
     where = RunFolder(Path(folder) if folder is not None else Path("runs") / folder_name(planned.name))
     accelerator = make_accelerator(planned.settings, where.path)
@@ -117,7 +126,7 @@ def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Re
         stack.callback(where.release)
         if told is reporter and (note := unknown_contents(read_config(where.path), planned.config)):
             told.note(note)
-        if (done := planned.task.read_result(where.path)) is not None:
+        if (done := read_result(where.path)) is not None:
             told.note(f"finished before: {where.path}")
             return done
         stack.enter_context(kept_random_state())
@@ -130,14 +139,14 @@ def train_run(planned: Run[R_co], folder: str | Path | None = None, reporter: Re
             raise
 
 
-def _train(planned: Run[R_co], folder: RunFolder, accelerator: Accelerator, told: Reporter) -> R_co:
+def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, told: Reporter) -> Any:
     set_determinism(planned.settings.compute)
     try:
-        network = planned.task.build()
+        network = planned.build()
         for note in (*planned.data.notes, *network.notes):
             told.note(note)
         weights = Weights(accelerator, network.model, folder.path)
-        costs = planned.task.count(network)
+        costs = planned.count(network.model)
         loop = assemble(planned, network, accelerator, folder.checkpoints, told)
     except HmhsaInsertError:
         folder.discard()
@@ -154,7 +163,7 @@ def _train(planned: Run[R_co], folder: RunFolder, accelerator: Accelerator, told
         return _finish(loop, planned, folder, weights, costs)
 
 
-def _begin(loop: Loop, planned: Run[Any], network: Network, folder: RunFolder) -> None:
+def _begin(loop: Loop, planned: Task, network: Network, folder: RunFolder) -> None:
     """Go back to the last checkpoint, or evaluate what the run begins with if that was trained before."""
     accelerator = loop.accelerator
     if accelerator.is_main_process:
@@ -195,7 +204,7 @@ def _evaluate_start(loop: Loop, network: Network, folder: RunFolder) -> None:
         loop.reporter.note(f"epoch 0, {name}: {each.said}")
 
 
-def _finish(loop: Loop, planned: Run[R_co], folder: RunFolder, weights: Weights, costs: Counts) -> R_co:
+def _finish(loop: Loop, planned: Task, folder: RunFolder, weights: Weights, costs: Counts) -> Any:
     """Write what a finished run has: weights, artifact, curves, result."""
     weights.write(LAST, loop.model)
     if loop.average is not None:
@@ -207,25 +216,25 @@ def _finish(loop: Loop, planned: Run[R_co], folder: RunFolder, weights: Weights,
     result = on_main(loop.accelerator, lambda: _write_result(loop, planned, folder, weights, costs, damaged))
     loop.accelerator.wait_for_everyone()
     if result is None:
-        result = planned.task.read_result(folder.path)
+        result = read_result(folder.path)
     assert result is not None
     return result
 
 
 def _write_result(
     loop: Loop,
-    planned: Run[R_co],
+    planned: Task,
     folder: RunFolder,
     weights: Weights,
     costs: Counts,
     damaged: Sequence[str],
-) -> R_co:
-    progress, task, averaged = loop.progress, planned.task, loop.average is not None
+) -> Any:
+    progress, averaged = loop.progress, loop.average is not None
     with disk_may_refuse(folder.path / ARTIFACT):
-        weights.write_artifact(ARTIFACT, BEST, task.save)
+        weights.write_artifact(ARTIFACT, BEST, planned.save)
     with disk_may_refuse(folder.path / CURVES):
-        draw_curves(progress.history, task.curves, folder.path / CURVES)
-    finished = RunResult(
+        draw_curves(progress.history, planned.curves, folder.path / CURVES)
+    finished = dict(  # noqa: C408
         folder=folder.path,
         run_id=planned.run_id,
         weights="ema" if averaged else "model",
@@ -240,6 +249,6 @@ def _write_result(
         damaged=tuple(damaged),
     )
     prefix = "ema_" if averaged else ""
-    result = task.result(finished, progress.history[-1], prefix, progress.best.score)
+    result = planned.result(finished, progress.history[-1], prefix, progress.best.score)
     folder.write_json(RESULT, result.to_dict())
     return result

@@ -1,16 +1,49 @@
-"""What makes two runs the same run: the configuration without what only says where and how fast."""
+"""What determines a run, and what makes two runs the same run: all of it but what only says where and how fast."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
+from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.training.data.digests import covers_contents
 from hmhsa_insert.training.run_schema import ADDED, OPERATIONAL
 
+# More classes are not written by name, since every reader of a run's configuration would wait for them: those are
+# matched by their order.
+_MOST_NAMED = 40_000
 NAMES_FINGERPRINT, CLASS_NAMES = "names_fingerprint", "class_names"
 _SAID_BY_FINGERPRINT = (f"data.{NAMES_FINGERPRINT}", f"data.{CLASS_NAMES}")
+
+
+def config_of(run: Any) -> dict[str, Any]:
+    """Return what determines a run of any :class:`~hmhsa_insert.training.task.Task`, as plain data."""
+    model = run.model if isinstance(run.model, str) else _described(run.model)
+    classes, data = run.data.num_classes, run.data
+    return {
+        "model": model,
+        "recipe": dict(run.recipe) if run.recipe is not None else None,
+        "data": {
+            "source": data.source,
+            "fingerprint": data.fingerprint,
+            "train": len(data.train),
+            "val": len(data.val),
+            "classes": classes,
+            "channels": data.channels,
+            NAMES_FINGERPRINT: data.names_fingerprint,
+            CLASS_NAMES: list(data.classes) if classes <= _MOST_NAMED else None,
+        },
+        "seed": run.seed,
+        "init_from": _file_digest(run.init_from) if run.init_from else None,
+        "pretrained": run.pretrained,
+        "settings": run.settings.model_dump(mode="json"),
+    }
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,3 +93,20 @@ def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield from _flat(item, (*path, step))
     else:
         yield "".join(path).removeprefix("."), value if not isinstance(value, list | tuple) else []
+
+
+def _described(model: nn.Module) -> str:
+    """Return a network's class and a digest of its weights: another network is another run."""
+    digest = hashlib.sha256()
+    for key, tensor in model.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"{type(model).__name__} {digest.hexdigest()[:16]}"
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    except OSError as error:
+        raise WeightsError(Problem(str(path), f"cannot be read: {error.strerror or error}")) from error

@@ -28,7 +28,7 @@ class Scored:
         unseen: whether it is known that the network was trained on no image of it.
     """
 
-    data: Data
+    data: Any
     unseen: bool
 
 
@@ -44,7 +44,7 @@ class Asked:
         watch: of ``open_data``.
     """
 
-    source: str | Data | None
+    source: Any
     data_dir: str | Path | None
     overrides: Sequence[str]
     renamed: Mapping[str, str]

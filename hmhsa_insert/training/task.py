@@ -1,196 +1,214 @@
 """A task: what of a run depends on what is learned, images classified or objects found, in one place.
 
-The loop, its checkpoints and the run folder know a task by these names only. Classification is in ``classify``;
-detection and segmentation are a layer above.
+The loop, its checkpoints, the run folder, evaluation and studies know a task by the names of :class:`Task` only. The
+tasks are in ``hmhsa_insert/tasks``; :mod:`.image_task` has what those share that turn an image into one vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts
+from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.tasks.table import DEFAULT
+from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.interfaces import (
+    EvalBatchSource,
+    Evaluated,
+    Objective,
+    Panel,
+    Source,
+    TrainBatchSource,
+)
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.progress import Row
 from hmhsa_insert.training.result import RunResult
-
-R_co = TypeVar("R_co", bound=RunResult, covariant=True)
-
-
-class Split(Protocol):
-    """Images of a source that belong together."""
-
-    def __len__(self) -> int: ...
-
-    def name(self, index: int) -> str:
-        """Return what a report calls one image."""
+from hmhsa_insert.training.run_identity import config_of, identity
+from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.scored import Asked, Scored
+from hmhsa_insert.training.settings import load_settings
+from hmhsa_insert.training.shown import Shown, score_table
 
 
-class Source(Protocol):
-    """What a run says of its data, whatever it is."""
-
-    @property
-    def source(self) -> str:
-        """What the user called it."""
-
-    @property
-    def train(self) -> Split:
-        """The training split."""
-
-    @property
-    def val(self) -> Split:
-        """The validation split."""
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-
-    @property
-    def channels(self) -> int:
-        """Of an image as it is stored: 1 or 3."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A digest of names, annotations and what is in the files."""
-
-    @property
-    def names_fingerprint(self) -> str:
-        """A digest of names and annotations alone, by which runs of earlier versions know their data."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Their names, in the order of their numbers."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was decided for the user."""
-
-
-class ReadBatch(Protocol):
-    """What the loop itself looks at in a batch."""
-
-    @property
-    def indices(self) -> torch.Tensor:
-        """N, each image's number in its split."""
-
-    @property
-    def damaged(self) -> torch.Tensor:
-        """N, true where the image could not be read and another stands in for it."""
-
-
-class TrainBatchSource(Protocol):
-    """The training split of one process, any epoch from any update on."""
-
-    @property
-    def updates(self) -> int:
-        """Updates in an epoch."""
-
-    def batches(self, epoch: int, first_update: int = 0) -> Iterator[Any]:
-        """Yield this process's batches of an epoch."""
-
-    def close(self) -> None:
-        """End the processes that read."""
-
-
-class EvalBatchSource(Protocol):
-    """The validation split of one process, in order."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def close(self) -> None:
-        """End the processes that read."""
-
-
-class Forward(NamedTuple):
-    """What one forward in training gave.
+class Base(NamedTuple):
+    """A network before its recipe.
 
     Attributes:
-        loss: mean over the images; what is minimized.
-        images: how many there were.
-        meters: name -> sum over the images of what is told beside the loss, on the device.
+        model: what recipes edit.
+        size: of one image that it takes, at which its maps are measured.
     """
 
-    loss: torch.Tensor
-    images: int
-    meters: Mapping[str, torch.Tensor]
-
-
-class Objective(Protocol):
-    """Computes the loss of batches."""
-
-    def to_device(self, batch: Any, device: torch.device, memory_format: Any) -> Any:
-        """Return the batch on the device."""
-
-    def forward(self, model: nn.Module, batch: Any) -> Forward:
-        """Run a batch that is on the device; draws come from the generators that the loop seeded."""
-
-
-class Evaluated(Protocol):
-    """What an evaluation found, the same in every process."""
-
-    @property
-    def row(self) -> Row:
-        """Columns of ``metrics.csv``."""
-
-    @property
-    def said(self) -> str:
-        """The scores in a few words."""
-
-    @property
-    def damaged(self) -> tuple[int, ...]:
-        """Numbers of images that could not be read."""
-
-    @property
-    def images_per_s(self) -> float:
-        """Images evaluated in a second, reading included."""
-
-    def write_predictions(self, folder: Path, split: Split) -> None:
-        """Write what was said of every image into a file of `folder`."""
+    model: nn.Module
+    size: InputSize
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One of the pictures of learning curves: its label, and column -> title of each curve."""
+class Task(ABC):
+    """A run of one task, resolved and not begun.
 
-    label: str
-    curves: Mapping[str, str]
+    Attributes:
+        model: what names the network, or the network itself.
+        recipe: the recipe as plain data, or None.
+        data: the source, opened.
+        settings: of the training.
+        seed: of base weights, blocks, order, draws.
+        init_from: a checkpoint of the base network, or None.
+        pretrained: whether to begin with the library's weights.
+        allow_code: whether code may run that a file names, such as an artifact its base network's factory.
+    """
 
+    task: ClassVar[str]
+    settings_type: ClassVar[type[RunSettings]]
+    result_type: ClassVar[type[RunResult]] = RunResult
 
-class Task(Protocol[R_co]):
-    """What a run learns."""
+    model: str | nn.Module
+    recipe: Mapping[str, Any] | None
+    data: Source
+    settings: RunSettings
+    seed: int
+    init_from: Path | None
+    pretrained: bool
+    allow_code: bool = field(default=False, kw_only=True)
+
+    # ---- planned: from what the user names
+
+    @classmethod
+    def plan(
+        cls,
+        model: str | Path | nn.Module,
+        data: Any = None,
+        *,
+        recipe: str | Path | Mapping[str, Any] | None = None,
+        settings: str | Path | Mapping[str, Any] | RunSettings | None = None,
+        overrides: Sequence[str] = (),
+        seed: int = 0,
+        data_dir: str | Path | None = None,
+        init_from: str | Path | None = None,
+        pretrained: bool = False,
+        allow_code: bool = False,
+        watch: Watch | None = None,
+        **options: Any,
+    ) -> Self:
+        """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`.
+
+        Raises:
+            SettingsError, RecipeError, DataError: something cannot be read.
+        """
+        chosen = settings if settings is not None else cls.default_settings(data, init_from, pretrained)
+        if not isinstance(chosen, cls.settings_type) or overrides:
+            values = chosen.model_dump() if isinstance(chosen, RunSettings) else chosen
+            chosen = load_settings(values, overrides, kind=cls.settings_type)
+        read = load_recipe(recipe).to_dict() if recipe is not None else None
+        opened = (
+            cls.open(data, chosen.loader, data_dir, watch) if isinstance(data, str | Path | None) else data
+        )
+        named = model if isinstance(model, nn.Module) else str(model)
+        start = Path(init_from) if init_from else None
+        return cls(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, **options)
+
+    @classmethod
+    @abstractmethod
+    def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
+        """Return the name of the shipped settings for a run that names none."""
+
+    @classmethod
+    @abstractmethod
+    def open(
+        cls, source: Any, loader: Any, data_dir: str | Path | None = None, watch: Watch | None = None
+    ) -> Source:
+        """Open a source of data to train on; None stands for the task's default."""
 
     @property
-    def best(self) -> str:
-        """The column of ``metrics.csv`` whose largest value tells the best weights."""
+    def config(self) -> dict[str, Any]:
+        """What determines the run, as plain data: what ``config.yaml`` holds."""
+        return ({} if self.task == DEFAULT else {"task": self.task}) | config_of(self)
+
+    @classmethod
+    def options_in(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the task's own fields from what ``config.yaml`` holds."""
+        return {}
 
     @property
-    def curves(self) -> Sequence[Panel]:
-        """What is drawn of the columns."""
+    def run_id(self) -> str:
+        """Sixteen digits that two runs share if they are the same run."""
+        text = json.dumps(identity(self.config), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def name(self) -> str:
+        """A name for tables and folders: network, recipe, data, seed."""
+        model = self.model if isinstance(self.model, str) else type(self.model).__name__
+        recipe = self.recipe["name"] if self.recipe is not None else "plain"
+        parts = (Path(model.rpartition(":")[2]).name, recipe, Path(self.data.source).name, f"s{self.seed}")
+        return "-".join(str(part) for part in parts)
+
+    # ---- the network
+
+    @property
+    @abstractmethod
+    def network_key(self) -> tuple[Any, ...]:
+        """What of data and settings decides how the network is built; it can be hashed."""
+
+    @abstractmethod
+    def base(self) -> Base:
+        """Build what recipes edit, without its recipe; its weights may be any."""
+
+    def around(self, edited: nn.Module) -> nn.Module:
+        """Build the whole network around what a recipe edited: a detector around its backbone."""
+        return edited
+
+    @abstractmethod
     def build(self) -> Network:
         """Build the network of the run."""
 
-    def count(self, network: Network) -> Counts:
+    @abstractmethod
+    def count(self, model: nn.Module) -> Counts:
         """Count what the network costs for one image."""
 
+    def memory(self, model: nn.Module) -> float | None:
+        """Return the bytes saved for the backward pass per image; None where they cannot be measured."""
+        return None
+
+    @abstractmethod
     def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
         """Return what a batch of images runs through, and C, H, W of the smallest one."""
 
-    def loaders(
-        self, network: Network, shares: Shares, pin: bool
-    ) -> tuple[TrainBatchSource, EvalBatchSource]:
-        """Return this process's batches for training and for evaluation."""
+    def check(self, model: nn.Module) -> None:
+        """Refuse a network that does not fit the data; by default none is refused."""
+        return
 
+    # ---- batches, loss and scores
+
+    @abstractmethod
+    def train_batches(self, network: Network, shares: Shares, pin: bool) -> TrainBatchSource:
+        """Return this process's batches of the training split."""
+
+    @abstractmethod
+    def eval_batches(
+        self, model: nn.Module, batch_size: int, rank: int, world: int, pin: bool
+    ) -> EvalBatchSource:
+        """Return this process's batches of the validation split."""
+
+    def eval_batch_size(self, shares: Shares) -> int:
+        """Return how many images an evaluation during training takes at a time."""
+        return shares.micro_batch
+
+    @abstractmethod
     def objective(self, shares: Shares) -> Objective:
         """Return what computes the loss."""
 
+    @abstractmethod
     def evaluate(
         self,
         model: nn.Module,
@@ -202,10 +220,23 @@ class Task(Protocol[R_co]):
     ) -> Evaluated:
         """Run the network over the validation split, which the processes divide."""
 
-    def save(self, model: nn.Module, folder: Path) -> Path | None:
-        """Write a network as an artifact; None if there is none to write."""
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns of ``metrics.csv`` that an evaluation fills."""
 
-    def result(self, finished: RunResult, row: Row, prefix: str, best: float) -> R_co:
+    @property
+    @abstractmethod
+    def best(self) -> str:
+        """The column whose largest value picks the best weights, and that studies compare."""
+
+    @property
+    def curves(self) -> Sequence[Panel]:
+        """What is drawn of the columns."""
+        scores = (Panel(name, {name: "validation", f"ema_{name}": "EMA"}) for name in self.columns)
+        return Panel("loss", {"train_loss": "training"}), *scores
+
+    def result(self, finished: Mapping[str, Any], row: Row, prefix: str, best: float) -> RunResult:
         """Return the result of a run.
 
         Args:
@@ -214,6 +245,72 @@ class Task(Protocol[R_co]):
             prefix: of the columns that count: ``ema_`` where there is an average.
             best: the best value of the column :attr:`best`.
         """
+        scores = {score_name(column): row.get(f"{prefix}{column}") for column in self.columns}
+        return self.result_type(task=self.task, scores=scores, best=best, **finished)
 
-    def read_result(self, folder: Path) -> R_co | None:
-        """Return the result of a run's folder, or None if it is not finished."""
+    # ---- what a run leaves, and what is scored
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> Path | None:
+        """Write a network as an artifact; None if there is none to write."""
+
+    @classmethod
+    @abstractmethod
+    def scored(
+        cls, config: Mapping[str, Any] | None, settings: Any, asked: Asked, folder: Path | None
+    ) -> Scored:
+        """Return what a network is scored on.
+
+        Args:
+            config: of the run that trained it; None: of no run.
+            settings: of the evaluation.
+            asked: what the user said of the data.
+            folder: of the run or the artifact.
+        """
+
+    @abstractmethod
+    def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
+        """Return the network of a run's folder; it takes memory only if its file of weights does."""
+
+    @classmethod
+    @abstractmethod
+    def of_model(
+        cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
+    ) -> tuple[str, Self, nn.Module]:
+        """Return name, run and model for scoring a network that no run trained.
+
+        Args:
+            model: the network, its name, or the folder of an artifact.
+            asked: what the user said of the data.
+            pretrained: of a named network: the library's weights.
+            allow_code: run the factory that an artifact names.
+        """
+
+    def details(self, found: Any) -> dict[str, Any]:
+        """Return what ``evaluate --json`` says of an evaluation besides name, costs, images and damage."""
+        return {score_name(column): value for column, value in found.row.items()}
+
+    @classmethod
+    def shown(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
+        """Return the tables that ``evaluate`` prints.
+
+        Args:
+            rows: of each network ``name``, ``num_params``, ``macs``, ``images``, ``images_per_s``, ``damaged``,
+                ``unseen`` and its :meth:`details`.
+            source: what they were scored on.
+        """
+        return score_table(rows, source)
+
+    def write_found(self, found: Any, option: str, path: Path) -> str:
+        """Write what an evaluation found into the file that an option of ``evaluate`` names; return what, in words."""
+        raise NotImplementedError(f"the task '{self.task}' writes nothing for {option}")
+
+    @classmethod
+    def judged(cls, folder: Path) -> dict[str, Any]:
+        """Return what studies compare image by image, from a finished run's folder: nothing by default."""
+        return {}
+
+
+def score_name(column: str) -> str:
+    """Return what results, trials and reports call the score of a column of ``metrics.csv``."""
+    return column.removeprefix("val_").lower()

@@ -100,7 +100,7 @@ def _spent(line: str, folder: Path) -> tuple[int, str, float, int]:
     """Run a command in a process of its own; return exit code, stderr, CPU seconds and MB beyond an import's."""
     program = (
         "import resource, sys, time; from hmhsa_insert.commands import app\n"
-        "import hmhsa_insert.detection.score, hmhsa_insert.studies.ablate, hmhsa_insert.reports.render\n"
+        "import hmhsa_insert.tasks.detect, hmhsa_insert.studies.ablate, hmhsa_insert.reports.render\n"
         "import hmhsa_insert.studies.study_file\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, began, code = used(), time.process_time(), 0\n"

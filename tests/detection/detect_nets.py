@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from hmhsa_insert.detection import make_shapes as shapes
-from hmhsa_insert.detection.plan_run import DetectRun, plan_detection
+from hmhsa_insert.detection.plan_run import plan_detection
+from hmhsa_insert.tasks.detect import Detect
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.reporter import Reporter
 from hmhsa_insert.training.run import train_run
@@ -41,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 FEW = {f"rpn_{when}_nms_top_n_{mode}": 30 for when in ("pre", "post") for mode in ("train", "test")}
 
 
-def planned(data: Any, task: Any = "detect", **changes: Any) -> DetectRun:
+def planned(data: Any, task: Any = "detect", **changes: Any) -> Detect:
     settings = SETTINGS | changes.pop("settings", {})
     if task == "segment":
         options = {**FEW, "box_batch_size_per_image": 16}

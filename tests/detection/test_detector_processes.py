@@ -13,8 +13,8 @@ from hmhsa_insert.detection import make_shapes as shapes
 from hmhsa_insert.detection.coco_data import open_coco
 from hmhsa_insert.detection.evaluation import DETECTIONS
 from hmhsa_insert.detection.metric import average_precision
-from hmhsa_insert.detection.result import read_detect_result
-from hmhsa_insert.detection.score import detection_candidate, score_detector
+from hmhsa_insert.training.result import read_result
+from hmhsa_insert.training.score import candidate, score
 
 HERE = Path(__file__).parent
 LAUNCH = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
@@ -31,7 +31,7 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
 
-    result = read_detect_result(folder)
+    result = read_result(folder)
     assert result is not None
     assert result.mask is not None
     split = open_coco(tmp_path / "data", masks=True).val
@@ -41,7 +41,7 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
     assert seen
     assert len(seen) == len(set(seen))  # no image was scored by both
     assert average_precision(split, written, "box") == result.box
-    alone = score_detector(detection_candidate(folder, weights="ema"))
+    alone = score(candidate(folder, weights="ema"))
     assert alone.box == pytest.approx(result.box, abs=1e-6)
     assert alone.mask == pytest.approx(result.mask, abs=1e-6)
     metrics = pd.read_csv(folder / "metrics.csv")

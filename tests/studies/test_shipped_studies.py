@@ -1,12 +1,14 @@
 """The shipped studies: each can be planned, within minutes' worth of training, and says what it asks."""
 
+from pathlib import Path
+
 import pytest
 
 from hmhsa_insert.recipe.library import shipped_files
 from hmhsa_insert.studies.plan_study import plan_study
 from hmhsa_insert.studies.study_file import load_study
 
-BASELINES = {"where": "plain", "which": "plain", "tdb": "plain", "silu": "gelu"}
+BASELINES = {"where": "plain", "which": "plain", "tdb": "plain", "silu": "gelu", "detect": "plain"}
 
 
 def test_they_are_there() -> None:
@@ -17,7 +19,8 @@ def test_they_are_there() -> None:
     "name",
     [name if name in ("tdb", "silu") else pytest.param(name, marks=pytest.mark.long) for name in BASELINES],
 )
-def test_each_can_be_planned(name: str) -> None:
+def test_each_can_be_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the shapes set is drawn
     study = load_study(name)
     assert (study.name, study.baseline) == (name, BASELINES[name])
     assert study.intent.endswith("?")

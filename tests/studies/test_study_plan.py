@@ -13,6 +13,7 @@ from hmhsa_insert.studies import plan_study as planning
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.training import image_task
 
 EDIT: dict[str, Any] = STUDY["variants"]["attn"]["edits"][0]
 
@@ -169,14 +170,14 @@ def test_everything_that_cannot_be_planned_comes_at_once() -> None:
 
 def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = {"build_network": 0, "plan_located": 0, "count": 0}
-    for name in calls:
-        real = getattr(planning, name)
+    for name, module in {"build_network": image_task, "plan_located": planning, "count": image_task}.items():
+        real = getattr(module, name)
 
         def counted(*args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:
             calls[_name] += 1
             return _real(*args, **kwargs)
 
-        monkeypatch.setattr(planning, name, counted)
+        monkeypatch.setattr(module, name, counted)
     quick = STUDY["settings"]["quick"]
     planned = _plan(seeds=1000, settings={str(epochs): quick | {"epochs": epochs} for epochs in range(1, 4)})
     assert len(planned.distinct) == 6000

@@ -65,7 +65,7 @@ def test_a_trial_is_the_training_it_says(whole: StudyRun, tmp_path: Path) -> Non
         folder=tmp_path / "r",
     )
     row = rows(whole.folder)[attn.id]
-    for name in ("top1", "top5", "loss", "best_top1", "epochs", "updates", "images", "num_params", "macs"):
+    for name in ("scores", "best", "epochs", "updates", "images", "num_params", "macs"):
         assert row[name] == getattr(alone, name)
     correct = read_predictions(tmp_path / "r")["correct"].to_numpy()
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(row["correct"]), dtype=np.uint8))
@@ -173,7 +173,7 @@ def test_a_trial_that_fails_is_a_row(
     found = rows(tmp_path / "s")
     assert found[ids[("attn", 1)]]["message"] == "MemoryError"
     assert found[ids[("plain", 0)]]["message"] == "ValueError: two lines"
-    assert found[ids[("plain", 0)]]["top1"] is None
+    assert found[ids[("plain", 0)]]["scores"] is None
     assert found[ids[("plain", 0)]].keys() == found[ids[("plain", 1)]].keys()
     told = Told()
     assert ablate(STUDY, tmp_path / "s", watcher=told).count("failed") == 2

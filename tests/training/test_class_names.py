@@ -183,9 +183,9 @@ def test_classes_are_matched_by_name_whatever_their_order_or_number(pets: Path, 
     for index in range(4):
         paint(root / "dog" / f"{index}.png", 210)
     what = candidate(pets / "run", str(root), allow_code=True)
-    assert what.data.classes == ("cat", "dog")
-    assert what.data.val.targets.tolist() == [1] * 4  # type: ignore[union-attr]
-    assert "no pictures of 'cat', which the network knows" in what.data.notes
+    assert what.run.data.classes == ("cat", "dog")
+    assert what.run.data.val.targets.tolist() == [1] * 4  # type: ignore[union-attr]
+    assert "no pictures of 'cat', which the network knows" in what.run.data.notes
     assert evaluate(pets / "run", str(root), allow_code=True).top1 == 100.0
     data = open_scored(str(root))
     assert matched(data, ("bird", "cat", "dog"), {}).val.targets.tolist() == [2] * 4  # type: ignore[union-attr]

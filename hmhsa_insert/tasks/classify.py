@@ -1,0 +1,155 @@
+"""Classification: every image gets one class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from timm.data.mixup import Mixup
+from torch import nn
+
+from hmhsa_insert.files.numbers import big
+from hmhsa_insert.training.curves import draw_confusion
+from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
+from hmhsa_insert.training.image_task import ImageTask
+from hmhsa_insert.training.interfaces import Forward, Panel
+from hmhsa_insert.training.loader import Batch
+from hmhsa_insert.training.order import Shares
+from hmhsa_insert.training.parts import make_loss, make_mixup
+from hmhsa_insert.training.result import RunResult
+from hmhsa_insert.training.run_tables import read_predictions
+from hmhsa_insert.training.shown import Shown, remarks, seen, speed
+
+_MOST_CLASSES = 20
+_LOSSES = {"train_loss": "training", "val_loss": "validation", "ema_val_loss": "validation, averaged weights"}
+_SCORES = {"train_top1": "training", "top1": "validation", "ema_top1": "validation, averaged weights"}
+
+
+@dataclass(frozen=True)
+class ClassifyResult(RunResult):
+    """A finished run of classification."""
+
+    required: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
+
+    @property
+    def top1(self) -> float:
+        """Images whose class had the highest score, in percent."""
+        return float(self.scores["top1"] or 0.0)
+
+    @property
+    def top5(self) -> float:
+        """Images whose class had one of the five highest scores, in percent."""
+        return float(self.scores["top5"] or 0.0)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy on the validation split."""
+        return float(self.scores["loss"] or 0.0)
+
+    @property
+    def best_top1(self) -> float:
+        """The best top-1 of all epochs."""
+        return self.best
+
+
+@dataclass(frozen=True)
+class Classify(ImageTask):
+    """A run of classification, resolved and not begun."""
+
+    task: ClassVar[str] = "classify"
+    result_type: ClassVar[type[RunResult]] = ClassifyResult
+    columns: ClassVar[tuple[str, ...]] = ("val_loss", "top1", "top5")
+    best: ClassVar[str] = "top1"
+    curves: ClassVar[Sequence[Panel]] = (Panel("loss (cross-entropy)", _LOSSES), Panel("top-1 (%)", _SCORES))
+
+    def objective(self, shares: Shares) -> ClassifyObjective:
+        """Return the loss, and the mixtures in front of it.
+
+        Raises:
+            SettingsError: batches that cannot be mixed.
+        """
+        mixup = make_mixup(self.settings, self.outputs, shares.micro_batch)
+        return ClassifyObjective(make_loss(self.settings), mixup)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        accelerator: Accelerator,
+        *,
+        on_batch: Callable[[int], None] | None,
+        memory_format: Any,
+    ) -> Evaluation:
+        """Run the network over the validation split; see :func:`evaluate_split`."""
+        return evaluate_split(
+            model, batches, self.data.classes, accelerator, on_batch=on_batch, memory_format=memory_format
+        )
+
+    def details(self, found: Any) -> dict[str, Any]:
+        """Return top-1, top-5, loss, and top-1 of each class; None where there is no image of one."""
+        # JSON knows no NaN.
+        shares = [None if share != share else share for share in found.per_class.tolist()]
+        per_class = dict(zip(found.classes, shares, strict=True))
+        return {"top1": found.top1, "top5": found.top5, "loss": found.loss, "per_class": per_class}
+
+    @classmethod
+    def shown(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
+        """Return the scores, and of a single network its classes."""
+        cells = []
+        for row in rows:
+            scores = (f"{row['top1']:.2f}", f"{row['top5']:.2f}", f"{row['loss']:.4f}", speed(row))
+            cells.append([row["name"], big(row["num_params"]), big(row["macs"]), *scores])
+            cells += remarks(row)
+        headers = ("", "params", "MACs", "top-1 %", "top-5 %", "loss", "images/s")
+        found = [Shown(f"{source}: {rows[0]['images']:,} images{seen(rows)}", headers, cells)]
+        return [*found, _classes(rows[0]["per_class"])] if len(rows) == 1 else found
+
+    def write_found(self, found: Any, option: str, path: Path) -> str:
+        """Draw the confusion matrix of an evaluation, as a PNG."""
+        draw_confusion(found.confusion, found.classes, path)
+        return "confusion"
+
+    @classmethod
+    def judged(cls, folder: Path) -> dict[str, Any]:
+        """Return how many images were evaluated, and which of them were right, a bit each, in hexadecimal."""
+        correct = read_predictions(folder)["correct"].to_numpy(dtype=bool)
+        return {"val_images": len(correct), "correct": np.packbits(correct).tobytes().hex()}
+
+
+def _classes(per_class: Mapping[str, float | None]) -> Shown:
+    """Return the classes from the worst on, as many as fit a screen."""
+    known = {name: share for name, share in per_class.items() if share is not None}
+    cells = [[name, f"{share:.1f}"] for name, share in sorted(known.items(), key=lambda item: item[1])]
+    if len(cells) > _MOST_CLASSES:
+        cells = [*cells[:_MOST_CLASSES], [f"and {len(cells) - _MOST_CLASSES} better ones", ""]]
+    return Shown("Per class, worst first", ("class", "top-1 %"), cells)
+
+
+@dataclass(frozen=True)
+class ClassifyObjective:
+    """The loss of classified images, which may be mixed first."""
+
+    loss: nn.Module
+    mixup: Mixup | None
+
+    def to_device(self, batch: Batch, device: torch.device, memory_format: Any) -> Batch:
+        """Return the batch with images and targets on the device."""
+        images = batch.images.to(device, non_blocking=True, memory_format=memory_format)
+        return batch._replace(images=images, targets=batch.targets.to(device, non_blocking=True))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Forward:
+        """Return the loss, and how many percent of the images were right, summed."""
+        images, targets = batch.images, batch.targets
+        if self.mixup is not None:
+            images, targets = self.mixup(images, targets)
+        scores = model(images)
+        loss = self.loss(scores, targets)
+        with torch.no_grad():
+            truth = targets.argmax(1) if targets.ndim == 2 else targets
+            right = 100 * scores.argmax(1).eq(truth).sum()
+        return Forward(loss, len(scores), {"top1": right})

@@ -1,0 +1,99 @@
+"""The table of tasks. A row says where a task is, so that nobody who only names tasks has to import torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, near
+from hmhsa_insert.files.json_text import read_json_mapping
+
+# The task of runs, studies and calls that name none.
+DEFAULT = "classify"
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task.
+
+    Attributes:
+        does: what is learned, in a few words.
+        load: returns its class, a :class:`~hmhsa_insert.training.task.Task`; torch is imported then.
+        options: names of the options of commands that it can use, of those that not every task can; all others are
+            refused by name.
+        made: returns True for a folder, other than a run's, that holds a model of this task.
+    """
+
+    does: str
+    load: Callable[[], Any]
+    options: frozenset[str] = frozenset()
+    made: Callable[[Path], bool] = lambda folder: False
+
+
+def _from(module: str, name: str) -> Callable[[], Any]:
+    return partial(_imported, f"hmhsa_insert.tasks.{module}", name)
+
+
+def _imported(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def _holds_detector(masks: bool, folder: Path) -> bool:
+    path = folder / "detector.json"
+    if not path.is_file():
+        return False
+    return (read_json_mapping(path, ArtifactError).get("kind") == "maskrcnn") == masks
+
+
+_OF_IMAGES = frozenset({"--data-dir", "--pretrained", "--map", "--confusion"})
+_OF_OBJECTS = frozenset({"--detector", "--output", "--data-dir"})
+
+TASKS: dict[str, TaskRow] = {
+    "classify": TaskRow("one class for every image", _from("classify", "Classify"), _OF_IMAGES),
+    "detect": TaskRow(
+        "boxes around objects", _from("detect", "Detect"), _OF_OBJECTS, partial(_holds_detector, False)
+    ),
+    "segment": TaskRow(
+        "boxes and masks of objects", _from("detect", "Segment"), _OF_OBJECTS, partial(_holds_detector, True)
+    ),
+}
+
+
+def task_class(name: str, where: str = "--task") -> Any:
+    """Return the class of a task.
+
+    Args:
+        name: of the task.
+        where: what names it, for the error.
+
+    Raises:
+        HmhsaInsertError: there is no such task.
+    """
+    if name not in TASKS:
+        tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}".strip()
+        raise HmhsaInsertError(Problem(where, f"there is no task '{name}'", tip))
+    return TASKS[name].load()
+
+
+def refuse_options(task: str, given: Mapping[str, bool]) -> None:
+    """Refuse the options that a task cannot use.
+
+    Args:
+        task: its name.
+        given: option -> whether the user gave it.
+
+    Raises:
+        HmhsaInsertError: all of them, with the tasks that can use each.
+    """
+    unused = [option for option, is_given in given.items() if is_given and option not in TASKS[task].options]
+    problems = []
+    for option in unused:
+        others = [name for name, row in TASKS.items() if option in row.options]
+        tip = f"goes with --task {' or '.join(others)}" if others else ""
+        problems.append(Problem(option, f"the task '{task}' does not use it", tip))
+    if problems:
+        raise HmhsaInsertError(problems)

@@ -1,0 +1,271 @@
+"""What tasks share whose networks turn an image into one vector: data, network, batches, evaluation image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from hmhsa_insert.costs.count import Counts, count
+from hmhsa_insert.costs.memory import training_memory
+from hmhsa_insert.errors import HmhsaInsertError, Problem, WeightsError
+from hmhsa_insert.models.weights import read_shapes
+from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model, save
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.training.adapt import check_outputs, input_channels
+from hmhsa_insert.training.data import SMALL, Data, open_data
+from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.interfaces import Evaluated, Forward, Objective
+from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
+from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.order import Shares
+from hmhsa_insert.training.per_image import per_image
+from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG
+from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.run_weights import check_weights
+from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.scored import Asked, Scored, scored_by_model, scored_by_run
+from hmhsa_insert.training.settings import load_settings
+from hmhsa_insert.training.task import Base, Task
+from hmhsa_insert.training.transforms import eval_transform, train_transform
+
+
+@dataclass(frozen=True)
+class Means(Evaluated):
+    """Scores that are means over images.
+
+    Attributes:
+        scores: by the names of columns.
+        images: how many were evaluated.
+    """
+
+    scores: Row
+    count: int
+
+    @property
+    def row(self) -> Row:
+        """Columns of ``metrics.csv``."""
+        return self.scores
+
+    @property
+    def images(self) -> int:
+        """How many images were evaluated."""
+        return self.count
+
+
+class LossOfImages(NamedTuple):
+    """An objective whose loss is a function of output and batch."""
+
+    loss: Callable[[torch.Tensor, Batch], torch.Tensor]
+
+    def to_device(self, batch: Batch, device: torch.device, memory_format: Any) -> Batch:
+        """Return the batch with images and targets on the device."""
+        images = batch.images.to(device, non_blocking=True, memory_format=memory_format)
+        return batch._replace(images=images, targets=batch.targets.to(device, non_blocking=True))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Forward:
+        """Return the loss of a batch."""
+        return Forward(self.loss(model(batch.images), batch), len(batch.images), {})
+
+
+@dataclass(frozen=True)
+class ImageTask(Task):
+    """A run of a task whose network turns an image into one vector.
+
+    A task of this kind says :attr:`outputs`, :meth:`loss`, :meth:`judge` and :meth:`summarize`, and may have any of
+    the rest otherwise.
+
+    Attributes:
+        data: labelled images.
+        settings: as of classification.
+    """
+
+    settings_type: ClassVar[type[RunSettings]] = Settings
+
+    data: Data
+    settings: Settings
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network gives for an image."""
+        return self.data.num_classes
+
+    def loss(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return what is minimized: the mean over a batch, of the network's output N×`outputs`."""
+        raise NotImplementedError(f"the task '{self.task}' has no loss")
+
+    def judge(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return a row of numbers for each image, N×K, from which the scores of a split are made."""
+        raise NotImplementedError(f"the task '{self.task}' does not judge images")
+
+    def summarize(self, values: npt.NDArray[Any]) -> Row:
+        """Return the scores of a split by the names of :attr:`columns`, from the rows of all its images."""
+        raise NotImplementedError(f"the task '{self.task}' has no scores")
+
+    @classmethod
+    def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
+        """Return ``finetune`` where there are weights to begin with, else settings by the data."""
+        if pretrained or init_from is not None:
+            return "finetune"
+        source = data.source if isinstance(data, Data) else data
+        return "digits" if source is None or source in SMALL else "imagenet_300e"
+
+    @classmethod
+    def open(
+        cls, source: Any, loader: Any, data_dir: str | Path | None = None, watch: Watch | None = None
+    ) -> Data:
+        """Open a source of labelled images; ``digits`` by default."""
+        return open_data(str(source or "digits"), data_dir, loader, watch=watch)
+
+    @property
+    def network_key(self) -> tuple[Any, ...]:
+        """Outputs, channels, input size, drop path and dropout."""
+        regularize = self.settings.regularize.model_dump_json()
+        return (self.outputs, self.data.channels, self.settings.input_size, regularize)
+
+    def base(self) -> Base:
+        """Build the network without its recipe, its weights and a checkpoint's left out."""
+        network = build_network(
+            self.model, self.data, self.settings, outputs=self.outputs, allow_code=self.allow_code
+        )
+        side = self.settings.input_size
+        return Base(network.base, (network.channels, side, side))
+
+    def build(self, meta: bool = False) -> Network:
+        """Build the network; errors as :func:`~hmhsa_insert.training.network.build_network`."""
+        return build_network(
+            self.model,
+            self.data,
+            self.settings,
+            outputs=self.outputs,
+            recipe=self.recipe,
+            seed=self.seed,
+            init_from=self.init_from,
+            pretrained=self.pretrained,
+            allow_code=self.allow_code,
+            meta=meta,
+        )
+
+    def count(self, model: nn.Module) -> Counts:
+        """Count at the settings' input size."""
+        return count(model, self._size(model))
+
+    def memory(self, model: nn.Module) -> float | None:
+        """Return the bytes saved for the backward pass per image, at the settings' input size."""
+        try:
+            return training_memory(model, self._size(model)).saved_bytes_per_image
+        except HmhsaInsertError:
+            return None
+
+    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return the network, and the size of an image."""
+        return network.model, self._size(network.model)
+
+    def train_batches(self, network: Network, shares: Shares, pin: bool) -> TrainLoader:
+        """Return this process's batches of the training split.
+
+        Raises:
+            SettingsError: settings that do not fit the data or the number of processes.
+        """
+        transform = train_transform(self.settings, network.model, network.channels)
+        workers = self.settings.loader.workers
+        return TrainLoader(self.data.train, transform, network.channels, shares, self.seed, workers, pin)
+
+    def eval_batches(self, model: nn.Module, batch_size: int, rank: int, world: int, pin: bool) -> EvalLoader:
+        """Return this process's batches of the validation split."""
+        channels, workers = input_channels(model), self.settings.loader.workers
+        transform = eval_transform(self.settings, model, channels)
+        return EvalLoader(self.data.val, transform, channels, batch_size, rank, world, workers, pin)
+
+    def eval_batch_size(self, shares: Shares) -> int:
+        """Return twice the training's batch: no gradients are kept, so that it fits."""
+        return 2 * shares.micro_batch
+
+    def objective(self, shares: Shares) -> Objective:
+        """Return what computes the loss."""
+        return LossOfImages(self.loss)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        accelerator: Accelerator,
+        *,
+        on_batch: Callable[[int], None] | None,
+        memory_format: Any,
+    ) -> Evaluated:
+        """Run the network over the validation split."""
+        found = per_image(
+            model, batches, self.judge, accelerator, on_batch=on_batch, memory_format=memory_format
+        )
+        return Means(found.damaged, found.seconds, self.summarize(found.values), len(found.values))
+
+    def save(self, model: nn.Module, folder: Path) -> Path | None:
+        """Write an artifact for ``hi.load``; None if nothing was inserted."""
+        return save(model, folder, overwrite=True) if ledgers(model) else None
+
+    @classmethod
+    def scored(
+        cls, config: Mapping[str, Any] | None, settings: Any, asked: Asked, folder: Path | None
+    ) -> Scored:
+        """Return the data, with the numbers of the run's classes; errors as of ``open_data``."""
+        if config is None:
+            return scored_by_model(str(folder) if folder is not None else None, asked)
+        return scored_by_run(config, settings, asked)
+
+    def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
+        """Return the network of a run's folder: its artifact's, or what its configuration describes."""
+        artifact, spec = folder / ARTIFACT, str(self.model)
+        if ":" not in spec and is_artifact(artifact):
+            return load(artifact, allow_code=self.allow_code)
+        _check_counts(config["data"], weights, folder / CONFIG)
+        # For the classes it was trained on: whether the data has as many is asked later, of any network.
+        classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
+        then = replace(self, data=replace(self.data, classes=classes, channels=channels))
+        if ":" not in spec:  # a factory of the user's is code, and takes what it likes
+            check_weights(then.build(meta=True).model, weights)
+        return then.build().model
+
+    @classmethod
+    def of_model(
+        cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
+    ) -> tuple[str, Self, nn.Module]:
+        """Return name, run and model for scoring a network that no run trained, at its own size and crop."""
+        found = cls.scored(None, None, asked, None if isinstance(model, nn.Module) else Path(model))
+        if isinstance(model, nn.Module):
+            name, network, side = type(model).__name__, model, 224
+        else:
+            loaded = open_model(model, pretrained=pretrained, allow_code=allow_code)
+            network, name, side = loaded.model, loaded.name, int(loaded.input_size[-1])
+        config: Any = getattr(network, "pretrained_cfg", None) or {}
+        own = {"crop_pct": config.get("crop_pct", 0.875)}
+        values = {"epochs": 1, "batch_size": 64, "input_size": side, "augment": own}
+        settings = load_settings(values, asked.overrides)
+        return name, cls(network, None, found.data, settings, 0, None, False), network
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a network that does not give `outputs` numbers for an image.
+
+        Raises:
+            TrainingError: it does not.
+        """
+        check_outputs(model, input_channels(model), self.settings.input_size, self.outputs)
+
+    def _size(self, model: nn.Module) -> tuple[int, int, int]:
+        return (input_channels(model), self.settings.input_size, self.settings.input_size)
+
+
+def _check_counts(data: Mapping[str, Any], weights: Path, path: Path) -> None:
+    """Refuse more classes or channels than any tensor of the run has, before so many are listed."""
+    most = max((side for shape in read_shapes(weights).values() for side in shape), default=0)
+    for key in ("classes", "channels"):
+        if data[key] > most:
+            message = f"data.{key} is {data[key]}, and no side of a tensor of the run is that long"
+            raise WeightsError(Problem(str(path), message, "the folder's files are not of one run"))
