@@ -19,9 +19,10 @@ from hmhsa_insert.errors import PlanError
 from hmhsa_insert.models import CONFIGS
 from hmhsa_insert.recipe import load_recipe, shipped_recipes
 from hmhsa_insert.reports.data import to_csv
+from hmhsa_insert.reports.formats import format_of
 from hmhsa_insert.reports.parts import REST, parts_frame
 from hmhsa_insert.reports.plots import part_bars
-from hmhsa_insert.reports.render import format_of, render
+from hmhsa_insert.reports.render import render
 from hmhsa_insert.reports.sources import Record, published_records
 from hmhsa_insert.surgery.artifact.artifact import open_model
 

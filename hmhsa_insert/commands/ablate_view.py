@@ -52,15 +52,16 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
     for trials in cells.values():
         cell = trials[0].cell
         cost = planned.costs[cell.digest]
-        memory = f"{cost.memory_bytes / 2**20:.2f} MiB" if cost.memory_bytes is not None else ""
+        saved = cost.get("saved_bytes_per_image")
+        memory = f"{saved / 2**20:.2f} MiB" if saved is not None else ""
         name = " · ".join([cell.variant, *named.of(cell)])
         same = first.setdefault(cell.digest, name)
         table.add_row(
             visible(cell.variant if same == name else f"{cell.variant} (same as {same})"),
             *map(visible, named.of(cell)),
             _ranges([trial.seed for trial in trials]),
-            f"{cost.num_params / 1e6:.3f} M",
-            f"{cost.macs / 1e6:.2f} M",
+            f"{(cost['num_params'] or 0) / 1e6:.3f} M",
+            f"{(cost['macs'] or 0) / 1e6:.2f} M",
             memory,
             f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
         )
@@ -69,7 +70,9 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
         out.print(visible(note), style="dim")
     distinct = list(planned.distinct.values())
     images = sum(planned.images[trial.cell.digest] for trial in distinct)
-    macs = sum(3 * planned.costs[t.cell.digest].macs * planned.images[t.cell.digest] for t in distinct)
+    macs = sum(
+        3 * (planned.costs[t.cell.digest]["macs"] or 0) * planned.images[t.cell.digest] for t in distinct
+    )
     out.print(
         f"{len(planned.trials)} trials, {len(distinct)} distinct, {len(done)} done; {images:,} training images, "
         f"about {macs / 1e12:.3g} T MACs (forward and backward)"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -12,9 +13,31 @@ from rich.text import Text
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.whole import place_to_write, write_text
 from hmhsa_insert.inert import visible
+from hmhsa_insert.reports.formats import FORMATS, checked_format, format_of
 
 if TYPE_CHECKING:
     from hmhsa_insert.reports.table import Row, Table
+
+_ON_TERMINAL = "table"
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar=f"<{'|'.join((_ON_TERMINAL, *FORMATS))}>",
+        help="Default: by the ending of FILE, else table.",
+    ),
+]
+
+
+def format_asked_for(how: str | None, output: Path | None) -> str:
+    """Return the format that a user asks for, by ``--format`` or by a file's ending; else that of the terminal.
+
+    Raises:
+        ReportError: there is no such format.
+    """
+    if how is None:
+        return format_of(output.name) if output else _ON_TERMINAL
+    return checked_format(how, _ON_TERMINAL)
 
 
 def print_table(table: Table) -> None:

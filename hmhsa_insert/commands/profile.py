@@ -18,18 +18,22 @@ from hmhsa_insert.commands.options import (
     load_plugins,
     open_with_base,
 )
-from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
+from hmhsa_insert.commands.printed import (
+    FormatOption,
+    check_writable_file,
+    deliver,
+    format_asked_for,
+    print_table,
+)
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
-from hmhsa_insert.inert import json_text, visible
+from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.latency import Progress
     from hmhsa_insert.costs.steps import Setting
     from hmhsa_insert.surgery.base.inputs import Inputs
     from hmhsa_insert.surgery.base.load import LoadedModel
-
-Format = Literal["table", "md", "latex", "csv", "json", "html"]
 
 ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL|DIR…", help="Networks, or folders that `apply` wrote.")
@@ -53,9 +57,6 @@ SizesOption = Annotated[
         metavar="SIZE",
         help="224, 320x480 (H×W) or 1x28x28; repeatable: then also how cost grows. Default: the first network's.",
     ),
-]
-FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Default: by the ending of FILE, else table.")
 ]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
@@ -100,11 +101,10 @@ def profile(
     """
     from hmhsa_insert.commands.console import err
     from hmhsa_insert.costs.latency import Timing
-    from hmhsa_insert.reports.render import format_of
 
     check_writable_file(output)
-    chosen: Format = how or (format_of(output.name) if output else "table")
     load_plugins(plugin)
+    chosen = format_asked_for(how, output)
     measure = {
         "batch": batch,
         "memory": memory,
@@ -204,8 +204,9 @@ def _progress(timed: bool) -> Iterator[Progress | None]:
         yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
-def _show(records: list[dict[str, Any]], how: Format, output: Path | None, *, parts: bool) -> None:
+def _show(records: list[dict[str, Any]], how: str, output: Path | None, *, parts: bool) -> None:
     from hmhsa_insert.commands.console import err
+    from hmhsa_insert.reports.data import to_json
     from hmhsa_insert.reports.findings import findings
     from hmhsa_insert.reports.render import render, report_tables
 
@@ -214,7 +215,7 @@ def _show(records: list[dict[str, Any]], how: Format, output: Path | None, *, pa
             print_table(table)
         return
     if how == "json":
-        text = json_text({"records": records}, indent=1, allow_nan=False) + "\n"
+        text = to_json({"records": records})
     else:
         written = "md" if how == "table" else how
         text = render(records, written, title="Profile", parts=parts, sections=True)

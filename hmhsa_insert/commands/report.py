@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from hmhsa_insert.commands.printed import check_writable_file, deliver, print_table
+from hmhsa_insert.commands.printed import (
+    FormatOption,
+    check_writable_file,
+    deliver,
+    format_asked_for,
+    print_table,
+)
 from hmhsa_insert.errors import Problem
 
 
@@ -30,10 +36,7 @@ def report(
     ] = False,
     parts: Annotated[bool, typer.Option("--parts", help="Also where in the networks the cost is.")] = False,
     title: Annotated[str, typer.Option(help="What stands above the table.")] = "",
-    how: Annotated[
-        Literal["table", "md", "latex", "csv", "json", "html"] | None,
-        typer.Option("--format", help="Default: by the ending of FILE, else table."),
-    ] = None,
+    how: FormatOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
     ] = None,
@@ -45,14 +48,13 @@ def report(
 
     Example: `hmhsa-insert report profile.json runs/resnet18-stage3-digits-s0 --published -o table.html`
     """
-    from hmhsa_insert.reports.columns import COLUMNS
     from hmhsa_insert.reports.problems import ReportError
-    from hmhsa_insert.reports.render import format_of, render, report_tables
+    from hmhsa_insert.reports.render import render, report_tables
     from hmhsa_insert.reports.sources import load_records, published_records
     from hmhsa_insert.studies.outcomes import is_study
 
     check_writable_file(output)
-    chosen = how or (format_of(output.name) if output else "table")
+    chosen = format_asked_for(how, output)
     if any(map(is_study, sources or [])):
         _refuse_with_study(sources or [], {"--columns": columns, "--published": published, "--parts": parts})
         _report_study((sources or [])[0], chosen, title, output)
@@ -61,7 +63,7 @@ def report(
         tip = "`hmhsa-insert profile MODEL -o FILE.json` writes one; --published shows the authors' figures"
         raise ReportError(Problem("SOURCE", "there is nothing to report", tip))
     records = load_records(sources or []) + (published_records() if published else [])
-    keys = list(COLUMNS) if columns == "all" else columns.split(",") if columns else None
+    keys = columns.split(",") if columns else None
     if chosen == "table" and output is None:
         for table in report_tables(records, columns=keys, title=title, parts=parts):
             print_table(table)
@@ -98,4 +100,4 @@ def _report_study(folder: Path, how: str, title: str, output: Path | None) -> No
         for table in study_tables(study, title):
             print_table(table)
         return
-    deliver(render_study(study, "md" if how == "table" else how, title), output)  # type: ignore[arg-type]
+    deliver(render_study(study, "md" if how == "table" else how, title), output)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hmhsa_insert.files.numbers import big
+from hmhsa_insert.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.count import Counts
@@ -85,14 +86,13 @@ def cost_table(before: Counts, after: Counts) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", "before", "after", "change", ""):
         table.add_column(name, justify="right" if name else "left")
-    rows: Sequence[tuple[str, int, int]] = (
-        ("parameters", before.num_params, after.num_params),
-        ("MACs", before.macs, after.macs),
-        ("activations", before.activations, after.activations),
-    )
-    for name, old, new in rows:
+    named = [each for each in QUANTITIES.values() if each.name and hasattr(before, each.field)]
+    for each in named:
+        old, new = getattr(before, each.field), getattr(after, each.field)
         share = f"{100 * (new - old) / old:+.1f} %" if old else ""
-        table.add_row(name, big(old), big(new), f"{'+' if new >= old else '-'}{big(abs(new - old))}", share)
+        table.add_row(
+            each.name, big(old), big(new), f"{'+' if new >= old else '-'}{big(abs(new - old))}", share
+        )
     return table
 
 

@@ -132,9 +132,9 @@ def train(
 
 def _summary(result: RunResult) -> str:
     """Return the scores after the last epoch, and the best one."""
-    said = ", ".join(_told(result.scores, _SCORES))
+    said = ", ".join(_told(result.scores, _SCORES) or _unformatted(result.scores))
     averaged = " of the averaged weights" if result.weights == "ema" else ""
-    best = _BEST.get(result.task, "AP {:.3f}").format(result.best)
+    best = _BEST.get(result.task, "{:.4g}").format(result.best)
     return f"{said}{averaged}; best {best} in epoch {result.best_epoch} of {result.epochs}"
 
 
@@ -153,12 +153,19 @@ _METERS = {"top1": "top-1 {:.1f} %"}
 _SCORES = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}"} | {
     name.lower(): form for name, form in _AVERAGE_PRECISION.items()
 }
-_BEST = {"classify": "{:.2f} %"}
+_BEST = {"classify": "{:.2f} %", "detect": "AP {:.3f}", "segment": "AP {:.3f}"}
+# Columns of every task, which are no scores.
+_NO_SCORES = ("epoch", "updates", "images", "lr")
 
 
 def _told(values: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
     """Return those of the values that are known and told."""
     return [form.format(values[name]) for name, form in forms.items() if values.get(name) is not None]
+
+
+def _unformatted(scores: Mapping[str, Any]) -> list[str]:
+    """Return scores that have no format of their own here, by their names."""
+    return [f"{name} {value:.4g}" for name, value in scores.items() if value is not None]
 
 
 def _reporter() -> _Lines | _Bar:
@@ -189,7 +196,12 @@ class _Lines:
 
     def epoch(self, row: dict[str, float | int | None], timing: dict[str, float | int | None]) -> None:
         parts = [f"epoch {row['epoch']:>3}", f"lr {row['lr']:.2e}", f"loss {row['train_loss']:.4f}"]
-        parts += _told(row, _COLUMNS)
+        scores = {
+            name: value
+            for name, value in row.items()
+            if name not in _NO_SCORES and not name.startswith("train_")
+        }
+        parts += _told(row, _COLUMNS) or _unformatted(scores)
         parts.append(f"{timing['images_per_s']:.0f} images/s")
         self.note("  ".join(parts))
 

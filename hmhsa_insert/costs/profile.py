@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from torch import nn
 
-from hmhsa_insert.costs.count import ModuleCost, count
+from hmhsa_insert.costs.count import ModuleCost
+from hmhsa_insert.costs.counters import Number, Subject, filled
 from hmhsa_insert.costs.crosscheck import CrossCheck, crosscheck
 from hmhsa_insert.costs.environment import Environment, environment
 from hmhsa_insert.costs.latency import LatencyRecord, Progress, Timing, measure_latency
@@ -46,6 +47,7 @@ class ProfileRecord:
         device_gib: the memory, in 2³⁰ bytes, that the largest batch in :meth:`as_dict` fits into.
         inference, training: latencies; None when not asked for.
         conventions: what a reader must know of how this kind of model is counted.
+        others: what further rows of ``COUNTERS`` filled, by the fields of their quantities.
     """
 
     name: str
@@ -68,10 +70,12 @@ class ProfileRecord:
     inference: LatencyRecord | None = None
     training: LatencyRecord | None = None
     conventions: tuple[str, ...] = ()
+    others: Mapping[str, Number] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-able data, with ``"kind": "profile"`` and the version of its format."""
         data: dict[str, Any] = {"kind": "profile", "version": FORMAT_VERSION, **asdict(self)}
+        data |= data.pop("others")
         if self.memory is not None:
             data["memory"]["saved_bytes_per_image"] = self.memory.saved_bytes_per_image
             data["memory"]["largest_batch"] = largest_batch(self.memory, self.device_gib)
@@ -191,22 +195,21 @@ def _with_latency(record: ProfileRecord, times: LatencyRecord) -> ProfileRecord:
 
 
 def _counted(name: str, group: str, model: nn.Module, inputs: Inputs, where: Environment) -> ProfileRecord:
-    counts = count(model, inputs).per_sample
+    subject = Subject(model, inputs)
+    numbers: dict[str, Any] = filled(subject)
+    own = {each.name: numbers.pop(each.name) for each in fields(ProfileRecord) if each.name in numbers}
     return ProfileRecord(
         name=name,
         group=group,
         input_size=inputs.image_size,
         inputs=str(inputs),
-        num_params=counts.num_params,
-        num_trainable=counts.num_trainable,
-        macs=counts.macs,
-        flops=counts.flops,
-        macs_modules_only=counts.macs_modules_only,
-        activations=counts.activations,
-        unknown_ops=counts.unknown_ops,
-        by_module=counts.by_module,
+        **own,
+        flops=2 * own["macs"],
+        unknown_ops=subject.counts.unknown_ops,
+        by_module=subject.counts.by_module,
         environment=where,
-        crosscheck=crosscheck(model, counts),
+        crosscheck=crosscheck(model, subject.counts),
+        others=numbers,
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 
 from hmhsa_insert.costs.count import Counts, count
+from hmhsa_insert.costs.counters import counted
 from hmhsa_insert.costs.parts import Parts, stage_parts
 from hmhsa_insert.costs.profile import ProfileRecord, profile_all
 from hmhsa_insert.detection.detector import detector_record
@@ -80,6 +81,11 @@ def count_detector(detector: nn.Module, size: tuple[int, int] = (800, 1333)) -> 
         ModelError: it cannot run at this size.
     """
     return count(CountedDetector(detector), _image(detector, size))
+
+
+def detector_costs(detector: nn.Module, size: tuple[int, int]) -> dict[str, int | float | None]:
+    """Return what every counter says of one forward of a detector at height × width."""
+    return counted(CountedDetector(detector), _image(detector, size))
 
 
 def profile_detectors(

@@ -123,11 +123,11 @@ def scores_written(result: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         result: the file's content, not checked yet.
     """
-    if "scores" in result or "run_id" not in result:
+    if "scores" in result:
         return dict(result)
     values = {"task": "classify", **result}
     if values["task"] == "classify":
-        scores = {name: values.get(name) for name in ("top1", "top5", "loss")}
+        scores: dict[str, Any] = {name: values[name] for name in ("top1", "top5", "loss") if name in values}
         return values | {"scores": scores, "best": values.get("best_top1")}
     found = {kind: values.get(kind) for kind in ("box", "mask")}
     averages = [(kind, each) for kind, each in found.items() if isinstance(each, Mapping)]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.quantity import Kind
 
 _Shaped = TypeVar("_Shaped", bound="Shape")
 _MOST_SHOWN = 3
@@ -62,6 +63,13 @@ def _path(value: Any) -> Any:
 
 
 PathName = Annotated[Any, AfterValidator(_path)]
+
+
+def of_kind(kind: Kind) -> Any:
+    """Return the type that values of a quantity have in a shape; None where nobody measured one."""
+    if kind.dtype == "Int64":
+        return Count | None
+    return Annotated[float, Field(ge=kind.least, le=kind.most)] | None
 
 
 def checked(

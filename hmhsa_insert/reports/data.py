@@ -1,6 +1,9 @@
-"""The tidy frame as data: every column, unrounded, in base units; missing values empty or null, never zero."""
+"""Figures as data: every column, unrounded, in base units; missing values empty or null, never zero."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +16,6 @@ def to_csv(frame: pd.DataFrame) -> str:
     return csv_text(frame.columns, (row.values() for row in as_records(frame)))
 
 
-def to_json(frame: pd.DataFrame) -> str:
-    """Return `frame` as JSON: ``{"rows": [{column: value}]}``."""
-    return json_text({"rows": as_records(frame)}, indent=1, allow_nan=False) + "\n"
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return plain data as JSON."""
+    return json_text(content, indent=1, allow_nan=False) + "\n"

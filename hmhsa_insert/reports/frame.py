@@ -11,49 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from hmhsa_insert.quantities import QUANTITIES, by_field, other_score, score
+from hmhsa_insert.quantity import SCORES, Quantity
 from hmhsa_insert.reports.sources import Record
 
-# Column of the frame -> its type, and the path to its value in a record.
-_COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "method": ("string", ("name",)),
-    "group": ("string", ("group",)),
-    "height": ("Int64", ()),
-    "width": ("Int64", ()),
-    "num_params": ("Int64", ("num_params",)),
-    "num_trainable": ("Int64", ("num_trainable",)),
-    "macs": ("Int64", ("macs",)),
-    "macs_modules_only": ("Int64", ("macs_modules_only",)),
-    "activations": ("Int64", ("activations",)),
-    "saved_bytes_per_image": ("Float64", ("memory", "saved_bytes_per_image")),
-    "largest_batch": ("Int64", ("memory", "largest_batch")),
-    "device_gib": ("Float64", ()),
-    "peak_bytes": ("Int64", ("memory", "peak", "allocated")),
-    "latency_ms": ("Float64", ("inference", "latency_ms")),
-    "latency_p10_ms": ("Float64", ("inference", "p10_ms")),
-    "latency_p90_ms": ("Float64", ("inference", "p90_ms")),
-    "images_per_s": ("Float64", ("inference", "images_per_s")),
-    "time_ratio": ("Float64", ("inference", "time_ratio")),
-    "train_latency_ms": ("Float64", ("training", "latency_ms")),
-    "train_latency_p10_ms": ("Float64", ("training", "p10_ms")),
-    "train_latency_p90_ms": ("Float64", ("training", "p90_ms")),
-    "train_images_per_s": ("Float64", ("training", "images_per_s")),
-    "train_time_ratio": ("Float64", ("training", "time_ratio")),
-    "top1": ("Float64", ("top1",)),
-    **{
-        f"{kind}_{name.lower()}": ("Float64", (kind, name))
-        for kind in ("box", "mask")
-        for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
-    },
-    "data": ("string", ("data",)),
-    "published": ("boolean", ()),
-    "source": ("string", ("source",)),
-    "measured_on": ("string", ()),
-}
-# Quantities whose difference to the base row is relative; that of a score is what one has more.
-_RELATIVE = ("num_params", "macs", "macs_modules_only", "activations", "saved_bytes_per_image", "peak_bytes")
-_SCORES = ("top1", "box_ap", "mask_ap")
+# Columns that are no quantity -> their types: those before the quantities, and those after them.
+_FIRST = {"method": "string", "group": "string", "height": "Int64", "width": "Int64"}
+_LAST = {"data": "string", "published": "boolean", "source": "string", "measured_on": "string"}
 _PLACE = ("method", "published", "height", "width")
-_PAIRED = {"latency_ms": "time_ratio", "train_latency_ms": "train_time_ratio"}
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
@@ -63,14 +28,16 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     contradicts what is known (another device, another seed) is a row of its own. Groups and methods keep the order of
     the records; the base leads its group, small images come first. Besides the quantities there is ``delta_X`` for
     each that can be compared: relative to the base row (0.05 is 5 % more), scores in their own unit (top-1 in
-    percent, AP as a share) and on the same data only.
+    percent, AP as a share) and on the same data only. Scores that no row of `QUANTITIES` describes have a column, too.
 
     Args:
         records: mappings as `ProfileRecord.as_dict` and :func:`published_records` give them.
     """
+    records = list(records)
+    quantities = [*by_field().values(), *_without_row(records)]
     rows: list[dict[str, Any]] = []
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in map(_row, records):
+    for row in (_row(record, quantities) for record in records):
         others = alike.setdefault(tuple(row[name] for name in _PLACE), [])
         known = next((other for other in others if _is_same(other, row)), None)
         if known is None:
@@ -83,8 +50,23 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         row["group"] = row["group"] or (f"published: {row['source']}" if row["published"] else row["method"])
     ordered = sorted(rows, key=_order(rows))
     # As objects first: a column of integers with a gap would pass through floats.
-    frame = pd.DataFrame(ordered, columns=list(_COLUMNS), dtype=object)
-    return _with_deltas(frame.astype({name: kind for name, (kind, _) in _COLUMNS.items()}))
+    kinds = _FIRST | {each.field: each.kind.dtype for each in quantities} | _LAST
+    frame = pd.DataFrame(ordered, columns=list(kinds), dtype=object).astype(kinds)
+    return _with_deltas(frame, [each for each in quantities if each.delta])
+
+
+def _without_row(records: Iterable[Record]) -> list[Quantity]:
+    """Return the scores of `records` that the table of quantities does not have, as they first come."""
+    names = dict.fromkeys(name for record in records for name in record.get("scores") or ())
+    found = map(score, names)
+    return [each for each in found if each.key not in QUANTITIES]
+
+
+def other_scores(frame: pd.DataFrame) -> list[Quantity]:
+    """Return the scores among the columns of a tidy frame that the table of quantities does not have."""
+    known = {*_FIRST, *_LAST, *by_field()}
+    names = [str(name) for name in frame.columns if name not in known]
+    return [other_score(name) for name in names if not name.startswith("delta_")]
 
 
 def _is_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
@@ -119,13 +101,21 @@ def as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _row(record: Record) -> dict[str, Any]:
-    row = {name: _at(record, path) if path else None for name, (_, path) in _COLUMNS.items()}
-    _, row["height"], row["width"] = record["input_size"]
-    row["device_gib"] = record.get("device_gib") if row["largest_batch"] is not None else None
-    row["published"] = record["kind"] == "published"
-    row["measured_on"] = _measured_on(record)
-    return row
+def _row(record: Record, quantities: Iterable[Quantity]) -> dict[str, Any]:
+    _, height, width = record["input_size"]
+    row: dict[str, Any] = {"method": record["name"], "group": record.get("group")}
+    row |= {"height": height, "width": width}
+    row |= {each.field: _value(record, each) for each in quantities}
+    row["device_gib"] = row["device_gib"] if row["largest_batch"] is not None else None
+    row |= {"data": record.get("data"), "published": record["kind"] == "published"}
+    return row | {"source": record.get("source"), "measured_on": _measured_on(record)}
+
+
+def _value(record: Record, quantity: Quantity) -> Any:
+    value = _at(record, quantity.path)
+    if value is None and quantity.section == SCORES:
+        return _at(record, ("scores", quantity.key))
+    return value
 
 
 def _at(record: Record, path: Iterable[str]) -> Any:
@@ -147,24 +137,26 @@ def _measured_on(record: Record) -> str | None:
     return ", ".join([*parts, f"batch {timed['batch']}", f"{timed['clock']} time"])
 
 
-def _with_deltas(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_deltas(frame: pd.DataFrame, quantities: list[Quantity]) -> pd.DataFrame:
     """Add a ``delta_X`` column for each quantity that can be compared with the base row."""
     place = ["group", "height", "width"]
     is_base = (frame["method"] == frame["group"]) & ~frame["published"]
-    quantities = list(_RELATIVE)
+    relative = [each.field for each in quantities if each.delta == "relative" and not each.ratio]
     # Not groupby.first: it would pass over a base whose value is missing, and take another row's.
-    bases = frame.loc[is_base, place + quantities].drop_duplicates(place)
+    bases = frame.loc[is_base, place + relative].drop_duplicates(place)
     base = frame[place].merge(bases, how="left", on=place, validate="m:1")
     compared = ~is_base & ~frame["published"]
-    for name in _RELATIVE:
-        ratio = frame[name].astype("Float64") / base[name].astype("Float64")
-        frame[f"delta_{name}"] = (ratio - 1).where(compared & (base[name] != 0))
-    for name, paired in _PAIRED.items():
-        frame[f"delta_{name}"] = (frame[paired] - 1).where(compared)
-    # A run of the base on the same data, which may be another row than the one its cost is known from.
-    place.append("data")
-    for name in _SCORES:
-        runs = frame.loc[is_base & frame[name].notna(), [*place, name]].drop_duplicates(place)
-        reached = frame[place].merge(runs, how="left", on=place, validate="m:1")[name]
-        frame[f"delta_{name}"] = (frame[name] - reached).where(compared)
+    for each in quantities:
+        name = each.field
+        if each.ratio:
+            delta = frame[each.ratio] - 1
+        elif each.delta == "relative":
+            ratio = frame[name].astype("Float64") / base[name].astype("Float64")
+            delta = (ratio - 1).where(base[name] != 0)
+        else:
+            # A run of the base on the same data, which may be another row than the one its cost is known from.
+            alike = [*place, "data"]
+            runs = frame.loc[is_base & frame[name].notna(), [*alike, name]].drop_duplicates(alike)
+            delta = frame[name] - frame[alike].merge(runs, how="left", on=alike, validate="m:1")[name]
+        frame[f"delta_{name}"] = delta.where(compared)
     return frame

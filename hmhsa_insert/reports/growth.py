@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from hmhsa_insert.reports.columns import significant
+from hmhsa_insert.quantities import ordered
+from hmhsa_insert.quantity import Quantity, significant
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.reports.table import Cell, Header, Row, Table
 
 # Cost may grow this much faster than the pixels and still be called linear: borders and the classifier's share.
 LINEAR = 1.05
-_QUANTITIES = {"macs": "× #MACs", "saved_bytes_per_image": "× Memory", "latency_ms": "× ms"}
 
 
 def growth_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -25,17 +25,21 @@ def growth_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per method and pair of neighbouring sizes: ``method``, ``group``, ``from_size``, ``to_size``, and the
-        factors ``pixels``, ``macs``, ``saved_bytes_per_image``, ``latency_ms``; missing where one was not measured.
+        factor of ``pixels`` and of each quantity that grows, by its field; missing where it was not measured.
     """
-    rows = []
+    rows, names = [], ["pixels", *(each.field for each in _growing())]
     for sizes in _by_method(frame):
         for small, large in pairwise(sizes[pixels] for pixels in sorted(sizes)):
-            row = {key: _factor(small[key], large[key]) for key in ("pixels", *_QUANTITIES)}
+            row = {key: _factor(small[key], large[key]) for key in names}
             places = {"method": large["method"], "group": large["group"]}
             labels = [size_label(entry["height"], entry["width"]) for entry in (small, large)]
             rows.append({**places, "from_size": labels[0], "to_size": labels[1], **row})
-    columns = ["method", "group", "from_size", "to_size", "pixels", *_QUANTITIES]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], "Float64"))
+    columns = ["method", "group", "from_size", "to_size", *names]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(names, "Float64"))
+
+
+def _growing() -> list[Quantity]:
+    return [each for each in ordered("data") if each.grows]
 
 
 def _by_method(frame: pd.DataFrame) -> Iterable[dict[int, dict[str, Any]]]:
@@ -63,14 +67,14 @@ def growth_table(frame: pd.DataFrame, title: str = "Growth with the image") -> T
         rows.append(
             Row((Cell(record["method"], record["method"]), steps, *factors, verdict), record["group"])
         )
-    texts = ("Method", "Size", "× Pixels", *_QUANTITIES.values(), "In pixels")
+    texts = ("Method", "Size", "× Pixels", *(f"× {each.header}" for each in _growing()), "In pixels")
     headers = tuple(Header(text, text.startswith("×")) for text in texts)
     note = f"In pixels: #MACs are linear where they grow at most {LINEAR - 1:.0%} faster than the pixels"
     return Table(title, headers, tuple(rows), (note,) if rows else ())
 
 
 def _factors(record: dict[str, float | None]) -> list[float | None]:
-    return [record[key] for key in ("pixels", *_QUANTITIES)]
+    return [record[key] for key in ("pixels", *(each.field for each in _growing()))]
 
 
 def _factor(small: float | None, large: float | None) -> float | None:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from hmhsa_insert.reports.columns import COLUMNS, counted
+from hmhsa_insert.quantities import ordered
+from hmhsa_insert.quantity import COUNTS, Quantity
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.reports.table import Cell, Header, Row, Table
 
-_COUNTS = ("num_params", "macs", "macs_modules_only", "activations")
-_SHOWN = {"num_params": "params", "macs": "macs", "saved_bytes_per_image": "memory"}
 REST = "elsewhere"
 
 
@@ -26,15 +25,18 @@ def parts_frame(records: Iterable[Record]) -> pd.DataFrame:
     children of the model are its parts.
 
     Returns:
-        A row per method, size and part: ``method``, ``group``, ``height``, ``width``, ``part``, ``num_params``,
-        ``macs``, ``macs_modules_only``, ``activations`` and ``saved_bytes_per_image`` (missing where memory was not
-        measured). Parts without any cost are left out. Over the parts of a profile each adds up to the profile's
-        total.
+        A row per method, size and part: ``method``, ``group``, ``height``, ``width``, ``part``, and each quantity that
+        parts have, by its field (that of memory is missing where it was not measured). Parts without any cost are
+        left out. Over the parts of a profile each adds up to the profile's total.
     """
     rows = [row for record in records if record["kind"] == "profile" for row in _of_profile(record)]
-    columns = ["method", "group", "height", "width", "part", *_COUNTS, "saved_bytes_per_image"]
-    kinds = {**dict.fromkeys(_COUNTS, "Int64"), "saved_bytes_per_image": "Float64"}
+    kinds = {each.field: each.kind.dtype for each in _of_parts()}
+    columns = ["method", "group", "height", "width", "part", *kinds]
     return pd.DataFrame(rows, columns=columns, dtype=object).astype(kinds)
+
+
+def _of_parts() -> list[Quantity]:
+    return [each for each in ordered("data") if each.parts]
 
 
 def parts_table(parts: pd.DataFrame, title: str = "Where it is spent") -> Table:
@@ -44,16 +46,15 @@ def parts_table(parts: pd.DataFrame, title: str = "Where it is spent") -> Table:
         parts: the frame of parts.
         title: what stands above it.
     """
-    rows = []
+    rows, shown = [], [each for each in _of_parts() if each.parts == "table"]
     for (method, height, width), members in parts.groupby(["method", "height", "width"], sort=False):
-        sums = members[list(_SHOWN)].sum(min_count=1)
+        sums = members[[each.field for each in shown]].sum(min_count=1)
         total = {"part": "total", "method": method, "height": height, "width": width, **sums}
         entries = [*as_records(members), *as_records(pd.DataFrame([total]))]
-        rows += [_row(entry, total["macs"], f"{method}@{height}×{width}") for entry in entries]
-    shown = [COLUMNS[key] for key in _SHOWN.values()]
+        rows += [_row(entry, shown, total["macs"], f"{method}@{height}×{width}") for entry in entries]
     headers = [Header(text, False) for text in ("Method", "Part")]
-    headers += [Header(text, True) for text in ("Size", *(column.header for column in shown), "MACs share")]
-    return Table(title, tuple(headers), tuple(rows), tuple(column.note for column in shown if column.note))
+    headers += [Header(text, True) for text in ("Size", *(each.header for each in shown), "MACs share")]
+    return Table(title, tuple(headers), tuple(rows), tuple(each.note for each in shown if each.note))
 
 
 def parts_tables(parts: pd.DataFrame) -> list[Table]:
@@ -80,13 +81,14 @@ def _of_profile(record: Record) -> Iterable[dict[str, Any]]:
     memory = record.get("memory") or {}
     _, height, width = record["input_size"]
     whole = {"method": record["name"], "group": record.get("group") or record["name"]}
-    sums: dict[str, dict[str, Any]] = {part: dict.fromkeys(_COUNTS, 0) for part in record.get("parts") or {}}
+    counts = [each.field for each in _of_parts() if each.section == COUNTS]
+    sums: dict[str, dict[str, Any]] = {part: dict.fromkeys(counts, 0) for part in record.get("parts") or {}}
     for module in record.get("by_module") or ():
-        row = sums.setdefault(_part(module["name"], named), dict.fromkeys(_COUNTS, 0))
-        for key in _COUNTS:
+        row = sums.setdefault(_part(module["name"], named), dict.fromkeys(counts, 0))
+        for key in counts:
             row[key] += module[key]
     for module_name, saved in memory.get("by_module", {}).items():
-        row = sums.setdefault(_part(module_name, named), dict.fromkeys(_COUNTS, 0))
+        row = sums.setdefault(_part(module_name, named), dict.fromkeys(counts, 0))
         row["saved"] = row.get("saved", 0) + saved
     for part, row in sorted(sums.items(), key=lambda item: item[0] == REST):
         if not any(row.values()):
@@ -111,13 +113,12 @@ def _part(module: str, named: Mapping[str, str]) -> str:
     return next((named[name] for name in ancestors if name in named), named.get("", REST))
 
 
-def _row(entry: Mapping[str, Any], total_macs: int, group: str) -> Row:
+def _row(entry: Mapping[str, Any], shown: Iterable[Quantity], total_macs: int, group: str) -> Row:
     cells = [Cell(entry["method"], entry["method"]), Cell(entry["part"], entry["part"])]
     cells.append(Cell(size_label(entry["height"], entry["width"]), float(entry["height"] * entry["width"])))
-    for field, key in _SHOWN.items():
-        value = entry[field]
-        write = COLUMNS[key].text if key == "memory" else counted
-        cells.append(Cell("", None) if value is None else Cell(write(value), float(value)))
+    for each in shown:
+        value = entry[each.field]
+        cells.append(Cell("", None) if value is None else Cell(each.small_text(value), float(value)))
     share = entry["macs"] / total_macs if total_macs else 0.0
     cells.append(Cell(f"{share:.1%}", share))
     return Row(tuple(cells), group)

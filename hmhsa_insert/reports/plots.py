@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from hmhsa_insert.inert import visible
+from hmhsa_insert.quantities import QUANTITIES
+from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import size_label
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
@@ -46,37 +48,34 @@ class Plot:
     svg: str
 
 
-def against_macs(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
+def against_macs(frame: pd.DataFrame, quantity: Quantity) -> Plot | None:
     """Plot a quantity over MACs; None where no method has both.
 
     Published figures count convolution and linear layers only; so does this plot, for all.
 
     Args:
         frame: the tidy frame.
-        field: a column of it; bytes are shown in MiB.
-        label: of its axis.
+        quantity: one of its columns.
     """
-    known = frame.dropna(subset=[field, "macs_modules_only"])
+    known = frame.dropna(subset=[quantity.field, QUANTITIES["flops"].field])
     if known.empty:
         return None
-    unit = 2**20 if "bytes" in field else 1.0
-    draw = partial(_scatter, known=known, field=field, unit=unit, label=label)
+    draw = partial(_scatter, known=known, over=QUANTITIES["flops"], quantity=quantity)
     hollow = "; hollow: published" if known["published"].any() else ""
-    what = label.partition(" (")[0]
+    what = quantity.axis.partition(" (")[0]
     return Plot(
         f"{what} against multiply–accumulates of convolution and linear layers{hollow}", draw_svg(draw)
     )
 
 
-def against_size(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
+def against_size(frame: pd.DataFrame, quantity: Quantity) -> Plot | None:
     """Plot a quantity over the pixels of the image, both logarithmic; None without a method at two sizes.
 
     Args:
         frame: the tidy frame.
-        field: a column of it; bytes are shown in MiB, anything else in units of 10⁹.
-        label: of its axis.
+        quantity: one of its columns.
     """
-    known = frame.dropna(subset=[field])
+    known = frame.dropna(subset=[quantity.field])
     known = known.assign(pixels=known["height"] * known["width"]).sort_values("pixels")
     lines = [
         (str(name), rows)
@@ -85,10 +84,9 @@ def against_size(frame: pd.DataFrame, field: str, label: str) -> Plot | None:
     ]
     if not lines:
         return None
-    unit = 2**20 if "bytes" in field else 1e9
-
-    draw = partial(_lines, lines=lines, field=field, unit=unit, label=label)
-    return Plot(f"{label.partition(' (')[0]} against the image; dotted: linear in its pixels", draw_svg(draw))
+    what = quantity.axis.partition(" (")[0]
+    draw = partial(_lines, lines=lines, quantity=quantity)
+    return Plot(f"{what} against the image; dotted: linear in its pixels", draw_svg(draw))
 
 
 def part_bars(parts: pd.DataFrame) -> Plot | None:
@@ -113,7 +111,7 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_yticks(places, list(map(named, table.index)))
         axes.invert_yaxis()
-        axes.set(xlabel="GMACs, attention included")
+        axes.set(xlabel=QUANTITIES["macs"].axis)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
     return Plot("Multiply–accumulates by part of the network", draw_svg(draw, height=1.2 + 0.4 * len(table)))
@@ -137,16 +135,16 @@ def _bars(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([gmacs[shown], small.rename("others")], axis=1)
 
 
-def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: float, label: str) -> None:
+def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], quantity: Quantity) -> None:
     for (name, rows), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
-        x, y = _floats(rows["pixels"]), _floats(rows[field], unit)
+        x, y = _floats(rows["pixels"]), _floats(rows[quantity.field], quantity.unit)
         axes.plot(x, y, color=colour, marker=marker, label=named(name))
         axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=colour, linestyle=":", alpha=0.7)
     sizes = pd.concat([rows for _, rows in lines]).drop_duplicates("pixels")
     labels = [
         size_label(height, width) for height, width in zip(sizes["height"], sizes["width"], strict=True)
     ]
-    axes.set(xscale="log", yscale="log", xlabel="Image (pixels, height × width)", ylabel=label)
+    axes.set(xscale="log", yscale="log", xlabel="Image (pixels, height × width)", ylabel=quantity.axis)
     axes.set_xticks(_floats(sizes["pixels"]), labels)
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -155,17 +153,17 @@ def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], field: str, unit: 
     axes.legend(frameon=False, fontsize=8)
 
 
-def _scatter(axes: Axes, known: pd.DataFrame, field: str, unit: float, label: str) -> None:
+def _scatter(axes: Axes, known: pd.DataFrame, over: Quantity, quantity: Quantity) -> None:
     groups = list(known.groupby("group", sort=False))
     crowded = len(known) > _MOST_LABELS
     for (group, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
         face = "none" if rows["published"].all() else colour
-        x, y = _floats(rows["macs_modules_only"], 1e9), _floats(rows[field], unit)
+        x, y = (_floats(rows[each.field], each.unit) for each in (over, quantity))
         axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=named(group))
         for name, place in zip(rows["method"], zip(x, y, strict=True), strict=True):
             if not crowded:
                 axes.annotate(named(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="GMACs, convolution and linear layers", ylabel=label)
+    axes.set(xlabel=over.axis, ylabel=quantity.axis)
     axes.margins(x=0.15, y=0.1)
     if crowded:
         axes.set(xscale="log")

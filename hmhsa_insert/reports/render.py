@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.reports.columns import measured
-from hmhsa_insert.reports.data import to_csv, to_json
 from hmhsa_insert.reports.findings import findings
-from hmhsa_insert.reports.frame import tidy
+from hmhsa_insert.reports.formats import written
+from hmhsa_insert.reports.frame import as_records, tidy
 from hmhsa_insert.reports.growth import growth_table
-from hmhsa_insert.reports.latex import to_latex
-from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
-from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.reports.table import Table, make_table
 from hmhsa_insert.reports.tasks import task_tables
 
-Format = Literal["md", "latex", "csv", "json", "html"]
-FORMATS: tuple[str, ...] = get_args(Format)
-_SUFFIXES = {
-    "md": "md",
-    "markdown": "md",
-    "tex": "latex",
-    "csv": "csv",
-    "json": "json",
-    "html": "html",
-    "htm": "html",
-}
+if TYPE_CHECKING:
+    from hmhsa_insert.reports.plots import Plot
 
 
 def render(
     records: Iterable[Record],
-    how: Format,
+    how: str,
     *,
     columns: Sequence[str] | None = None,
     title: str = "",
@@ -51,28 +39,16 @@ def render(
 
     Args:
         records: profiles, training runs and published figures.
-        how: the format.
-        columns: keys of `hmhsa_insert.reports.columns.COLUMNS`; by default the paper's.
+        how: one of :data:`hmhsa_insert.reports.formats.FORMATS`.
+        columns: keys of :func:`hmhsa_insert.reports.columns.columns_of`, or ``all`` alone; by default the paper's.
         title: what stands above it.
         parts: also show where in the networks the cost is.
         sections: in place of one table of `columns`, one for each kind of cost that was measured.
 
     Raises:
-        ReportError: a column does not exist.
+        ReportError: a column or the format does not exist.
     """
-    records = list(records)
-    frame = tidy(records)
-    if how == "csv":
-        return to_csv(frame)
-    if how == "json":
-        return to_json(frame)
-    where = parts_frame(records if parts else [])
-    if how == "html":  # a table that sorts is best whole
-        tables = report_tables(records, columns=columns, title=title, sections=sections)
-        return _page(frame, where, tables, title)
-    tables = report_tables(records, columns=columns, title=title, parts=parts, sections=sections)
-    write = to_markdown if how == "md" else to_latex
-    return "\n".join(map(write, tables))
+    return written(RecordsReport(tuple(records), columns, title, parts, sections), how)
 
 
 def report_tables(
@@ -87,45 +63,60 @@ def report_tables(
 
     Parts are one table for each profile.
     """
-    frame = tidy(records)
-    if sections:
-        tables = [make_table(frame, keys, heading) for heading, keys in measured(frame).items()]
-    else:
-        tables = [make_table(frame, columns, title)] if columns else task_tables(frame, title)
-    growth = growth_table(frame)
-    if growth.rows:
-        tables.append(growth)
-    tables += parts_tables(parts_frame(records if parts else []))
-    last = tables[-1]
-    return [*tables[:-1], replace(last, notes=(*last.notes, *findings(records)))]
+    return RecordsReport(tuple(records), columns, title, parts, sections).tables()
 
 
-def format_of(file_name: str) -> Format:
-    """Return the format that the ending of `file_name` asks for.
+@dataclass(frozen=True)
+class RecordsReport:
+    """What formats make a report of records from; see :func:`render` for the attributes."""
 
-    Raises:
-        ReportError: there is none.
-    """
-    suffix = file_name.rpartition(".")[2].lower()
-    if suffix not in _SUFFIXES:
-        tip = near(suffix, _SUFFIXES) or f"endings: {', '.join(_SUFFIXES)}"
-        raise ReportError(Problem(file_name, "its ending names no format", tip))
-    found: Format = _SUFFIXES[suffix]  # type: ignore[assignment]
-    return found
+    records: Sequence[Record]
+    columns: Sequence[str] | None
+    title: str
+    parts: bool
+    sections: bool
 
+    def tables(self) -> list[Table]:
+        """Return the tables of methods and of growth, and one of parts for each profile."""
+        return self._tables(parts_tables(self._parts()))
 
-def _page(frame: pd.DataFrame, where: pd.DataFrame, tables: list[Table], title: str) -> str:
-    """Return the page: tables, plots, and the parts last, because there can be a thousand of them."""
-    # Imported here: matplotlib takes longer than everything else, and tables do without it.
-    from hmhsa_insert.reports.html import to_html
-    from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
+    def page(self) -> list[Table | Plot]:
+        """Return tables, plots, and the parts last, because there can be a thousand of them."""
+        # Imported here: matplotlib takes longer than everything else, and tables do without it.
+        from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
 
-    plots = [
-        against_macs(frame, "top1", "ImageNet top-1 (%)"),
-        against_macs(frame, "saved_bytes_per_image", "Saved for backward (MiB per image)"),
-        against_size(frame, "saved_bytes_per_image", "Saved for backward (MiB per image)"),
-        against_size(frame, "macs", "GMACs, attention included"),
-        part_bars(where),
-    ]
-    last = [] if where.empty else [parts_table(where)]
-    return to_html(title or "Report", [*tables, *(plot for plot in plots if plot), *last])
+        frame, where = self.frame(), self._parts()
+        top1, memory, macs = (QUANTITIES[key] for key in ("top1", "memory", "macs"))
+        plots = [
+            against_macs(frame, top1),
+            against_macs(frame, memory),
+            against_size(frame, memory),
+            against_size(frame, macs),
+            part_bars(where),
+        ]
+        # A table that sorts is best whole.
+        last = [] if where.empty else [parts_table(where)]
+        return [*self._tables([]), *(plot for plot in plots if plot), *last]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the tidy frame."""
+        return tidy(self.records)
+
+    def data(self) -> dict[str, Any]:
+        """Return the rows of the tidy frame: ``{"rows": [{column: value}]}``."""
+        return {"rows": as_records(self.frame())}
+
+    def _parts(self) -> pd.DataFrame:
+        return parts_frame(self.records if self.parts else [])
+
+    def _tables(self, parts: list[Table]) -> list[Table]:
+        frame = self.frame()
+        if self.sections:
+            tables = [make_table(frame, keys, heading) for heading, keys in measured(frame).items()]
+        elif self.columns:
+            tables = [make_table(frame, self.columns, self.title)]
+        else:
+            tables = task_tables(frame, self.title)
+        growth = growth_table(frame)
+        *others, last = [*tables, *([growth] if growth.rows else []), *parts]
+        return [*others, replace(last, notes=(*last.notes, *findings(self.records)))]

@@ -8,10 +8,12 @@ from typing import Any
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json
-from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision
-from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision, scores_written
+from hmhsa_insert.files.shapes import Shape, checked
+from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.record_shapes import Scores
 
 _CONFIG, _RESULT = "config.yaml", "result.json"
 _COSTS = tuple(Costs.model_fields)
@@ -35,29 +37,50 @@ def run_record(folder: Path) -> dict[str, Any]:
     path = folder / _CONFIG
     config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
     result = read_json(folder / _RESULT, ReportError)
-    reached, size = (_classification if config.detector is None else _detection)(folder, config, result)
     network = Path(config.model.rpartition(":")[2]).name
     group = network if config.detector is None else f"{config.detector} {network}"
     return {
         "kind": "training",
         "name": f"{group} + {config.recipe.name}" if config.recipe else group,
         "group": group,
-        "input_size": size,
+        "input_size": _size(folder, config),
         **{name: result[name] for name in _COSTS if result.get(name) is not None},
-        **reached,
+        **_reached(folder, config, result),
         "data": f"{config.data.source}, {config.data.val:,} images",
     }
 
 
-def _classification(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
-    """Return the accuracy in percent, and the size of the images."""
-    side = checked(Image, config.settings, f"{folder / _CONFIG}: settings", ReportError).input_size
-    return {"top1": checked(Accuracy, result, folder / _RESULT, ReportError).top1}, [3, side, side]
+class _Reached(Shape):
+    """What ``result.json`` says, whatever the task."""
+
+    scores: Scores
 
 
-def _detection(folder: Path, config: NamedRun, result: Any) -> tuple[dict[str, Any], list[int]]:
-    """Return the averages of boxes and masks as shares, and the largest size of the images."""
-    sides = checked(Images, config.settings, f"{folder / _CONFIG}: settings", ReportError).detector
-    reached = checked(Precision, result, folder / _RESULT, ReportError)
-    found = {kind: each.model_dump() for kind, each in (("box", reached.box), ("mask", reached.mask)) if each}
-    return found, [3, sides.min_size, sides.max_size]
+def _reached(folder: Path, config: NamedRun, result: Any) -> dict[str, Any]:
+    """Return the scores where a record has them; those without a row of their own where a task has no others."""
+    path = folder / _RESULT
+    if not isinstance(result, dict) or "scores" not in result:  # of version one
+        checked(Accuracy if config.detector is None else Precision, result, path, ReportError)
+    scores = checked(_Reached, scores_written(result), path, ReportError).scores
+    known = {name: QUANTITIES[name] for name in scores if name in QUANTITIES}
+    record: dict[str, Any] = {} if known else {"scores": scores}
+    for name, quantity in known.items():
+        value = scores[name]
+        if value is not None and not quantity.kind.allows(value):
+            raise ReportError(Problem(str(path), f"it is damaged: '{name}' cannot be {value:g}"))
+        *outer, last = quantity.path
+        place = record
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return record
+
+
+def _size(folder: Path, config: NamedRun) -> list[int]:
+    """Return the size of the images: of detectors, the largest that there can be."""
+    where = f"{folder / _CONFIG}: settings"
+    if "detector" in config.settings:
+        sides = checked(Images, config.settings, where, ReportError).detector
+        return [3, sides.min_size, sides.max_size]
+    side = checked(Image, config.settings, where, ReportError).input_size
+    return [3, side, side]

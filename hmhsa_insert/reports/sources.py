@@ -13,7 +13,7 @@ from hmhsa_insert.errors import Problem, listed
 from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.reports.problems import ReportError
-from hmhsa_insert.reports.record_shapes import KINDS, RecordShape
+from hmhsa_insert.reports.record_shapes import KINDS, record_shape
 from hmhsa_insert.reports.runs import is_run, run_record
 
 Record = Mapping[str, Any]
@@ -65,7 +65,9 @@ def _from_file(file: Path) -> list[Record]:
         data = data["records"]
     entries = data if isinstance(data, list) else [data]
     found = [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") in KINDS]
-    return [checked(RecordShape, entry, file, ReportError).model_dump(exclude_unset=True) for entry in found]
+    return [
+        checked(record_shape(), entry, file, ReportError).model_dump(exclude_unset=True) for entry in found
+    ]
 
 
 def _published(row: Mapping[str, str]) -> Record:

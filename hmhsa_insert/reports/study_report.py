@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import pandas as pd
 
-from hmhsa_insert.inert import json_text
-from hmhsa_insert.reports.data import to_csv
+from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
-from hmhsa_insert.reports.latex import to_latex
-from hmhsa_insert.reports.markdown import to_markdown
-from hmhsa_insert.reports.render import Format
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
+from hmhsa_insert.reports.table import Table
 from hmhsa_insert.studies.outcomes import StudyOutcomes
+
+if TYPE_CHECKING:
+    from hmhsa_insert.reports.plots import Plot
 
 # Changes from one run of a study to the next, so it is in the table of device hours alone.
 _TIMES = ["seconds"]
 
 
-def render_study(study: StudyOutcomes, how: Format, title: str = "") -> str:
+def render_study(study: StudyOutcomes, how: str, title: str = "") -> str:
     """Return the report of a study as text.
 
     Markdown, LaTeX and HTML hold the tables, HTML also the plots; CSV is a row per group and variant, unrounded; JSON
@@ -27,35 +30,50 @@ def render_study(study: StudyOutcomes, how: Format, title: str = "") -> str:
 
     Args:
         study: what became of its trials.
-        how: the format.
+        how: one of :data:`hmhsa_insert.reports.formats.FORMATS`.
         title: above the tables; by default the study's name.
+
+    Raises:
+        ReportError: there is no such format.
     """
-    if how == "csv":
-        return to_csv(summarise(study))
-    if how == "json":
-        return _json(study)
-    tables = study_tables(study, title)
-    if how == "html":
+    return written(StudyReport(study, title or study.name), how)
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What formats make a report of a study from."""
+
+    study: StudyOutcomes
+    title: str
+
+    def tables(self) -> list[Table]:
+        """Return the tables of the study."""
+        return study_tables(self.study, self.title)
+
+    def page(self) -> list[Table | Plot]:
+        """Return the tables, and the plots below the first."""
         # Imported here: matplotlib takes longer than everything else, and tables do without it.
-        from hmhsa_insert.reports.html import to_html
-        from hmhsa_insert.reports.study_plots import accuracy_against_macs, forest
+        from hmhsa_insert.reports.study_plots import forest, score_against_macs
 
-        frame = summarise(study)
-        plots = [plot for plot in (forest(frame), accuracy_against_macs(frame)) if plot]
-        return to_html(title or study.name, [tables[0], *plots, *tables[1:]])
-    return "\n".join(map(to_markdown if how == "md" else to_latex, tables))
+        first, *others = self.tables()
+        frame = self.frame()
+        plots = (forest(frame, self.study.quantity), score_against_macs(frame, self.study.quantity))
+        return [first, *(plot for plot in plots if plot), *others]
 
+    def frame(self) -> pd.DataFrame:
+        """Return a row per group and variant."""
+        return summarise(self.study)
 
-def _json(study: StudyOutcomes) -> str:
-    trials = study.trials.drop(columns=_TIMES)
-    content = {
-        "kind": "study_report",
-        "name": study.name,
-        "intent": study.intent,
-        "baseline": study.baseline,
-        "notes": list(study.notes),
-        "rows": as_records(summarise(study)),
-        "trials": as_records(pd.DataFrame(trials)),
-        "device_hours": as_records(device_hours(study)),
-    }
-    return json_text(content, indent=1, allow_nan=False) + "\n"
+    def data(self) -> dict[str, Any]:
+        """Return the study, its rows, every trial and the device hours."""
+        trials = self.study.trials.drop(columns=_TIMES)
+        return {
+            "kind": "study_report",
+            "name": self.study.name,
+            "intent": self.study.intent,
+            "baseline": self.study.baseline,
+            "notes": list(self.study.notes),
+            "rows": as_records(self.frame()),
+            "trials": as_records(pd.DataFrame(trials)),
+            "device_hours": as_records(device_hours(self.study)),
+        }

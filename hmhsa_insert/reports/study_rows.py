@@ -6,34 +6,17 @@ same group and seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.studies.outcomes import StudyOutcomes, is_correct
 from hmhsa_insert.studies.statistics import McNemar, mcnemar, paired
 
-# Column of the frame -> its type. Accuracies in percent, differences of them in points, shares relative (0.05 is 5 %).
-_COLUMNS = {
-    **dict.fromkeys(("group", "variant"), "string"),
-    "baseline": "boolean",
-    **dict.fromkeys(("planned", "done", "failed", "pending"), "Int64"),
-    **dict.fromkeys(("top1_mean", "top1_sd"), "Float64"),
-    "pairs": "Int64",
-    **dict.fromkeys(
-        ("diff_mean", "diff_sd", "t_low", "t_high", "bca_low", "bca_high", "p", "least_p"), "Float64"
-    ),
-    "compared": "Int64",
-    **dict.fromkeys(("lost", "won", "mcnemar_low", "mcnemar_high"), "Float64"),
-    **dict.fromkeys(("num_params", "macs", "macs_modules_only"), "Int64"),
-    "memory_bytes": "Float64",
-    **dict.fromkeys(("delta_num_params", "delta_macs", "delta_memory_bytes"), "Float64"),
-    **dict.fromkeys(("images_least", "images_most", "updates_least", "updates_most"), "Int64"),
-    **dict.fromkeys(("epochs_least", "epochs_most", "val_images"), "Int64"),
-}
-_COSTS = ("num_params", "macs", "macs_modules_only", "memory_bytes")
+_STATES = ("done", "failed", "pending")
 _GIVEN = ("images", "updates", "epochs")
 
 Trial = Mapping[str, Any]
@@ -43,25 +26,55 @@ def summarise(study: StudyOutcomes) -> pd.DataFrame:
     """Return a row per group and variant, groups as they first come, the baseline first and then the study's order.
 
     Columns: ``group``, ``variant``, ``baseline``; ``planned``, ``done``, ``failed`` and ``pending`` trials;
-    ``top1_mean`` and ``top1_sd`` over the seeds that are done; of the ``pairs`` with the baseline ``diff_mean``,
-    ``diff_sd``, two 95 % intervals, the ``p`` of the sign-flip test and the least there can be; of the seeds
-    ``compared`` image by image the mean ``lost`` and ``won``, and McNemar's p from the lowest to the highest seed;
-    costs and their change; images, updates and epochs of training, from the least to the most; ``val_images``.
+    ``X_mean`` and ``X_sd`` of the study's score X over the seeds that are done; of the ``pairs`` with the baseline
+    ``diff_mean``, ``diff_sd``, two 95 % intervals, the ``p`` of the sign-flip test and the least there can be; of the
+    seeds ``compared`` image by image the mean ``lost`` and ``won``, and McNemar's p from the lowest to the highest
+    seed; costs and their change; images, updates and epochs of training, from the least to the most; ``val_images``.
     """
     order = {variant: place for place, variant in enumerate(study.variants)}
     rows: list[dict[str, Any]] = []
     samples: list[tuple[dict[str, Any], list[float]]] = []
     for group, members in _grouped(study.trials).items():
-        found = [(_row(group, variant, trials), _by_seed(trials)) for variant, trials in members.items()]
+        found = [(_row(study, group, variant, each), _by_seed(each)) for variant, each in members.items()]
         found.sort(key=lambda pair: (not pair[0]["baseline"], order.get(pair[0]["variant"], len(order))))
         base, base_trials = found[0] if found[0][0]["baseline"] else ({}, {})
         for row, trials in found:
             if not row["baseline"]:
-                samples += _compare(row, trials, base_trials)
-                _add_deltas(row, base)
+                samples += _compare(study.quantity.field, row, trials, base_trials)
+                _add_deltas(study.costs, row, base)
             rows.append(row)
     _add_statistics(samples)
-    return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object).astype(_COLUMNS)
+    kinds = _kinds(study)
+    return pd.DataFrame(rows, columns=list(kinds), dtype=object).astype(kinds)
+
+
+def _kinds(study: StudyOutcomes) -> dict[str, str]:
+    """Return the columns of the frame and their types.
+
+    Scores and their differences are in the score's unit, shares relative (0.05 is 5 %).
+    """
+    name, costs = study.quantity.field, study.costs
+    return {
+        **dict.fromkeys(("group", "variant"), "string"),
+        "baseline": "boolean",
+        **dict.fromkeys(("planned", *_STATES), "Int64"),
+        **dict.fromkeys((f"{name}_mean", f"{name}_sd"), "Float64"),
+        "pairs": "Int64",
+        **dict.fromkeys(
+            ("diff_mean", "diff_sd", "t_low", "t_high", "bca_low", "bca_high", "p", "least_p"), "Float64"
+        ),
+        "compared": "Int64",
+        **dict.fromkeys(("lost", "won", "mcnemar_low", "mcnemar_high"), "Float64"),
+        **{each.study_field: each.kind.dtype for each in costs},
+        **{f"delta_{each.study_field}": "Float64" for each in costs if is_compared(each)},
+        **{f"{given}_{end}": "Int64" for given in _GIVEN for end in ("least", "most")},
+        "val_images": "Int64",
+    }
+
+
+def is_compared(cost: Quantity) -> bool:
+    """Return True if studies tell the difference of a cost to the baseline's."""
+    return cost.study == "table" and cost.delta == "relative"
 
 
 def device_hours(study: StudyOutcomes) -> pd.DataFrame:
@@ -90,26 +103,24 @@ def _by_seed(trials: list[Trial]) -> dict[int, Trial]:
     return {int(trial["seed"]): trial for trial in trials if trial["status"] == "done"}
 
 
-def _row(group: str, variant: str, trials: list[Trial]) -> dict[str, Any]:
+def _row(study: StudyOutcomes, group: str, variant: str, trials: list[Trial]) -> dict[str, Any]:
     """Return what the trials of one variant are by themselves."""
     done = [trial for trial in trials if trial["status"] == "done"]
-    scores = np.array([trial["top1"] for trial in done], dtype=float)
+    name, costs = study.quantity.field, [each.study_field for each in study.costs]
+    scores = np.array(_known(done, name), dtype=float)
     row: dict[str, Any] = {
         "group": group,
         "variant": variant,
         "baseline": any(trial["baseline"] for trial in trials),
         "planned": len(trials),
-        **{
-            state: sum(trial["status"] == state for trial in trials)
-            for state in ("done", "failed", "pending")
-        },
-        "top1_mean": float(scores.mean()) if len(scores) else None,
-        "top1_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
-        **{name: next(iter(_known(done, name)), None) for name in (*_COSTS, "val_images")},
+        **{state: sum(trial["status"] == state for trial in trials) for state in _STATES},
+        f"{name}_mean": float(scores.mean()) if len(scores) else None,
+        f"{name}_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
+        **{each: next(iter(_known(done, each)), None) for each in (*costs, "val_images")},
     }
-    for name in _GIVEN:
-        known = _known(done, name)
-        row[f"{name}_least"], row[f"{name}_most"] = (min(known), max(known)) if known else (None, None)
+    for given in _GIVEN:
+        known = _known(done, given)
+        row[f"{given}_least"], row[f"{given}_most"] = (min(known), max(known)) if known else (None, None)
     return row
 
 
@@ -118,13 +129,17 @@ def _known(trials: list[Trial], name: str) -> list[Any]:
 
 
 def _compare(
-    row: dict[str, Any], trials: Mapping[int, Trial], base: Mapping[int, Trial]
+    name: str, row: dict[str, Any], trials: Mapping[int, Trial], base: Mapping[int, Trial]
 ) -> Iterator[tuple[dict[str, Any], list[float]]]:
-    """Pair a variant's trials with the baseline's of the same seeds; yield its row with their differences, if any."""
-    seeds = sorted(trials.keys() & base.keys())
+    """Pair a variant's trials with the baseline's of the same seeds; yield its row with their differences, if any.
+
+    A detector that found nothing has no average precision, and no pair.
+    """
+    both = sorted(trials.keys() & base.keys())
+    seeds = [seed for seed in both if _known([trials[seed]], name) and _known([base[seed]], name)]
     row["pairs"] = len(seeds)
     if seeds:
-        yield row, [trials[seed]["top1"] - base[seed]["top1"] for seed in seeds]
+        yield row, [trials[seed][name] - base[seed][name] for seed in seeds]
     tests = [test for seed in seeds if (test := _image_by_image(trials[seed], base[seed]))]
     row["compared"] = len(tests)
     if tests:
@@ -149,7 +164,7 @@ def _add_statistics(samples: list[tuple[dict[str, Any], list[float]]]) -> None:
         row["p"], row["least_p"] = said.p, said.least_p
 
 
-def _add_deltas(row: dict[str, Any], base: Mapping[str, Any]) -> None:
-    for name in ("num_params", "macs", "memory_bytes"):
+def _add_deltas(costs: Iterable[Quantity], row: dict[str, Any], base: Mapping[str, Any]) -> None:
+    for name in (each.study_field for each in costs if is_compared(each)):
         if base.get(name) and row[name] is not None:
             row[f"delta_{name}"] = row[name] / base[name] - 1

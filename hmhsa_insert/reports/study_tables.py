@@ -7,29 +7,23 @@ from typing import Any
 
 import pandas as pd
 
-from hmhsa_insert.reports.columns import COLUMNS, counted
+from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
-from hmhsa_insert.reports.study_rows import device_hours, summarise
+from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
 from hmhsa_insert.reports.table import Cell, Header, Row, Table
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.studies.statistics import coverage
 
 _BASELINE = "baseline"
-_SEED_NOISE = (
-    "Δ Top-1: mean over seeds of the variant less the baseline of the same seed, in percentage points",
+_SIGN_FLIPS = (
     "p: two-sided sign-flip test of these differences, exact up to 16 seeds; least p: the smallest that so many seeds "
-    "can give",
+    "can give"
 )
 _IMAGES = (
     "Image by image: for each seed by itself, the two trained networks on the same validation images. Lost: images "
     "that only the baseline classifies right; won: that only the variant does; means over seeds",
     "McNemar p: exact, from the seed where it is lowest to that where it is highest. It asks whether two trained "
     "networks differ, not whether other seeds would: read it apart from p",
-)
-_COSTS = (
-    COLUMNS["macs"].note,
-    COLUMNS["memory"].note,
-    "Δ: against the baseline",
 )
 _FAIR = ("Images: seen in training, augmented ones counted each time; updates: steps of the optimizer",)
 _HOURS = (
@@ -38,7 +32,7 @@ _HOURS = (
 
 
 def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> list[Table]:
-    """Return the tables of a study: for each group accuracy, seed noise, images, costs and training; what is missing.
+    """Return the tables of a study: for each group scores, seed noise, images, costs and training; what is missing.
 
     Args:
         study: what became of its trials.
@@ -49,7 +43,7 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
     groups = [(str(name), as_records(rows)) for name, rows in frame.groupby("group", sort=False)]
     tables = [_overview(study, frame, title or study.name)]
     for name, rows in groups:
-        tables += _of_group(name if len(groups) > 1 else "", rows)
+        tables += _of_group(study, name if len(groups) > 1 else "", rows)
     missing = _missing(study, len(groups) > 1)
     tables += [missing] if missing.rows else []
     if hours:
@@ -67,21 +61,21 @@ def _overview(study: StudyOutcomes, frame: pd.DataFrame, title: str) -> Table:
     return Table(title, headers, (Row(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
 
 
-def _of_group(group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
-    prefix = f"{group}: " if group else ""
+def _of_group(study: StudyOutcomes, group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
+    prefix, score = f"{group}: " if group else "", study.quantity
     yield _table(
-        f"{prefix}accuracy",
-        ("Seeds", "Top-1 ± sd", "Δ Top-1", "95 % t interval"),
-        {row["variant"]: _accuracy(row) for row in rows},
-        ["Top-1: percent of validation images, mean and standard deviation over seeds", _SEED_NOISE[0]],
+        f"{prefix}{score.name}",
+        ("Seeds", f"{score.header} ± sd", f"Δ {score.header}", "95 % t interval"),
+        {row["variant"]: _reached(row, score) for row in rows},
+        _of_score(score),
     )
     others = [row for row in rows if not row["baseline"]]
     if any(row["pairs"] for row in others):
         yield _table(
             f"{prefix}difference to the baseline, paired by seed",
-            ("Pairs", "Δ Top-1", "95 % BCa interval", "p", "Least p"),
-            {row["variant"]: _difference(row) for row in others},
-            [_SEED_NOISE[1], *_covered(others)],
+            ("Pairs", f"Δ {score.header}", "95 % BCa interval", "p", "Least p"),
+            {row["variant"]: _difference(row, score) for row in others},
+            [_SIGN_FLIPS, *_covered(others)],
         )
     if any(row["compared"] for row in others):
         yield _table(
@@ -90,11 +84,12 @@ def _of_group(group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
             {row["variant"]: _images(row) for row in others},
             list(_IMAGES),
         )
+    costs = [each for each in study.costs if each.study == "table"]
     yield _table(
         f"{prefix}cost",
-        ("#Params", "Δ", "#MACs", "Δ", "Memory", "Δ"),
-        {row["variant"]: _cost(row) for row in rows},
-        list(_COSTS),
+        [head for each in costs for head in (each.header, *(["Δ"] if is_compared(each) else []))],
+        {row["variant"]: _cost(row, costs) for row in rows},
+        [*(each.note for each in costs if each.note), "Δ: against the baseline"],
     )
     yield _table(
         f"{prefix}training",
@@ -110,23 +105,32 @@ def _table(title: str, headers: Iterable[str], rows: Mapping[str, list[Cell]], n
     return Table(title, heads, body, tuple(notes))
 
 
-def _accuracy(row: Mapping[str, Any]) -> list[Cell]:
-    mean, sd = row["top1_mean"], row["top1_sd"]
-    text = "" if mean is None else f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+def _of_score(score: Quantity) -> list[str]:
+    """Return what a score and its difference mean."""
+    points = ", in percentage points" if score.is_percent else ""
+    return [
+        f"{f'{score.study_note},' if score.study_note else f'{score.header}:'} mean and standard deviation over seeds",
+        f"Δ {score.header}: mean over seeds of the variant less the baseline of the same seed{points}",
+    ]
+
+
+def _reached(row: Mapping[str, Any], score: Quantity) -> list[Cell]:
+    mean, sd = row[f"{score.field}_mean"], row[f"{score.field}_sd"]
+    text = " ± ".join(score.mean_text(value) for value in (mean, sd) if value is not None)
     seeds = Cell(
         f"{row['done']} of {row['planned']}" if row["done"] < row["planned"] else str(row["done"]),
         row["done"],
     )
     if row["baseline"]:
         return [seeds, Cell(text, mean), Cell(_BASELINE, None), Cell("", None)]
-    return [seeds, Cell(text, mean), _points(row["diff_mean"]), _interval(row, "t")]
+    return [seeds, Cell(text, mean), _delta(row["diff_mean"], score), _interval(row, "t", score)]
 
 
-def _difference(row: Mapping[str, Any]) -> list[Cell]:
+def _difference(row: Mapping[str, Any], score: Quantity) -> list[Cell]:
     return [
         _count(row["pairs"]),
-        _points(row["diff_mean"]),
-        _interval(row, "bca"),
+        _delta(row["diff_mean"], score),
+        _interval(row, "bca", score),
         _p(row["p"]),
         _p(row["least_p"]),
     ]
@@ -139,13 +143,15 @@ def _images(row: Mapping[str, Any]) -> list[Cell]:
     return [_count(row["compared"]), *means, Cell(text, low)]
 
 
-def _cost(row: Mapping[str, Any]) -> list[Cell]:
+def _cost(row: Mapping[str, Any], costs: Iterable[Quantity]) -> list[Cell]:
     cells = []
-    for field, key in (("num_params", "params"), ("macs", "macs"), ("memory_bytes", "memory")):
-        value, delta = row[field], row[f"delta_{field}"]
-        write = counted if key == "params" else COLUMNS[key].text
-        cells.append(Cell("" if value is None else write(value), None if value is None else float(value)))
-        cells.append(Cell("" if delta is None else COLUMNS["delta_macs"].text(delta), delta))
+    for each in costs:
+        value = row[each.study_field]
+        text = "" if value is None else each.small_text(value)
+        cells.append(Cell(text, None if value is None else float(value)))
+        if is_compared(each):
+            delta = row[f"delta_{each.study_field}"]
+            cells.append(Cell("" if delta is None else each.delta_text(delta), delta))
     return cells
 
 
@@ -234,14 +240,13 @@ def _count(value: int) -> Cell:
     return Cell(str(value), int(value))
 
 
-def _points(value: float | None) -> Cell:
-    # Adding zero turns the -0.0 of a rounding into 0.0.
-    return Cell("" if value is None else f"{round(value, 2) + 0.0:+.2f}", value)
+def _delta(value: float | None, score: Quantity) -> Cell:
+    return Cell("" if value is None else score.mean_delta_text(value), value)
 
 
-def _interval(row: Mapping[str, Any], kind: str) -> Cell:
-    low, high = row[f"{kind}_low"], row[f"{kind}_high"]
-    return Cell("" if low is None else f"{_points(low).text} … {_points(high).text}", low)
+def _interval(row: Mapping[str, Any], kind: str, score: Quantity) -> Cell:
+    low, high = _delta(row[f"{kind}_low"], score), _delta(row[f"{kind}_high"], score)
+    return Cell(f"{low.text} … {high.text}" if low.text else "", low.value)
 
 
 def _p(value: float | None) -> Cell:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hmhsa_insert.reports.columns import COLUMNS, Column, chosen
+from hmhsa_insert.reports.columns import Column, chosen, columns_of
 from hmhsa_insert.reports.frame import as_records, size_label
 
-_TIMES = {column.key for column in COLUMNS.values() if "latency" in column.key or "throughput" in column.key}
 _BATCH = (
     "Batch: the largest whose training step with AdamW fits into {:g} GiB, by what is saved for backward, weights, "
     "gradients and optimizer state (an upper bound), or by the peak where it was measured"
@@ -63,7 +62,8 @@ def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title:
 
     Args:
         frame: the tidy frame.
-        columns: keys of `COLUMNS`; by default those of the paper's table.
+        columns: keys of :func:`~hmhsa_insert.reports.columns.columns_of`, or ``all`` alone; by default those of the
+            paper's table.
         title: what stands above it.
 
     Raises:
@@ -102,13 +102,12 @@ def _int(value: object) -> int:
 def _notes(shown: Sequence[Column], frame: pd.DataFrame) -> list[str]:
     """Return what a reader must know of these columns, and where times were measured."""
     notes = list(dict.fromkeys(column.note for column in shown if column.note))
-    places = frame["measured_on"].dropna().unique()
-    if any(column.key == "top1" for column in shown):
-        notes += [f"Top-1 of our runs: on {data}" for data in frame["data"].dropna().unique()]
-    if any(column.key.endswith("_ap") for column in shown):
-        notes += [f"AP of our runs: on {data}" for data in frame["data"].dropna().unique()]
+    scores = [column.runs for column in columns_of(frame).values() if column.runs and column in shown]
+    for label in dict.fromkeys(scores):
+        notes += [f"{label} of our runs: on {data}" for data in frame["data"].dropna().unique()]
     if any(column.key == "batch" for column in shown):
         notes += [_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique()]
-    if any(column.key in _TIMES for column in shown) and len(places):
+    places = frame["measured_on"].dropna().unique()
+    if any(column.timed for column in shown) and len(places):
         notes.append(f"Times measured on {'; on '.join(places)}")
     return notes

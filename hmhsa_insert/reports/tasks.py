@@ -1,18 +1,23 @@
-"""The paper's tables, one for each task that the rows are of: classification, detection, instance segmentation."""
+"""The paper's tables, one for each task that the rows are of: classification, detection, masks, others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
+from hmhsa_insert.quantities import ordered
+from hmhsa_insert.quantity import SCORES
 from hmhsa_insert.reports.columns import DETECTION
+from hmhsa_insert.reports.frame import other_scores
 from hmhsa_insert.reports.table import Table, make_table
 
 
 def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     """Return the tables of `frame` (see :func:`hmhsa_insert.reports.frame.tidy`), each task with its own columns.
 
-    Trained detectors are in the table of their boxes, those that segment in two more, of boxes and of masks; whatever
-    is no trained detector is in the first table.
+    Trained detectors are in the table of their boxes, those that segment in two more, of boxes and of masks; runs with
+    other scores are in a table for each set of scores; whatever is left is in the first table.
 
     Args:
         frame: the tidy frame.
@@ -20,16 +25,34 @@ def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     """
     segments = frame["mask_ap"].notna()
     detects = frame["box_ap"].notna() & ~segments
+    others = frame[[each.field for each in other_scores(frame)]].notna().any(axis=1) & ~segments & ~detects
     parts = {
-        title: (frame[~segments & ~detects], None),
+        title: (frame[~segments & ~detects & ~others], None),
         "Object detection": (frame[detects], DETECTION["box"]),
         "Instance segmentation: masks": (frame[segments], DETECTION["mask"]),
         "Instance segmentation: boxes": (frame[segments], DETECTION["box"]),
     }
-    if not (segments | detects).any():
+    if not (segments | detects | others).any():
         return [make_table(frame, None, title)]
-    return [
+    tables = [
         make_table(rows, keys, " · ".join(filter(None, (title, heading))) if heading != title else title)
         for heading, (rows, keys) in parts.items()
         if len(rows)
     ]
+    return [*tables, *_of_other_scores(frame[others], title)]
+
+
+def _of_other_scores(frame: pd.DataFrame, title: str) -> Iterator[Table]:
+    """Yield a table for each set of scores that rows have, with the differences that there are."""
+    known = [*(each for each in ordered("columns") if each.section == SCORES), *other_scores(frame)]
+    has = frame[[each.field for each in known]].notna()
+    for _, rows in frame.groupby([has[name] for name in has], sort=False):
+        scores = [each for each in known if rows[each.field].notna().any()]
+        deltas = [each for each in scores if each.delta and rows[f"delta_{each.field}"].notna().any()]
+        keys = ("method", "params", "flops", *(each.key for each in scores))
+        heading = ", ".join(each.header for each in scores)
+        yield make_table(
+            rows,
+            (*keys, *(f"delta_{each.key}" for each in deltas)),
+            " · ".join(filter(None, (title, heading))),
+        )

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.files.shapes import Count, Shape, checked
+from hmhsa_insert.quantities import QUANTITIES, ordered, score
+from hmhsa_insert.quantity import COUNT, Quantity
 from hmhsa_insert.studies.problems import StudyError
-from hmhsa_insert.studies.shapes import Listed, StudyShape, TrialShape
+from hmhsa_insert.studies.shapes import SCORES_OF_TRIALS, Listed, StudyShape, TrialShape
 
 _STUDY, _TRIALS, _TRIAL = "study.json", "trials", "trial.json"
 _TIP = "`hmhsa-insert ablate` writes study folders"
@@ -26,7 +28,7 @@ _Shaped = TypeVar("_Shaped", bound=Shape)
 _OF_TRIAL = [
     name
     for name in TrialShape.model_fields
-    if name not in ("id", "status", "message", "score", "scores", "best")
+    if name not in ("id", "status", "message", "score", "scores", "best", "costs")
 ]
 _COUNTS = [name for name, field in TrialShape.model_fields.items() if field.annotation == Count | None]
 
@@ -43,7 +45,9 @@ class StudyOutcomes:
         notes: what a reader should know.
         trials: a row per trial, in the study's order: ``id``, ``variant``, ``model``, ``recipe``, ``settings``,
             ``data``, ``seed``, ``group`` (what pairs), ``baseline``, ``status`` (done, failed or pending), ``message``,
-            and what a done one measured; accuracies in percent, ``correct`` as packed bits in hexadecimal.
+            and what a done one measured: its numbers of the study's score and costs under their fields, accuracies in
+            percent, ``correct`` as packed bits in hexadecimal.
+        score: key of the quantity by which variants are compared.
     """
 
     name: str
@@ -52,6 +56,18 @@ class StudyOutcomes:
     variants: tuple[str, ...]
     notes: tuple[str, ...]
     trials: pd.DataFrame
+    score: str = "top1"
+
+    @property
+    def quantity(self) -> Quantity:
+        """The score as a quantity."""
+        return score(self.score)
+
+    @property
+    def costs(self) -> list[Quantity]:
+        """The costs that trials carry, in the order of data."""
+        known = set(self.trials.columns)
+        return [each for each in ordered("data") if each.is_study_cost and each.study_field in known]
 
 
 def is_study(folder: Path) -> bool:
@@ -71,14 +87,18 @@ def read_outcomes(folder: Path) -> StudyOutcomes:
     study = _read(StudyShape, folder / _STUDY, problems)
     if study is None:
         raise StudyError(problems)
-    found = {id: _trial(folder, id, problems) for id in dict.fromkeys(listed.id for listed in study.trials)}
+    ids = dict.fromkeys(listed.id for listed in study.trials)
+    found = {id: _trial(folder, id, study.score, problems) for id in ids}
     if problems:
         raise StudyError(_few(problems))
-    rows = [_row(listed, found[listed.id]) for listed in study.trials]
-    columns = [*Listed.model_fields, "status", "message", *_OF_TRIAL]
-    frame = pd.DataFrame(rows, columns=columns, dtype=object).astype(dict.fromkeys(_COUNTS, "Int64"))
+    rows = [_row(study.score, listed, found[listed.id]) for listed in study.trials]
+    known = [*Listed.model_fields, "status", "message", *_OF_TRIAL, score(study.score).field]
+    columns = list(dict.fromkeys([*known, *(name for row in rows for name in row)]))
+    others = [each.study_field for each in QUANTITIES.values() if each.kind == COUNT]
+    counts = [*_COUNTS, *(name for name in others if name in columns)]
+    frame = pd.DataFrame(rows, columns=columns, dtype=object).astype(dict.fromkeys(counts, "Int64"))
     names = (study.name, study.intent, study.baseline)
-    return StudyOutcomes(*names, tuple(study.variants), tuple(study.notes), frame)
+    return StudyOutcomes(*names, tuple(study.variants), tuple(study.notes), frame, study.score)
 
 
 def is_correct(bits: str, images: int) -> NDArray[np.bool_]:
@@ -91,20 +111,32 @@ def is_correct(bits: str, images: int) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8), count=images).astype(bool)
 
 
-def _trial(folder: Path, id: str, problems: list[Problem]) -> TrialShape | None:
+def _trial(folder: Path, id: str, by: str, problems: list[Problem]) -> TrialShape | None:
     path = folder / _TRIALS / id / _TRIAL
     if not path.is_file():
         return None
     trial = _read(TrialShape, path, problems, "remove it, and `hmhsa-insert ablate` runs the trial again")
     if trial is not None and trial.id != id:
         problems.append(Problem(str(path), f"it is that of another trial, {trial.id}"))
+    elif trial is not None and trial.status == "done" and by not in _scores(trial):
+        problems.append(Problem(str(path), f"it has no score '{by}', by which the study compares"))
     return trial
 
 
-def _row(listed: Listed, trial: TrialShape | None) -> dict[str, Any]:
+def _scores(trial: TrialShape) -> dict[str, float | None]:
+    """Return what a trial reached, whether its task is classification or another."""
+    own = {name: getattr(trial, name) for name in SCORES_OF_TRIALS}
+    return trial.scores | {name: value for name, value in own.items() if value is not None}
+
+
+def _row(by: str, listed: Listed, trial: TrialShape | None) -> dict[str, Any]:
     if trial is None:
         return listed.model_dump() | {"status": "pending", "message": ""}
-    return listed.model_dump() | trial.model_dump(exclude={"id", "score", "scores", "best"})
+    row = listed.model_dump() | trial.model_dump(exclude={"id", "score", "scores", "best", "costs"})
+    for each in QUANTITIES.values():
+        if each.is_study_cost and each.field in trial.costs and row.get(each.study_field) is None:
+            row[each.study_field] = trial.costs[each.field]
+    return row | {score(by).field: _scores(trial).get(by)}
 
 
 def _read(kind: type[_Shaped], path: Path, problems: list[Problem], tip: str = "") -> _Shaped | None:

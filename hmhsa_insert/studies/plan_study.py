@@ -14,7 +14,7 @@ from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, t
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion
 from hmhsa_insert.studies.study_file import Study
-from hmhsa_insert.studies.trial import Cell, Trial, forget_data, planned_run
+from hmhsa_insert.studies.trial import Cell, Costs, Trial, forget_data, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.base.fake import deep_copy
@@ -23,21 +23,6 @@ from hmhsa_insert.surgery.plan import plan_located
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.names import shown as shown_name
 from hmhsa_insert.training.task import Base, Task, score_name
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs, before anything is trained.
-
-    Attributes:
-        num_params: elements of all parameters.
-        macs: multiply–accumulates for one image, attention products included.
-        memory_bytes: saved for the backward pass per image; None where it cannot be measured.
-    """
-
-    num_params: int
-    macs: int
-    memory_bytes: float | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ class PlannedStudy:
 
     study: Study
     trials: tuple[Trial, ...]
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, Costs]
     images: Mapping[str, int]
     notes: tuple[str, ...]
 
@@ -132,8 +117,8 @@ class _Planner:
         self._study = study
         self._problems = problems
         self._networks: dict[Any, tuple[Base, Located] | None] = {}
-        self._networks_costs: dict[Any, tuple[Any, Cost]] = {}
-        self.costs: dict[str, Cost] = {}
+        self._networks_costs: dict[Any, tuple[Any, Costs]] = {}
+        self.costs: dict[str, Costs] = {}
         self.images: dict[str, int] = {}
         self.data_notes: dict[str, tuple[str, ...]] = {}
 
@@ -166,7 +151,7 @@ class _Planner:
             names_digest=earlier if earlier != digest else "",
             fingerprint=run.data.fingerprint,
             column=run.best,
-            memory_bytes=cost.memory_bytes,
+            costs=cost,
         )
 
     def _network(self, run: Task, cell: Cell) -> tuple[Base, Located] | None:
@@ -184,7 +169,7 @@ class _Planner:
 
     def _resolved(
         self, cell: Cell, variant: Variant, run: Task, base: Base, located: Located
-    ) -> tuple[Any, Cost]:
+    ) -> tuple[Any, Costs]:
         """Return what a variant's recipe comes to on a network, and what the network costs then."""
         key = (cell.variant, cell.model, run.network_key)
         if key not in self._networks_costs:
@@ -193,10 +178,7 @@ class _Planner:
                 plan = plan_located(base.model, located, variant.recipe, [])
                 sites = [resolved_site(site) for site in plan.sites]
                 edited = apply_plan(base.model, plan)
-            whole = run.around(edited)
-            counted = run.count(whole)
-            cost = Cost(counted.num_params, counted.macs, run.memory(whole))
-            self._networks_costs[key] = (sites, cost)
+            self._networks_costs[key] = (sites, run.costs(run.around(edited)))
         return self._networks_costs[key]
 
     def _note(self, where: str, what: str, error: HmhsaInsertError) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from hmhsa_insert.files.shapes import Count, Percent, Quantity, Shape
+from hmhsa_insert.files.shapes import Count, Name, Percent, Quantity, Shape
+from hmhsa_insert.quantities import by_field
 
 _Id = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 _Hex = Annotated[str, StringConstraints(pattern="^([0-9a-f]{2})*$")]
@@ -42,6 +43,7 @@ class StudyShape(_Known):
     variants: list[str]
     trials: list[Listed]
     notes: list[str] = Field(default_factory=list)
+    score: Name = "top1"
 
     @model_validator(mode="after")
     def _lists_a_trial_once(self) -> StudyShape:
@@ -49,6 +51,18 @@ class StudyShape(_Known):
         if again := [trial for trial, times in Counter(listed).items() if times > 1]:
             raise ValueError(f"trials has {again[0][0]} of '{again[0][1]}' more than once")
         return self
+
+    @model_validator(mode="after")
+    def _is_compared_by_a_score(self) -> StudyShape:
+        # It is a column of the trials, and X_mean one of the variants.
+        columns = {*Listed.model_fields, *TrialShape.model_fields, "diff"}
+        if self.score in columns - set(SCORES_OF_TRIALS):
+            raise ValueError(f"'score' must be a score's name, found '{self.score}'")
+        return self
+
+
+# Scores that classification has beside `scores`, which hold those of all other tasks.
+SCORES_OF_TRIALS = ("top1", "top5", "loss", "best_top1")
 
 
 class TrialShape(_Known):
@@ -58,7 +72,6 @@ class TrialShape(_Known):
     status: Literal["done", "failed"]
     message: str
     score: str | None = "top1"
-    scores: dict[str, float | None] | None = None
     best: float | None = None
     top1: Percent | None = None
     top5: Percent | None = None
@@ -71,6 +84,8 @@ class TrialShape(_Known):
     macs: Count | None = None
     macs_modules_only: Count | None = None
     memory_bytes: Quantity | None = None
+    costs: dict[Name, int | float | None] = Field(default_factory=dict)
+    scores: dict[Name, float | None] = Field(default_factory=dict)
     val_images: Count | None = None
     correct: _Hex | None = None
     seconds: Quantity | None = None
@@ -80,14 +95,21 @@ class TrialShape(_Known):
     @model_validator(mode="before")
     @classmethod
     def _with_scores_by_name(cls, row: Any) -> Any:
-        if isinstance(row, dict) and isinstance(row.get("scores"), dict) and row.get("score") == "top1":
+        if not isinstance(row, dict) or "scores" not in row:
+            return row
+        row = row | {"scores": row["scores"] or {}, "costs": row.get("costs") or {}}
+        if row.get("score") == "top1" and isinstance(row["scores"], dict):
             return row | row["scores"] | {"best_top1": row.get("best")}
         return row
 
     @model_validator(mode="after")
     def _is_whole(self) -> TrialShape:
-        if self.status == "done" and self.top1 is None and self.scores is None:
-            raise ValueError("a trial that is done has a top1")
+        if self.status == "done" and self.top1 is None and not self.scores:
+            raise ValueError("a trial that is done has a top1, or other scores")
         if self.correct is not None and len(self.correct) // 2 != -(-(self.val_images or 0) // 8):
             raise ValueError("correct does not have one bit for each of val_images")
+        known = by_field() if self.costs else {}
+        for name, cost in self.costs.items():
+            if cost is not None and name in known and not known[name].kind.allows(cost):
+                raise ValueError(f"'costs' has what '{name}' cannot be, {cost}")
         return self

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -33,11 +33,12 @@ from hmhsa_insert.training.run_schema import ReadSettings, RunSettings
 from hmhsa_insert.training.run_tables import read_timing
 from hmhsa_insert.training.task import Task, score_name
 
+Costs = Mapping[str, int | float | None]
 Status = Literal["done", "failed", "busy", "refused"]
 
 # What a trial's file takes from the result of its training, and what it adds.
 _OF_RESULT = ("scores", "best", "epochs", "updates", "images", "num_params", "macs", "macs_modules_only")
-_MEASURED = ("memory_bytes", "val_images", "correct", "seconds", "processes", "device")
+_MEASURED = ("memory_bytes", "costs", "val_images", "correct", "seconds", "processes", "device")
 
 # A killed driver's processes let go of their trials within moments.
 _PATIENCE_S = 10.0
@@ -64,7 +65,7 @@ class Cell:
         names_digest: the same as earlier versions knew it, if they knew it otherwise.
         fingerprint: of the data, as it was when the study was planned.
         column: of ``metrics.csv``: the score that is compared.
-        memory_bytes: saved for the backward pass per image, as measured in planning.
+        costs: by the fields of quantities, for one image, as counted in planning.
     """
 
     variant: str
@@ -86,7 +87,7 @@ class Cell:
     names_digest: str = ""
     fingerprint: str = ""
     column: str = ""
-    memory_bytes: float | None = None
+    costs: Costs = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -273,7 +274,8 @@ def _row(trial: Trial, run: Task, result: RunResult) -> dict[str, Any]:
         "message": "",
         "score": score_name(run.best),
         **{name: getattr(result, name) for name in _OF_RESULT},
-        "memory_bytes": trial.cell.memory_bytes,
+        "memory_bytes": trial.cell.costs.get("saved_bytes_per_image"),
+        "costs": dict(trial.cell.costs),
         **evaluated,
         "seconds": _seconds(path, evaluated["val_images"]) * here["processes"],
         "processes": here["processes"],

@@ -14,7 +14,7 @@ from hmhsa_insert.blocks.lean import set_lean
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.detection.artifact import check_categories, is_detector, load, read_detector, save
 from hmhsa_insert.detection.coco_data import CocoData, open_coco
-from hmhsa_insert.detection.costs import count_detector
+from hmhsa_insert.detection.costs import count_detector, detector_costs
 from hmhsa_insert.detection.detector import DETECTORS
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector, write_detections
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
@@ -168,6 +168,11 @@ class Detect(Task):
     def count(self, model: nn.Module) -> Counts:
         """Count at the settings' largest image: shorter side × longer side."""
         return count_detector(model, (self.settings.detector.min_size, self.settings.detector.max_size))
+
+    def costs(self, model: nn.Module) -> dict[str, int | float | None]:
+        """Return what every counter says at the settings' largest image; training memory depends on the images."""
+        size = (self.settings.detector.min_size, self.settings.detector.max_size)
+        return detector_costs(model, size)
 
     def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
         """Return backbone and pyramid, and the size of a square image, padded: others have more pixels."""

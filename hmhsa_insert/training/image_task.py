@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts, count
-from hmhsa_insert.costs.memory import training_memory
-from hmhsa_insert.errors import HmhsaInsertError, Problem, WeightsError
+from hmhsa_insert.costs.counters import counted
+from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.models.weights import read_shapes
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model, save
 from hmhsa_insert.surgery.edit.splice import ledgers
@@ -157,12 +157,9 @@ class ImageTask(Task):
         """Count at the settings' input size."""
         return count(model, self._size(model))
 
-    def memory(self, model: nn.Module) -> float | None:
-        """Return the bytes saved for the backward pass per image, at the settings' input size."""
-        try:
-            return training_memory(model, self._size(model)).saved_bytes_per_image
-        except HmhsaInsertError:
-            return None
+    def costs(self, model: nn.Module) -> dict[str, int | float | None]:
+        """Return what every counter says at the settings' input size, training memory included."""
+        return counted(model, self._size(model), memory=True)
 
     def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
         """Return the network, and the size of an image."""

@@ -176,9 +176,9 @@ class Task(ABC):
     def count(self, model: nn.Module) -> Counts:
         """Count what the network costs for one image."""
 
-    def memory(self, model: nn.Module) -> float | None:
-        """Return the bytes saved for the backward pass per image; None where they cannot be measured."""
-        return None
+    @abstractmethod
+    def costs(self, model: nn.Module) -> dict[str, int | float | None]:
+        """Return what every counter says of the network for one image, by the fields of quantities."""
 
     @abstractmethod
     def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("fault", faults(), ids=lambda fault: f"{fault.file}: {fault.what}")
 def test_each_fault_has_its_place_and_its_tests(fault: Fault, tmp_path: Path) -> None:
-    (tmp_path / fault.file).parent.mkdir(parents=True)
+    (tmp_path / fault.file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "hmhsa_insert" / fault.file, tmp_path / fault.file)
     fault.put_into(tmp_path)
     compile((tmp_path / fault.file).read_text(), fault.file, "exec")

@@ -10,14 +10,17 @@ import subprocess
 import pytest
 from report_records import ALL, RECORDS, SIZES, memory, profile
 
-from hmhsa_insert.reports.columns import COLUMNS, counted, significant
+from hmhsa_insert.quantities import QUANTITIES
+from hmhsa_insert.quantity import counted, significant
+from hmhsa_insert.reports.columns import columns_of
+from hmhsa_insert.reports.formats import FORMATS, format_of
 from hmhsa_insert.reports.frame import tidy
 from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
 from hmhsa_insert.reports.plots import COLOURS, MARKERS, against_macs, against_size, part_bars
 from hmhsa_insert.reports.problems import ReportError
-from hmhsa_insert.reports.render import FORMATS, format_of, render
+from hmhsa_insert.reports.render import render
 from hmhsa_insert.reports.sources import published_records
 from hmhsa_insert.reports.table import make_table
 
@@ -83,9 +86,11 @@ def test_columns_are_chosen_and_wrong_ones_all_reported():
 
 
 def test_every_column_can_be_shown():
-    table = make_table(tidy(ALL), list(COLUMNS))
-    assert len({header.text for header in table.headers}) == len(COLUMNS)
-    assert all(len(row.cells) == len(COLUMNS) for row in table.rows)
+    table = make_table(tidy(ALL), ["all"])
+    known = columns_of(tidy(ALL))
+    assert [header.text for header in table.headers] == [column.header for column in known.values()]
+    assert len({header.text for header in table.headers}) == len(known)
+    assert all(len(row.cells) == len(known) for row in table.rows)
     assert not [cell for row in table.rows for cell in row.cells if cell.value is None and cell.text]
 
 
@@ -159,14 +164,15 @@ def test_three_significant_digits():
 
 @pytest.mark.parametrize("value", [-0.0004, 0.0004, -0.0])
 def test_a_difference_that_rounds_to_nothing_has_no_minus(value):
-    assert COLUMNS["delta_macs"].text(value) == "+0.0%"
-    assert COLUMNS["delta_top1"].text(100 * value) == "+0.0"
+    assert QUANTITIES["macs"].delta_text(value) == "+0.0%"
+    assert QUANTITIES["top1"].delta_text(100 * value) == "+0.0"
+    assert QUANTITIES["top1"].mean_delta_text(10 * value) == "+0.00"
 
 
 def test_plots_are_drawn_only_from_what_is_known():
     frame = tidy([profile("a", macs_modules_only=None)])
-    assert against_macs(frame, "top1", "Top-1") is None
-    assert against_size(frame, "macs", "GMACs") is None
+    assert against_macs(frame, QUANTITIES["top1"]) is None
+    assert against_size(frame, QUANTITIES["macs"]) is None
     assert part_bars(parts_frame([])) is None
 
 
@@ -177,7 +183,7 @@ def test_many_methods_have_a_legend_of_groups_and_no_marker_means_two():
         for group in groups
         for more in ("a", "b", "c")
     ]
-    svg = against_macs(tidy(rows), "saved_bytes_per_image", "Saved (MiB)").svg
+    svg = against_macs(tidy(rows), QUANTITIES["memory"]).svg
     labels = re.findall(r"<!-- (net\d+.*?) -->", svg)
     assert labels == groups
     assert len(COLOURS) * len(MARKERS) == math.lcm(len(COLOURS), len(MARKERS))
@@ -185,7 +191,8 @@ def test_many_methods_have_a_legend_of_groups_and_no_marker_means_two():
 
 def test_plots_are_the_same_each_time():
     frame = tidy([*ALL, *SIZES, profile("costs $x$ < y")])
-    first, second = (against_macs(frame, "top1", "Top-1 (%)") for _ in range(2))
+    first, second = (against_macs(frame, QUANTITIES["top1"]) for _ in range(2))
     assert first == second
     assert first.caption.endswith("hollow: published")
-    assert against_size(frame, "macs", "GMACs").svg == against_size(frame, "macs", "GMACs").svg
+    macs = QUANTITIES["macs"]
+    assert against_size(frame, macs).svg == against_size(frame, macs).svg

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from report_records import latency, memory, profile, training
 
-from hmhsa_insert.reports.columns import COLUMNS, SECTIONS, measured
+from hmhsa_insert.quantities import QUANTITIES
+from hmhsa_insert.reports.columns import columns_of, measured
 from hmhsa_insert.reports.findings import findings
 from hmhsa_insert.reports.frame import as_records, tidy
 from hmhsa_insert.reports.parts import parts_frame, parts_tables
@@ -27,7 +28,7 @@ def test_only_what_was_measured_has_a_table():
     # One row is compared with nothing; nobody gave p90 or a peak.
     assert tables["Memory of a training step"] == ["method", "size", "memory", "batch"]
     assert tables["Inference"] == ["method", "size", "latency", "latency_p10", "throughput"]
-    assert {key for keys in SECTIONS.values() for key in keys} < set(COLUMNS)
+    assert {key for keys in tables.values() for key in keys} < set(columns_of(full))
 
 
 def test_the_largest_batch_says_what_it_fits_into():
@@ -96,5 +97,5 @@ def test_many_profiles_have_bars_and_labels_for_the_bases_only():
     assert [f"net{n} @ 224" in bars for n in (0, 1, 31)] == [True, False, True]
     # Eleven parts, eight colours: the four smallest are one.
     assert [name in bars for name in ("part11", "part5", "part4", "others")] == [True, True, False, True]
-    points = against_macs(tidy(many), "saved_bytes_per_image", "Memory (MiB)").svg
+    points = against_macs(tidy(many), QUANTITIES["memory"]).svg
     assert [f"<!-- net{n} -->" in points for n in (0, 1, 31)] == [True, False, True]

@@ -38,10 +38,10 @@ def test_which_compares_blocks_with_controls_of_equal_cost() -> None:
     planned = plan_study(load_study("which"))
     costs = {trial.cell.variant: planned.costs[trial.cell.digest] for trial in planned.trials}
     assert list(costs) == ["plain", "hmhsa", "hmhsa placebo", "hmhsa matched", "pooled", "mhsa", "se"]
-    assert costs["hmhsa placebo"].num_params == costs["hmhsa"].num_params
-    assert abs(costs["hmhsa matched"].macs / costs["hmhsa"].macs - 1) < 0.01
+    assert costs["hmhsa placebo"]["num_params"] == costs["hmhsa"]["num_params"]
+    assert abs(costs["hmhsa matched"]["macs"] / costs["hmhsa"]["macs"] - 1) < 0.01
 
 
 def test_silu_costs_what_gelu_does() -> None:
     planned = plan_study(load_study("silu"))
-    assert len({(cost.num_params, cost.macs) for cost in planned.costs.values()}) == 1
+    assert len({(cost["num_params"], cost["macs"]) for cost in planned.costs.values()}) == 1

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_nets import STUDY, study
 
+from hmhsa_insert.costs import counters
 from hmhsa_insert.studies import identity as identities
 from hmhsa_insert.studies import plan_study as planning
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
@@ -170,7 +171,7 @@ def test_everything_that_cannot_be_planned_comes_at_once() -> None:
 
 def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = {"build_network": 0, "plan_located": 0, "count": 0}
-    for name, module in {"build_network": image_task, "plan_located": planning, "count": image_task}.items():
+    for name, module in {"build_network": image_task, "plan_located": planning, "count": counters}.items():
         real = getattr(module, name)
 
         def counted(*args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:

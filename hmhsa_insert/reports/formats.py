@@ -1,0 +1,119 @@
+"""The formats of a report: the endings of their files, and who writes them. A new one is a row of `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.reports.problems import ReportError
+
+# Writers are imported where they are called: the names of formats are needed long before, and pandas takes its time.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hmhsa_insert.reports.plots import Plot
+    from hmhsa_insert.reports.table import Table
+
+
+class Report(Protocol):
+    """What a format can be made from; all of it is made when it is asked for."""
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+
+    def tables(self) -> Sequence[Table]:
+        """Return narrow tables, in the order in which they are read."""
+
+    def page(self) -> Sequence[Table | Plot]:
+        """Return the parts of a page: tables that are whole, and plots."""
+
+    def frame(self) -> pd.DataFrame:
+        """Return all figures as one frame."""
+
+    def data(self) -> Mapping[str, Any]:
+        """Return all figures as plain data."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: the endings that ask for it, and what writes a report in it."""
+
+    endings: tuple[str, ...]
+    write: Callable[[Report], str]
+
+
+def _markdown(report: Report) -> str:
+    from hmhsa_insert.reports.markdown import to_markdown
+
+    return "\n".join(map(to_markdown, report.tables()))
+
+
+def _latex(report: Report) -> str:
+    from hmhsa_insert.reports.latex import to_latex
+
+    return "\n".join(map(to_latex, report.tables()))
+
+
+def _csv(report: Report) -> str:
+    from hmhsa_insert.reports.data import to_csv
+
+    return to_csv(report.frame())
+
+
+def _json(report: Report) -> str:
+    from hmhsa_insert.reports.data import to_json
+
+    return to_json(report.data())
+
+
+def _html(report: Report) -> str:
+    from hmhsa_insert.reports.html import to_html
+
+    return to_html(report.title or "Report", report.page())
+
+
+FORMATS: dict[str, Format] = {
+    "md": Format(("md", "markdown"), _markdown),
+    "latex": Format(("tex",), _latex),
+    "csv": Format(("csv",), _csv),
+    "json": Format(("json",), _json),
+    "html": Format(("html", "htm"), _html),
+}
+
+
+def written(report: Report, how: str) -> str:
+    """Return a report as the text of a format.
+
+    Raises:
+        ReportError: there is no such format.
+    """
+    return FORMATS[checked_format(how)].write(report)
+
+
+def checked_format(how: str, *others: str) -> str:
+    """Return `how` if it is a format, or one of `others` that a command knows beside them.
+
+    Raises:
+        ReportError: it is not; the formats that there are.
+    """
+    names = [*others, *FORMATS]
+    if how not in names:
+        raise ReportError(Problem("--format", f"there is no format '{how}'", f"there are {listed(names)}"))
+    return how
+
+
+def format_of(file_name: str) -> str:
+    """Return the format that the ending of `file_name` asks for.
+
+    Raises:
+        ReportError: there is none.
+    """
+    endings = {ending: name for name, each in FORMATS.items() for ending in each.endings}
+    ending = file_name.rpartition(".")[2].lower()
+    if ending not in endings:
+        tip = near(ending, endings) or f"endings: {', '.join(endings)}"
+        raise ReportError(Problem(file_name, "its ending names no format", tip))
+    return endings[ending]
