@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.base.input import FORMS_TIP, Input, parse_input
 
-Path: TypeAlias = tuple[int | str, ...]
+# Where a tensor stands in nested tuples, lists and mappings: indices and keys, outermost first; () is the whole value.
+LeafPath: TypeAlias = tuple[int | str, ...]
 # What users may give: a size, sizes, keyword inputs, texts, example tensors, in tuples, lists and mappings; or Inputs.
 InputSize: TypeAlias = Any
 Args: TypeAlias = tuple[list[Any], dict[str, Any]]
@@ -185,7 +186,7 @@ def input_dtype(model: nn.Module) -> torch.dtype:
     return next(floating, torch.float32)
 
 
-def tensors_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+def tensors_in(value: Any, path: LeafPath = ()) -> Iterator[tuple[LeafPath, Tensor]]:
     """Yield ``(path, tensor)`` for every tensor in nested tuples, lists, mappings and dataclasses."""
     if isinstance(value, Tensor):
         yield path, value

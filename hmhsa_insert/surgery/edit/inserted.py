@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hmhsa_insert.blocks import Residual
-from hmhsa_insert.surgery.base.inputs import Path
+from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.locate.maps import Layout
 
 
@@ -26,7 +26,7 @@ class RunsChild:
         path: where the tensor is in the output, or in the inputs with its position or name first.
     """
 
-    def __init__(self, name: str, path: Path = ()) -> None:
+    def __init__(self, name: str, path: LeafPath = ()) -> None:
         self.name, self.path = name, path
 
     def hook(self, host: nn.Module, on_input: bool) -> None:
@@ -106,7 +106,7 @@ class InsertedBlock(_Spliced):
         return out
 
 
-def _at(value: Any, path: Path) -> Any:
+def _at(value: Any, path: LeafPath) -> Any:
     for step in path:
         held: Any = value
         value = held[step] if isinstance(held, Mapping | list | tuple) else getattr(held, str(step))  # type: ignore[index]

@@ -15,7 +15,7 @@ from torch.fx import Graph, Node
 from torch.overrides import TorchFunctionMode
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.base.inputs import Path, tensors_in
+from hmhsa_insert.surgery.base.inputs import LeafPath, tensors_in
 from hmhsa_insert.torch_private import FakeTensor
 
 # Functions that read the shape of their argument and not its values: no path runs through them.
@@ -51,9 +51,9 @@ class ModuleCall:
     first: int
     last: int = -1
     inputs: tuple[Node, ...] = ()
-    arguments: tuple[Path, ...] = ()
+    arguments: tuple[LeafPath, ...] = ()
     lengths: Mapping[int | str, int] = field(default_factory=dict)
-    outputs: tuple[tuple[Path, Node], ...] = ()
+    outputs: tuple[tuple[LeafPath, Node], ...] = ()
     autocast: frozenset[str] = frozenset()
 
 

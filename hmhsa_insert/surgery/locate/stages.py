@@ -14,7 +14,7 @@ from itertools import groupby
 from torch import nn
 from torch.fx import Node
 
-from hmhsa_insert.surgery.base.inputs import InputSize, Path
+from hmhsa_insert.surgery.base.inputs import InputSize, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout, feature_maps, trace_other_size
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.trace import Trace, trace
@@ -32,7 +32,7 @@ class Host:
     """
 
     qualname: str
-    path: Path = ()
+    path: LeafPath = ()
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def cut_point(
     )
 
 
-def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, Path]]:
+def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, LeafPath]]:
     """Yield the module calls, outermost first, whose return value is `node` and which can carry a child.
 
     Left out are the root, modules called more than once (a site is a call, not a module), containers that run

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hmhsa_insert.surgery.base.input import DTYPES
-from hmhsa_insert.surgery.base.inputs import Inputs, Path
+from hmhsa_insert.surgery.base.inputs import Inputs, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout
 from hmhsa_insert.surgery.sites.expression import Expression
 
@@ -63,7 +63,7 @@ class Site:
     block: Mapping[str, Any] | None = None
     identity: bool = False
     residual: bool = False
-    path: Path = ()
+    path: LeafPath = ()
     node: str = ""
     expression: Expression | None = None
     operation: tuple[str, int] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hmhsa_insert.surgery.base.inputs import Path
+from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.sites.expression import Expression
 from hmhsa_insert.surgery.sites.select import Refusals
 from hmhsa_insert.surgery.sites.site import Action, Site
@@ -18,7 +18,7 @@ class Spot:
 
     action: Action
     qualname: str
-    path: Path = ()
+    path: LeafPath = ()
     expression: Expression | None = None
     operation: tuple[str, int] | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
