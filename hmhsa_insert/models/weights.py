@@ -35,16 +35,29 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
     """Load a checkpoint into a model, in place.
 
     Args:
-        model: any network; the authors' checkpoints fit `transcnn_*` and `hat_net_*` by their own keys.
-        path: a ``.safetensors`` file, or anything `torch.save` wrote (``.pth``, ``.pt``).
-        strict: refuse missing and unexpected keys; without it, only tensors of other shapes are refused.
+        model: any model. The authors' released checkpoints load into `transcnn_*` and `hat_net_*` without
+            renaming.
+        path: a ``.safetensors`` file, or a file written by ``torch.save`` (``.pth``, ``.pt``), which is read
+            with ``weights_only=True``: no code in it is run. A state dict under ``"state_dict"`` or
+            ``"model"`` and keys that begin with ``module.`` are recognized.
+        strict: refuse missing and unexpected keys. Tensors of another shape or kind of number are always
+            refused.
 
     Returns:
-        The model.
+        The same model.
 
     Raises:
-        WeightsError: the file cannot be read, or does not fit; lists missing, unexpected and mismatched keys. The
-            model is as it was.
+        WeightsError: the file cannot be read or does not fit; lists missing, unexpected and mismatched keys.
+            The model is not changed.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> trained = timm.create_model("test_resnet", num_classes=10)
+        >>> torch.save(trained.state_dict(), "trained.pth")
+        >>> model = hi.load_weights(timm.create_model("test_resnet", num_classes=10), "trained.pth")
+        >>> torch.equal(model.fc.weight, trained.fc.weight)
+        True
     """
     state = read_state_dict(path)
     wanted = model.state_dict()

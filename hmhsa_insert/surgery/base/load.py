@@ -108,17 +108,31 @@ def named_by_file(
 
 
 def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
-    """Build the network that `spec` names.
+    """Build a model by its name in timm or torchvision, or with a factory function of your own.
 
     Args:
-        spec: ``timm/NAME``, ``torchvision/NAME``, a bare name (timm's first, then torchvision's), or
-            ``package.module:factory`` of the user's own.
-        pretrained: load the library's pretrained weights (downloads them).
-        meta: build on the meta device where its factory can: shapes without weights, enough to locate and plan.
-        kwargs: for the factory, such as ``num_classes=10``.
+        spec: ``"timm/NAME"``, ``"torchvision/NAME"``, a bare name (looked up in timm first, then in
+            torchvision), or ``"package.module:factory"``.
+        pretrained: download and load the library's pretrained weights.
+        meta: build on the meta device if the factory can: shapes without weights, which is enough for
+            ``hi.locate_stages`` and ``hi.plan``.
+        **kwargs: passed to the factory, such as ``num_classes=10``.
+
+    Returns:
+        An object with the ``model``, its ``source`` (enough to build it again), its ``name`` and the
+        ``input_size`` ``(C, H, W)`` it was made for: 3×224×224 if its library does not state one.
 
     Raises:
-        ModelError: no such network, or its factory fails.
+        ModelError: there is no model of this name, its module cannot be imported, its factory fails or does
+            not return an ``nn.Module``, or its pretrained weights are not available.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> loaded = hi.load_model("timm/test_resnet", num_classes=10)
+        >>> loaded.name, loaded.input_size
+        ('test_resnet', (3, 160, 160))
+        >>> loaded.model.num_classes
+        10
     """
     source = Source(_qualified(spec), kwargs)
     build = _builder(source, pretrained)

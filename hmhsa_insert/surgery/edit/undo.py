@@ -19,12 +19,29 @@ from hmhsa_insert.surgery.edit.wrapping import unwrap
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """Return the base network of an edited model; `model` itself is untouched.
+    """Undo all edits on a copy of an edited model; the edited model itself is not changed.
 
-    Its weights are those the edited model holds now: the original ones if it was not trained.
+    Args:
+        model: a model from ``hi.apply`` or ``hi.load``.
+
+    Returns:
+        The model as it was before the first edit, of its original class. Its weights are those that `model`
+        has now: the original ones if it was not trained since.
 
     Raises:
-        ModelError: the model was not edited, or is a ``GraphModule`` (backend graph), whose tree is gone.
+        ModelError: the model was not edited, cannot be copied, or is a ``GraphModule`` (``backend="graph"``),
+            which no longer has the original classes.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> restored = hi.remove(edited)
+        >>> restored.state_dict().keys() == model.state_dict().keys()
+        True
+        >>> torch.equal(restored.fc.weight, model.fc.weight)
+        True
     """
     _edited(model)
     if any(ledger.backend == "graph" for ledger in ledgers(model)):
@@ -39,10 +56,27 @@ def remove(model: nn.Module) -> nn.Module:
 
 
 def base_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the state of the base network under its own keys, tensors shared with `model`.
+    """Return the state dict that an edited model would have without its edits.
+
+    Args:
+        model: a model from ``hi.apply`` or ``hi.load``, with either backend.
+
+    Returns:
+        The tensors of the model before the first edit, under their original keys, on the model's device. They
+        share memory with `model`, as those of ``model.state_dict()`` do.
 
     Raises:
         ModelError: the model was not edited.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> len(edited.state_dict()), len(hi.base_state_dict(edited))
+        (98, 92)
+        >>> model.load_state_dict(hi.base_state_dict(edited))
+        <All keys matched successfully>
     """
     _edited(model)
     return state_before(model, 0)

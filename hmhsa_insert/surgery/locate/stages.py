@@ -102,15 +102,36 @@ class Located:
 def locate_stages(
     model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
 ) -> tuple[Stage, ...]:
-    """Return the stages of any convolutional network.
+    """Find the stages of a convolutional model, by structure and measurement.
 
     Args:
-        model: the network; it is neither run nor changed, and no memory is allocated for weights.
-        input_size: ``(C, H, W)``, or whatever else describes its inputs, see :meth:`Inputs.of`.
-        inputs: the same, where example tensors say it: a tensor, a tuple of them by position, a dict by name.
+        model: the model; it is neither run nor changed, and no memory is allocated for weights.
+        input_size: ``(C, H, W)`` of one image. For models with several inputs, see :meth:`Inputs.of`.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+
+    Returns:
+        The stages in the order of the forward; empty if no feature map lies on every path through the model.
+        Stage k has stride 2^(k+1), so stage 1 is at 1/4 of the image and stage 4 at 1/32, as in the paper;
+        channels, height and width are those of its last map, in pixels of that map.
 
     Raises:
-        ModelError: the forward fails on this input, or the model is wrapped (DDP, compiled, scripted).
+        ModelError: the forward fails on this input, the model cannot be copied, is wrapped (DDP, compiled,
+            scripted) or has lazy parameters, or the inputs are not described correctly.
+
+    Source:
+        arXiv 2106.03180: four stages at 1/4, 1/8, 1/16 and 1/32 of the image.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> for stage in hi.locate_stages(model, input_size=(3, 64, 64)):
+        ...     print(stage.index, stage.stride, stage.channels, stage.cut_points[-1].qualname)
+        0 2 32 act1
+        1 4 32 layer1.0
+        2 8 48 layer2.0
+        3 16 192 layer3.0
+        4 32 96 layer4.0
     """
     return locate(model, input_size if inputs is None else inputs).stages
 
