@@ -34,7 +34,7 @@ def parse_options(spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionP
 
 
 def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    """Return everything that keeps a block with these options from mapping `inp` to `out_channels` channels."""
+    """Return every reason why a block with these options cannot map `inp` to `out_channels` channels."""
     block = block_type(options.type)
     problems = []
     if block.shape != "half" and out_channels != inp.channels:
@@ -86,7 +86,7 @@ def build_block(
     block = block_type(options.type)
     if size is None and block.needs_size(options):
         raise BlockError(_size_problem(options))
-    # Any other block is the same at every size, so a stand-in will do.
+    # Any other block is the same at every size, so an arbitrary size will do.
     height, width = _STAND_IN if size is None else (size, size) if isinstance(size, int) else size
     inp = MapSize(channels, height, width)
     out = channels if out_channels is None else out_channels
@@ -95,7 +95,7 @@ def build_block(
         raise BlockError(_as_problems(problems))
     try:
         return block.build(options, inp, out)
-    except (RuntimeError, MemoryError) as error:  # what torch raises where memory or its counters end
+    except (RuntimeError, MemoryError) as error:  # what torch raises if memory runs out or a size overflows
         message = f"{options.type} at {channels}×{height}×{width} is too large to build: {first_line(error)}"
         raise BlockError(Problem("type", message)) from error
 
