@@ -83,7 +83,7 @@ def base_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def state_before(model: nn.Module, done: int) -> dict[str, torch.Tensor]:
-    """Return the state of the network as it was after the first `done` of its edits, under the keys it had then."""
+    """Return the state dict that the network would have after the first `done` of its edits."""
     state: dict[str, torch.Tensor] = dict(model.state_dict())
     for ledger in reversed(ledgers(model)[done:]):
         new = keys_of(state, ledger.plan.new_keys)
@@ -94,11 +94,12 @@ def state_before(model: nn.Module, done: int) -> dict[str, torch.Tensor]:
 
 
 def displaced_state(changes: list[Change], keep_vars: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the key and the tensor of everything that modules taken away hold, under every name they had.
+    """Yield key and tensor of all parameters and buffers of displaced modules, under every name they had.
 
-    With `keep_vars`, the modules' own parameters and buffers, as ``state_dict`` has it.
+    `keep_vars` is passed to ``state_dict``.
     """
     for change in changes:
+        # An unstrided module stays in the tree, or gives its place to one without parameters.
         if change.displaced is not None and change.site.action != "unstride":
             for name in change.names:
                 for key, tensor in change.displaced.state_dict(keep_vars=keep_vars).items():
@@ -107,9 +108,9 @@ def displaced_state(changes: list[Change], keep_vars: bool = False) -> Iterator[
 
 @contextmanager
 def bypassed(model: nn.Module, done: int = 0) -> Iterator[None]:
-    """Run `model` without the blocks inserted after its first `done` edits for a while, on the same instance.
+    """Run `model` itself without the blocks inserted after its first `done` edits, inside a ``with``.
 
-    Only for plans that insert: what was swapped or taken away stays so.
+    For plans that insert only: replaced or removed modules do not return.
     """
     keys = [key for ledger in ledgers(model)[done:] for key in ledger.plan.new_keys]
     with passing_on(*(model.get_submodule(key) for key in keys)):
@@ -118,7 +119,8 @@ def bypassed(model: nn.Module, done: int = 0) -> Iterator[None]:
 
 @contextmanager
 def passing_on(*modules: nn.Module) -> Iterator[None]:
-    """Have modules return their input for a while."""
+    """Let modules return their input, inside a ``with``."""
+    # A user may have set a forward on the instance, which has to come back.
     saved = [(module, module.__dict__.get("forward")) for module in modules]
     for module in modules:
         module.__dict__["forward"] = _unchanged
@@ -170,10 +172,10 @@ def _restore_forward(model: nn.Module, change: Change) -> None:
 def _put_back(model: nn.Module, change: Change) -> None:
     assert change.displaced is not None
     reference = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if reference is not None:  # the displaced module sat outside the tree when the model was moved
+    if reference is not None:  # the displaced module was outside of the tree when the model was moved
         change.displaced.to(device=reference.device, dtype=reference.dtype)
     mode = model.get_submodule(change.names[0]).training
-    if change.displaced.training != mode:  # else it keeps parts of it that are frozen in another mode
+    if change.displaced.training != mode:  # train() would also change parts that are frozen in another mode
         change.displaced.train(mode)
     for name in change.names:
         set_module(model, name, change.displaced)
