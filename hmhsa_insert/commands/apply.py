@@ -41,13 +41,13 @@ def apply(
     input_size: SizeOption = None,
     given: InputOption = None,
     fixed_batch: BatchOption = None,
-    seed: Annotated[int, typer.Option(help="Of the new blocks' initial values.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the initial values of the new blocks.")] = 0,
     backend: Annotated[
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
     ] = "tree",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artifact.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Go on where verifying takes more memory than the machine has.")
+        bool, typer.Option("--yes", help="Continue even if verifying takes more memory than is free.")
     ] = False,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
@@ -88,7 +88,7 @@ def _build(
     from hmhsa_insert.models import load_weights
 
     if pretrained and weights is not None:
-        message = "--weights is given too, and a network begins with one set of weights"
+        message = "it cannot be combined with --weights: a network starts with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
     loaded = open_with_base(model, base, allow_code, pretrained=pretrained)
     if weights is not None:

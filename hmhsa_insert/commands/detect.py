@@ -20,13 +20,16 @@ RESULTS = "detections.json"
 
 def detect(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A detector: a run's folder, or one of hi.save.")
+        Path,
+        typer.Argument(metavar="DIR", help="A detector: the folder of a run, or one that hi.save wrote."),
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for what is written.")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for the results.")
     ],
-    score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of what is shown.")] = 0.5,
+    score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections shown.")
+    ] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     allow_code: AllowCodeOption = False,
 ) -> None:

@@ -21,14 +21,14 @@ InputOption = Annotated[
     typer.Option(
         "--input",
         metavar="INPUT",
-        help="One input beside the image: [NAME:]SIZE[:DTYPE[<N]], such as timestep:int64 or tokens:77:int64<49408; "
-        "repeatable. Without a name, or with the first argument's, in the image's place.",
+        help="An input beside the image: [NAME:]SIZE[:DTYPE[<N]], such as timestep:int64 or tokens:77:int64<49408; "
+        "repeatable. Without a name, or with that of the first argument, it replaces the image.",
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--fixed-batch", metavar="N", min=1, help="The one batch that the network takes; default: any."
+        "--fixed-batch", metavar="N", min=1, help="The only batch size that the network takes; default: any."
     ),
 ]
 

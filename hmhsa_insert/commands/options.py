@@ -37,7 +37,7 @@ SizeOption = Annotated[
 PluginOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", metavar="MODULE", help="Import this Python module first: it may add block types."
+        "--plugin", metavar="MODULE", help="Import this Python module first; it may add block types."
     ),
 ]
 BaseOption = Annotated[
@@ -45,14 +45,12 @@ BaseOption = Annotated[
     typer.Option(
         "--base",
         metavar="MODULE:FACTORY",
-        help="Builds the base network of a folder whose own is not a library's.",
+        help="Factory of the base network, for an artifact whose network is not a library's.",
     ),
 ]
 AllowCodeOption = Annotated[
     bool,
-    typer.Option(
-        "--allow-code", help="Import and run factories that a file names: for files that you trust."
-    ),
+    typer.Option("--allow-code", help="Import and run factories that files name; for files that you trust."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -74,14 +72,14 @@ def parse_size(text: str | None, default: tuple[int, ...], option: str = "--inpu
     """Return (C, H, W) from ``224``, ``320x480`` or ``1x28x28``; channels default to those of `default`.
 
     Raises:
-        HmhsaInsertError: the text is no size.
+        HmhsaInsertError: the text is not a size.
     """
     if text is None:
         return default
     parts = text.lower().replace("×", "x").split("x")
     if not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts) or len(parts) > 3:
         raise HmhsaInsertError(
-            Problem(option, f"'{text}' is no size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)")
+            Problem(option, f"'{text}' is not a size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)")
         )
     numbers = [int(part) for part in parts]
     if len(numbers) == 1:

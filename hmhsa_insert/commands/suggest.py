@@ -48,7 +48,7 @@ def suggest(
     given: InputOption = None,
     fixed_batch: BatchOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all the recipes here.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all recipes here.")
     ] = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
@@ -104,7 +104,7 @@ def _limit(option: str, text: str | None, base: float) -> float | None:
     matched = _LIMIT.fullmatch(text.strip())
     if matched is None or ("%" in text) != text.strip().startswith("+"):
         tip = "write +5% (over the network as it is), or all of it, such as 4.3G, 30M or 120MiB"
-        raise HmhsaInsertError(Problem(option, f"'{text}' is no limit", tip))
+        raise HmhsaInsertError(Problem(option, f"'{text}' is not a limit", tip))
     number, unit = float(matched[1]), matched[2].upper()
     return base * (1 + number / 100) if unit == "%" else number * _UNITS[unit]
 

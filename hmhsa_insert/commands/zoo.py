@@ -14,15 +14,16 @@ def zoo(
     pattern: Annotated[str, typer.Option("--filter", metavar="PATTERN", help="Such as 'resnet*'.")] = "*",
     networks: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Networks of your own: MODEL and CxHxW, one a line."),
+        typer.Option(metavar="FILE", help="Networks of your own: MODEL and CxHxW, one per line."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and its twin beside it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and the other format beside it."),
     ] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds for one network.")] = 300.0,
+    time_limit: Annotated[float, typer.Option(help="Seconds per network.")] = 300.0,
     workers: Annotated[int, typer.Option(min=1, help="Networks at a time.")] = 1,
     allow_code: AllowCodeOption = False,
-    list_only: Annotated[bool, typer.Option("--list", help="List the networks and stop.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="List the networks and exit.")] = False,
 ) -> None:
     """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
     from fnmatch import fnmatchcase
@@ -87,7 +88,7 @@ def _refuse_to_replace(report: Path) -> None:
         path = report.with_suffix(suffix)
         place_to_write(path, HmhsaInsertError)
         if path.exists() and not read_file(path, HmhsaInsertError, RECORD).startswith(ours.splitlines()[0]):
-            message = "it exists, and is no table of an earlier run"
+            message = "it exists and is not a table of an earlier run"
             problems.append(Problem(str(path), message, "give --report another name"))
     if problems:
         raise HmhsaInsertError(problems)

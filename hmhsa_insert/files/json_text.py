@@ -51,7 +51,7 @@ def read_json_mapping(
     found = read_json(path, error, limits, tip)
     if not isinstance(found, dict):
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(found), "a single value")
-        raise error(Problem(str(path), f"it is damaged: it holds {kind} and no mapping", tip))
+        raise error(Problem(str(path), f"it is damaged: it holds {kind}, not a mapping", tip))
     return found
 
 

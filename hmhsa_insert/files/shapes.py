@@ -94,7 +94,7 @@ def _said(found: Any) -> str:
     if found["type"] == "missing":
         return f"'{key}' is missing"
     if found["type"] == "extra_forbidden":
-        return f"'{key}' is no key of it"
+        return f"'{key}' is not a known key"
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
     rule = _RULES.get(

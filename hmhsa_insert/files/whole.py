@@ -47,7 +47,7 @@ def place_to_write(path: Path, error: type[HmhsaInsertError]) -> Path:
     except OSError:  # nothing is there, or the system says why not when it is written
         return target
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file but a pipe, a device or the like"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file but a pipe, a device or the like"
         raise error(Problem(str(path), f"this is {kind}", "give the name of a file"))
     return target
 

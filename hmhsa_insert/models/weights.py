@@ -112,7 +112,9 @@ def read_shapes(path: Path) -> dict[str, Shape]:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             tied = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
     return {**{key: found[kept] for key, kept in tied.items() if kept in found}, **found}
 
 
@@ -121,7 +123,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         with utf8_path(path) as name:
             return load_file(name)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -137,14 +141,14 @@ def _read_pickle(path: Path) -> Any:
     except Exception as error:  # a damaged archive fails in many ways
         first = str(error).strip().partition("\n")[0]
         reason = f": {first}" if " " in first else ""  # else it is a byte of the file
-        raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
+        raise WeightsError(Problem(str(path), f"is damaged, or is not a checkpoint{reason}")) from error
 
 
 def _pickle_problem(path: Path, reason: str) -> Problem:
     """Return why a pickle is refused: it holds code, which is never run, or it cannot be read."""
     found = re.search(r"GLOBAL ([\w.]+) (was not an allowed|whose module)", reason)
     if found is None:
-        return Problem(str(path), "is damaged, or no checkpoint")
+        return Problem(str(path), "is damaged, or is not a checkpoint")
     message = f"holds code ({found[1]}), which is not run"
     return Problem(str(path), message, "save the state dict alone, best as .safetensors")
 

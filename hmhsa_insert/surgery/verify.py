@@ -89,7 +89,9 @@ def verify(
     """
     if not ledgers(model):
         raise ModelError(
-            Problem(type(model).__name__, "nothing was inserted into this model", "hi.apply makes one")
+            Problem(
+                type(model).__name__, "nothing was inserted into this model", "hi.apply makes an edited model"
+            )
         )
     planned = ledgers(model)[-1].plan.inputs
     size = Inputs.of(next(given for given in (inputs, input_size, planned) if given is not None))
@@ -111,7 +113,7 @@ def verify(
     with kept_buffers(base, model) as changed:
         checks += [_tried(name, check) for name, check in wanted]
     if changed:
-        detail = f"running copies changed {listed(changed[:3])} of the network itself: a global of its code holds it"
+        detail = f"running copies changed {listed(changed[:3])} of the network itself: a global in its code holds it"
         checks = [
             Check(c.name, c.passed and c.name != TRAIN, c.value, detail if c.name == TRAIN else c.detail)
             for c in checks

@@ -60,7 +60,7 @@ def entries_of(path: Path, allow_code: bool = False) -> list[Entry]:
             continue
         sides = size.strip().split("x") if size.strip() else ["224", "224"]
         if len(sides) not in (2, 3) or not all(_SIDE.fullmatch(side) for side in sides):
-            message = f"'{size.strip()}' is no size"
+            message = f"'{size.strip()}' is not a size"
             raise HmhsaInsertError(
                 Problem(f"{path}:{number}", message, "write 320x480 (H×W) or 1x28x28 (C×H×W)")
             )

@@ -97,7 +97,7 @@ def _collect(worker: _Worker, time_limit_s: float) -> Row | None:
             worker.is_ready, worker.since = True, time.monotonic()
     except EOFError:
         worker.process.join(timeout=10)  # its pipe closes before its exit code can be read
-        reason = f"its process ended with code {worker.process.exitcode}; most often memory ran out"
+        reason = f"its process ended with code {worker.process.exitcode}; most likely it ran out of memory"
         return Row(entry.spec, size, status="died", reason=reason)
     allowed = time_limit_s if worker.is_ready else time_limit_s + _START_S
     if time.monotonic() - worker.since > allowed:

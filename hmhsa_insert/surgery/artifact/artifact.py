@@ -45,9 +45,7 @@ def _recipes(folder: Path) -> list[Mapping[str, Any]]:
     """Return the recipes of an artifact; an ArtifactError if its records are not what a release wrote."""
     record, plans = read_record(folder)
     if not record.get("class") or not record["versions"]:
-        raise ArtifactError(
-            Problem(str(folder / BASE), "it does not say of which network and versions it is")
-        )
+        raise ArtifactError(Problem(str(folder / BASE), "it does not name its network and versions"))
     return [written.plan.recipe for written in plans]
 
 
@@ -71,7 +69,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     """
     done = ledgers(model)
     if not done:
-        tip = "hi.apply makes one; of a wrapped or compiled model, save the inner one"
+        tip = "hi.apply makes an edited model; of a wrapped or compiled one, save the inner model"
         raise ModelError(Problem(type(model).__name__, "nothing was inserted into this model", tip))
     source = identify(model)
     tensors = gather(model, done)
@@ -164,7 +162,7 @@ def open_model(
         return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
         _say_what_is_missing(spec)
-        message = f"it goes with the folder of an artifact, and '{spec}' is none"
+        message = f"it is for the folder of an artifact, and '{spec}' is not one"
         raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
     try:
         return load_model(spec, **options)

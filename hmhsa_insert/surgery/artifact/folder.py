@@ -40,7 +40,7 @@ def _replaceable(target: Path, kind: Kind, overwrite: bool) -> list[str]:
         recipes = _recipes(target, kind)
     except ArtifactError as error:
         tip = "choose another folder" + (": only artifacts are ever replaced" if overwrite else "")
-        message = f"it exists and is no artifact ({error.problems[0].message})"
+        message = f"it exists and is not an artifact ({error.problems[0].message})"
         raise ArtifactError(Problem(str(target), message, tip)) from error
     if not overwrite:
         tip = "choose another folder, or replace it with --overwrite"

@@ -219,7 +219,7 @@ def _problems(ledger: Ledger) -> list[str]:
         problems.append("it has no input size")
     for site in ledger.plan.sites:
         if site.key and (not _CHILD.match(site.child) or site.key.rpartition(".")[0] != site.qualname):
-            problems.append(f"'{site.key}' is no name for a new module of '{site.qualname}'")
+            problems.append(f"'{site.key}' is not a valid name for a new module of '{site.qualname}'")
     return problems
 
 

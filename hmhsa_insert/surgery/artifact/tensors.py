@@ -127,7 +127,9 @@ def shapes_of(path: Path, aliases: Mapping[str, str]) -> dict[str, tuple[int, ..
         with safe_open(path, "pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
     return _with_aliases(found, aliases, path)
 
 
@@ -140,9 +142,7 @@ def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     stated = model.state_dict()
     other = next((key for key, value in stated.items() if not isinstance(value, torch.Tensor)), None)
     if other is not None:
-        raise ModelError(
-            Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
-        )
+        raise ModelError(Problem(other, "this part of the model's state is not a tensor and cannot be saved"))
     if any(tensor.is_meta for tensor in state.values()):
         message = "its weights are on the meta device: there is nothing to save"
         raise ModelError(Problem(type(model).__name__, message))
@@ -182,7 +182,7 @@ def _with_aliases(found: Mapping[str, T], aliases: Mapping[str, str], path: Path
     twice = sorted(aliases.keys() & found.keys())
     if twice:
         raise WeightsError(
-            Problem(str(path), f"it holds '{twice[0]}', which is said to be tied to another tensor")
+            Problem(str(path), f"it holds '{twice[0]}', which is listed as tied to another tensor")
         )
     return {**found, **{alias: found[key] for alias, key in aliases.items() if key in found}}
 

@@ -56,7 +56,7 @@ class Input:
     def __post_init__(self) -> None:
         whole_numbers = self.dtype is not None and not (self.dtype.is_floating_point or self.dtype.is_complex)
         if any(type(n) is not int or not 0 < n <= _MOST for n in self.size):
-            message = f"{self.size} is no size: its axes are whole numbers from 1"
+            message = f"{self.size} is not a size: its axes are integers from 1"
             raise ModelError(Problem("input", message, FORMS_TIP))
         if self.below is not None and not (whole_numbers and 0 < self.below <= _MOST):
             message = f"<{self.below} is for integers, and says how many there are to draw from"

@@ -70,11 +70,11 @@ class Inputs:
         length = first.shape[0] if first is not None else 0
         batch = length if self.batch is None and length > 1 else self.batch
         if batch is not None and (type(batch) is not int or not 0 < batch <= _MOST_BATCH):
-            raise ModelError(Problem("input", f"{batch!r} is no batch", "a batch is a whole number from 1"))
+            raise ModelError(Problem("input", f"{batch!r} is not a batch size", "give an integer from 1"))
         args, kwargs = _described(given, length)
         named = {name for name in kwargs if not isinstance(name, str)}
         if named:
-            raise ModelError(Problem("input", f"{named.pop()!r} is no name of an input", FORMS_TIP))
+            raise ModelError(Problem("input", f"{named.pop()!r} is not a name for an input", FORMS_TIP))
         object.__setattr__(self, "args", args)
         object.__setattr__(self, "kwargs", kwargs)
         object.__setattr__(self, "batch", batch)
@@ -237,7 +237,9 @@ def _described(value: Any, batch: int, depth: int = 0) -> Any:
     if isinstance(value, str):
         name, made = parse_input(value)
         if name is not None:
-            raise ModelError(Problem("input", f"'{value}' has a name, and its place says which input it is"))
+            raise ModelError(
+                Problem("input", f"'{value}' has a name, but here inputs are identified by their position")
+            )
         return made
     if depth > 1 and _is_size(value):
         return Input(tuple(value))

@@ -143,7 +143,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
                 return _loaded(build(), source)
         try:
             model = build()
-        except (Exception, SystemExit) as error:  # a script's own parser of arguments ends the program
+        except (Exception, SystemExit) as error:  # a script that parses its own arguments exits
             raise ModelError(_why_not_built(source, pretrained, error)) from error
     return _loaded(model, source)
 
@@ -181,7 +181,7 @@ def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Pr
         bare = isinstance(error, TypeError) and not source.kwargs
         return Problem(source.spec, message, "it is called without arguments" if bare else "")
     if pretrained:
-        message = f"its pretrained weights cannot be had: {reason}"
+        message = f"its pretrained weights are not available: {reason}"
         return Problem(source.spec, message, "a file of weights can be given with --weights FILE")
     return Problem(source.spec, f"it cannot be built: {reason}")
 
@@ -210,7 +210,7 @@ def _qualified(spec: str) -> str:
     if slash:
         message = f"there is no such folder, and no library '{library}'"
         if os.path.isdir(spec):
-            message = "this is a folder, and no artifact that `apply` wrote"
+            message = "this folder is not an artifact that `apply` wrote"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
     for candidate in _LIBRARIES:
         if _base_name(spec) in _names(candidate):
@@ -218,7 +218,7 @@ def _qualified(spec: str) -> str:
     tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
     module, dot, factory = spec.rpartition(".")
     if dot:
-        tip = f"a function of your own is written {module}:{factory}"
+        tip = f"write a function of your own as {module}:{factory}"
     raise ModelError(Problem(spec or "MODEL", "neither timm nor torchvision has a network of this name", tip))
 
 
@@ -244,15 +244,15 @@ def _factory(spec: str) -> Callable[..., Any]:
     """Import the function that ``package.module:factory`` names."""
     module_name, _, attribute = spec.partition(":")
     if not module_name or not attribute:
-        raise ModelError(Problem(spec, "this names no function", _FORMS_TIP))
+        raise ModelError(Problem(spec, "this does not name a function", _FORMS_TIP))
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not look in the folder it is called from
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        reason = "it ends the program" if isinstance(error, SystemExit) else str(error)
+        reason = "it exits the program" if isinstance(error, SystemExit) else str(error)
         message = f"module '{module_name}' cannot be imported: {reason}"
-        raise ModelError(Problem(spec, message, "it may lie in this folder, or be installed")) from error
+        raise ModelError(Problem(spec, message, "it must be in this folder, or installed")) from error
     found = getattr(module, attribute, None)
     if found is None:
         tip = near(attribute, (name for name in dir(module) if callable(getattr(module, name))))

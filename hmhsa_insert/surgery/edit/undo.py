@@ -140,7 +140,7 @@ def _unchanged(x: torch.Tensor) -> torch.Tensor:
 def _edited(model: nn.Module) -> None:
     if not ledgers(model):
         message = "nothing was inserted into this model"
-        raise ModelError(Problem(type(model).__name__, message, "hi.apply makes one"))
+        raise ModelError(Problem(type(model).__name__, message, "hi.apply makes an edited model"))
 
 
 def _unhook(model: nn.Module, change: Change) -> None:

@@ -266,9 +266,7 @@ def run_watched(recorder: Recorder, model: nn.Module, args: Sequence[Any], kwarg
 
 
 def _not_a_copy(name: str) -> ModelError:
-    message = (
-        "a copy of the network runs this tensor of the original: a function set on it, or a global, holds it"
-    )
+    message = "a copy of the network uses this tensor of the original: a function set on it, or a global, refers to it"
     tip = "set the function from inside another function, whose variables can be copied, or on the class"
     return ModelError(Problem(name, message, tip))
 
