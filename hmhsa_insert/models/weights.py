@@ -1,4 +1,4 @@
-"""Reading checkpoints: the authors' released ones, timm's, torchvision's, or any state dict in a file."""
+"""Read checkpoints: the authors' released ones, timm's, torchvision's, or any state dict in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hmhsa_insert.errors import Problem, WeightsError, near
 
 Shape = tuple[int, ...]
 
-# Where training scripts put the state dict inside of what they save.
+# Keys under which training scripts save the state dict.
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 # HAT-Net's attention owns a norm that its forward never uses. We do not build it.
@@ -89,7 +89,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
-    """Give a file a path that is UTF-8, which safetensors asks for, while the block runs."""
+    """Yield a UTF-8 path to a file, which safetensors needs."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -154,7 +154,7 @@ def _pickle_problem(path: Path, reason: str) -> Problem:
 
 
 def _state_dict_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """Find the state dict inside of what a file holds."""
+    """Find the state dict in the contents of a file."""
     inner = content
     while inner is not None:
         content = inner
@@ -195,13 +195,13 @@ def shapes_in(state: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
 def misfits(
     wanted: Mapping[str, Shape], given: Mapping[str, Shape], path: str, strict: bool = True
 ) -> list[Problem]:
-    """Return what of a file does not fit a model: keys that are missing, unexpected, or of another shape.
+    """Return what in a file does not fit a model: missing or unexpected keys, and other shapes.
 
     Args:
         wanted: shapes of the model's tensors by their keys.
         given: of the file's.
         path: of the file.
-        strict: whether missing and unexpected keys count.
+        strict: whether missing and unexpected keys are problems.
     """
     missing = [key for key in wanted if key not in given] if strict else []
     unexpected = [key for key in given if key not in wanted] if strict else []
@@ -223,7 +223,7 @@ def misfits(
 
 
 def _holds_like(wanted: torch.Tensor, given: torch.Tensor) -> bool:
-    """Return True if copying `given` keeps its numbers: a copy into floats would take integers without a word."""
+    """Return True if copying `given` keeps its numbers; a copy would convert integers to floats silently."""
     dense = given.layout == torch.strided and not given.is_meta and not given.is_quantized
     narrows = wanted.is_floating_point() and not given.is_floating_point()
     return dense and not narrows and wanted.is_complex() >= given.is_complex()

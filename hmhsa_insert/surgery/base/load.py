@@ -37,7 +37,7 @@ class Source:
 
     Attributes:
         spec: ``timm/NAME``, ``torchvision/NAME`` or ``package.module:factory``.
-        kwargs: what its factory was given.
+        kwargs: keyword arguments for its factory.
     """
 
     spec: str
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def is_library(self) -> bool:
-        """Whether building it runs the code of timm or torchvision alone, and no module named by the source."""
+        """True if building it runs code of timm or torchvision only, no module that the source names."""
         library, _, name = self.spec.partition("/")
         return ":" not in self.spec and _base_name(name) in _names(library)
 
@@ -61,9 +61,9 @@ class LoadedModel:
 
     Attributes:
         model: the network, in train mode as its factory leaves it.
-        source: its identity.
-        input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
-        own_inputs: what an artifact's plan was made with; None where an image is all that is known.
+        source: where it comes from.
+        input_size: ``(C, H, W)`` it was made for, according to its library; else 3×224×224.
+        own_inputs: the inputs that an artifact was planned with; None if only the image size is known.
     """
 
     model: nn.Module
@@ -78,24 +78,24 @@ class LoadedModel:
 
     @property
     def inputs(self) -> Inputs:
-        """What goes in."""
+        """The inputs of the network."""
         return self.own_inputs or Inputs.of(self.input_size)
 
 
 def named_by_file(
     spec: str, where: str, allow_code: bool, error: type[HmhsaInsertError] = ModelError, or_else: str = ""
 ) -> str:
-    """Return the network that a file names; one that is built by code of anyone's, only where the user allows it.
+    """Return the name of a network that a file gives; refuse names of code unless the user allows them.
 
-    A name that the user types needs no leave. Whatever reads one from a file, which may be a stranger's, asks here
-    before anything is built.
+    A name that the user types needs no permission. Everything that reads a name from a file, which may come
+    from anyone, calls this before anything is built.
 
     Args:
         spec: what the file names.
         where: the file, and the place in it.
         allow_code: whether the user allows code that a file names.
-        error: is raised if the name is refused.
-        or_else: what the user can do in place of allowing it.
+        error: the class to raise if the name is refused.
+        or_else: what the user can do instead of allowing it.
 
     Raises:
         HmhsaInsertError: an `error`: the file names code.
@@ -137,7 +137,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
     source = Source(_qualified(spec), kwargs)
     build = _builder(source, pretrained)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of a library's plans for its initial weights
+        warnings.simplefilter("ignore", FutureWarning)  # about future changes of a library's initial weights
         if meta and not pretrained:
             with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
                 return _loaded(build(), source)
@@ -149,7 +149,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
 
 
 def model_names() -> dict[str, list[str]]:
-    """Return the names each library knows."""
+    """Return the names of all models of each library."""
     return {library: sorted(_names(library)) for library in _LIBRARIES}
 
 
@@ -159,14 +159,14 @@ def build_bare(source: Source) -> nn.Module:
 
 
 def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
-    """Return what builds the network; code of the user's is imported here, before any device is set for building."""
+    """Return a function that builds the network; user code is imported here, before a device is set."""
     library, _, name = source.spec.partition("/")
     if library == "timm":
         return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
     if library == "torchvision":
         kwargs: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None, **source.kwargs}
         if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
-            kwargs.setdefault("weights_backbone", None)  # else a detector downloads those of its backbone
+            kwargs.setdefault("weights_backbone", None)  # else a detector downloads its backbone's
         return partial(torchvision.models.get_model, name, **kwargs)
     if pretrained:
         message = "a factory of your own gives its network the weights it should have"
