@@ -105,7 +105,7 @@ def _refuse_to_begin(folder: Path) -> None:
 
 
 def _conclude(run: StudyRun, folder: Path) -> None:
-    """Print what came of the study, which is the same however it was run, and where it is."""
+    """Print the results of the study, which do not depend on how it was run, and its folder."""
     from hmhsa_insert.commands.console import out, wrote
     from hmhsa_insert.commands.printed import print_table
     from hmhsa_insert.reports.study_tables import study_tables

@@ -97,7 +97,7 @@ def _build(
 
 
 def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"], yes: bool) -> nn.Module:
-    """Carry out a plan, prove what it did and print it; raise where a check fails."""
+    """Carry out a plan, verify it and print the checks; raise if one fails."""
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.commands.tables import checks_table, cost_table
     from hmhsa_insert.costs.count import count
@@ -107,7 +107,7 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
 
     with out.status("splicing"):
         edited = apply_plan(model, made, seed, backend)
-        _say_memory(edited, made.inputs, yes)
+        _print_memory(edited, made.inputs, yes)
     with out.status("verifying"):
         checks = verify(model, edited)
     out.print(checks_table(checks))
@@ -121,11 +121,11 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     return edited
 
 
-def _say_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
-    """Print what verifying will take where that is much, and refuse what the machine does not have.
+def _print_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
+    """Print how much memory verification needs if it is a lot, and refuse more than is free.
 
     Raises:
-        HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
+        HmhsaInsertError: it needs more memory than is free, and the user did not pass ``--yes``.
     """
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.costs.peak import WORTH_SAYING, free_memory, verification_peak

@@ -1,4 +1,4 @@
-"""``hmhsa-insert detect DIR IMAGE… -o OUT``: what a detector finds, as pictures and in COCO's format."""
+"""``hmhsa-insert detect DIR IMAGE… -o OUT``: detections as pictures and in COCO's format."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse before any work is done to mix what is written with what is there."""
+    """Refuse a folder that holds files, before any work is done."""
     if output.exists() and not output.is_dir():
         raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
     if output.is_dir() and any(output.iterdir()):

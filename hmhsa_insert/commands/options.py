@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their text means."""
+"""Options that several commands share, and the parsing of their texts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 def open_with_base(spec: str, base: str | None, allow_code: bool, **options: Any) -> LoadedModel:
-    """Return the network of MODEL, for a command that has ``--base``; errors as of ``open_model``, which say so."""
+    """Return the network of MODEL for a command with ``--base``, which the tips of its errors mention."""
     from hmhsa_insert.surgery.artifact.artifact import open_model
 
     try:
@@ -91,7 +91,7 @@ def check_device(device: str) -> None:
     """Refuse a device that this machine does not have.
 
     Raises:
-        HmhsaInsertError: nothing can be put there.
+        HmhsaInsertError: no tensor can be created there.
     """
     import torch
 
@@ -120,7 +120,7 @@ def load_plugins(names: list[str] | None) -> None:
 
 
 def refuse_unusable(recipe: str) -> None:
-    """Report a recipe of which nothing can be used before a network is built or downloaded for it.
+    """Report a recipe without a valid edit before a network is built or downloaded for it.
 
     Raises:
         RecipeError: with all its problems.

@@ -1,4 +1,4 @@
-"""``hmhsa-insert suggest MODEL``: recipes that a budget allows, ready to apply."""
+"""``hmhsa-insert suggest MODEL``: recipes within a budget, ready to apply."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _limits(cost: Cost, wanted: dict[str, str | None]) -> Limits:
 
 
 def _limit(option: str, text: str | None, base: float) -> float | None:
-    """Return a limit in base units; a share is over `base`."""
+    """Return a limit in base units; a percentage is added to `base`."""
     if text is None:
         return None
     matched = _LIMIT.fullmatch(text.strip())
@@ -156,7 +156,7 @@ def _table(found: Suggestions, where: str) -> Table:
 
 
 def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
-    """Write every recipe to `folder`, or print the one that makes the most of the budget."""
+    """Write every recipe to `folder`, or print the one on the most channels."""
     from hmhsa_insert.commands.console import out, wrote
 
     if folder is None:

@@ -71,13 +71,13 @@ def zoo(
     for question, answer in summary(rows):
         out.print(f"{question}: {answer}")
     if report is not None:
-        _say_written(report)
+        _print_written(report)
     if any(row.status not in ("ok", "refused") for row in rows):
         raise typer.Exit(1)
 
 
 def _refuse_to_replace(report: Path) -> None:
-    """Refuse to write over files that are no table of an earlier run: the twin's name is not one the user typed."""
+    """Refuse to replace files other than tables of an earlier run; the user typed only one of the names."""
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.files.text import RECORD, read_file
     from hmhsa_insert.files.whole import place_to_write
@@ -116,7 +116,7 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
         write_text(report.with_suffix(suffix), text, HmhsaInsertError)
 
 
-def _say_written(report: Path) -> None:
+def _print_written(report: Path) -> None:
     from hmhsa_insert.commands.console import wrote
 
     wrote(report.with_suffix(".md"))

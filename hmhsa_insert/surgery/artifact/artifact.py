@@ -162,17 +162,17 @@ def open_model(
         inputs = ledgers(model)[-1].plan.inputs
         return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
-        _say_what_is_missing(spec)
+        _report_missing(spec)
         message = f"it is for the folder of an artifact, and '{spec}' is not one"
         raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
     try:
         return load_model(spec, **options)
     except ModelError:
-        _say_what_is_missing(spec)
+        _report_missing(spec)
         raise
 
 
-def _say_what_is_missing(spec: str) -> None:
+def _report_missing(spec: str) -> None:
     """Report what a folder lacks to be an artifact: it is hardly meant as the name of a network."""
     if spec and os.path.isdir(spec):
         read_record(spec)
