@@ -1,6 +1,6 @@
-"""Splice attention blocks into any CNN from a recipe, prove what the edit did, keep the weights.
+"""Insert attention blocks into any CNN from a recipe, prove what the edit did, keep the weights.
 
-``import hmhsa_insert as hi`` is light: names are imported from their files on first use.
+``import hmhsa_insert as hi`` is fast: names are imported from their files at their first use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Public name -> the file that makes it. The only list of what users may rely on.
+# Public name -> its file. The only list of what users may rely on.
 _PUBLIC = {
     "ArtifactError": "errors",
     "BlockError": "errors",

@@ -1,7 +1,8 @@
-"""The exceptions of the package and the shape of one problem.
+"""The exceptions of the package, and the description of one problem.
 
-Every error a user can cause derives from :class:`HmhsaInsertError` and carries a list of :class:`Problem`, so that
-all problems of one input are reported together: where it is, what was found, and what to do about it.
+Every error that a user can cause derives from :class:`HmhsaInsertError` and carries a list of
+:class:`Problem`, so that all problems of one input are reported together: where each is, what was found, and
+what to do about it.
 """
 
 from __future__ import annotations
@@ -13,18 +14,25 @@ from pathlib import Path
 
 from hmhsa_insert.inert import visible
 
-# Of what was found, so much is quoted: a key may be as long as its file.
+# Longest text that is quoted in a message, in characters: a key may be as long as its file.
 _LONGEST = 2000
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, in text that any terminal can show: names from files are made inert, and cut.
+    """One thing that is wrong with an input: where it is, what was found, and what to do about it.
 
-    Attributes:
-        where: the place, as ``file:line:column``, a qualified module name, a path or an option.
+    Control characters in the texts are escaped and long texts are cut, so that any terminal can show them.
+
+    Args:
+        where: the place, as ``file:line:column``, a qualified module name, a path or an option; may be empty.
         message: what was found there, in one sentence.
         tip: the nearest valid names, or the command that shows the choices; may be empty.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> print(hi.Problem("my.yaml:4:5", "there is no block type 'hmsa'", "did you mean 'hmhsa'?"))
+        my.yaml:4:5: there is no block type 'hmsa' (did you mean 'hmhsa'?)
     """
 
     where: str
@@ -46,10 +54,19 @@ def _shown(text: str) -> str:
 
 
 class HmhsaInsertError(Exception):
-    """Base of every error this package raises on purpose.
+    """The base class of every error that this package raises on purpose.
 
     Args:
-        problems: one message, one :class:`Problem`, or all problems of one input.
+        problems: one message, one :class:`Problem`, or all problems of one input. The attribute ``problems``
+            is always a tuple of :class:`Problem`.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.build_block({"type": "hmsa", "head_dim": 32}, channels=64)
+        ... except hi.HmhsaInsertError as error:
+        ...     print(error.problems[0].message)
+        there is no block type 'hmsa'
     """
 
     title = "this cannot be done"
@@ -62,53 +79,121 @@ class HmhsaInsertError(Exception):
 
 
 class RecipeError(HmhsaInsertError):
-    """A recipe cannot be read: its YAML, its keys or its values."""
+    """A recipe cannot be read: its YAML, its keys or its values are invalid.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> insert = {"op": "insert", "id": "attn", "at": {"stge": 3}, "block": {"type": "hmhsa"}}
+        >>> try:
+        ...     hi.plan(timm.create_model("test_resnet"), {"version": 1, "edits": [insert]})
+        ... except hi.RecipeError as error:
+        ...     print(error.problems[0].message)
+        unknown key 'stge' in 'at'
+    """
 
     title = "the recipe cannot be used"
 
 
 class BlockError(HmhsaInsertError):
-    """A block cannot be built with these options at this map."""
+    """A block cannot be built with these options for this feature map.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.build_block({"type": "hmhsa", "head_dim": 48}, channels=64, size=14)
+        ... except hi.BlockError as error:
+        ...     print(error.problems[0].message)
+        head_dim 48 does not divide 64 channels; nearest that do: 32, 64
+    """
 
     title = "the block cannot be built"
 
 
 class ModelError(HmhsaInsertError):
-    """A model cannot be found, built, traced, or is wrapped in something that cannot be edited."""
+    """A model cannot be found, built, traced or copied, or is wrapped so that it cannot be edited.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.load_model("resnet19")
+        ... except hi.ModelError as error:
+        ...     print(error.problems[0].message)
+        neither timm nor torchvision has a network of this name
+    """
 
     title = "the model cannot be used"
 
 
 class PlanError(HmhsaInsertError):
-    """A recipe does not fit a model; holds every refusal of the plan."""
+    """A recipe does not fit a model; lists every reason.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> insert = {"op": "insert", "id": "attn", "at": {"stage": 7}, "block": {"type": "hmhsa"}}
+        >>> model = timm.create_model("test_resnet")
+        >>> try:
+        ...     hi.plan(model, {"version": 1, "edits": [insert]}, input_size=(3, 64, 64))
+        ... except hi.PlanError as error:
+        ...     print(error.problems[0].message)
+        no stage 7: the network's stages are 0, 1, 2, 3, 4 (strides 2, 4, 8, 16, 32)
+    """
 
     title = "the plan was refused"
 
 
 class VerifyError(HmhsaInsertError):
-    """A spliced model did not pass a check."""
+    """An edited model did not pass a check; raised by ``hmhsa-insert apply``, which then writes nothing.
+
+    ``hi.verify`` itself returns its checks and does not raise this.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> print(hi.VerifyError(hi.Problem("eval outputs", "max |Δ| 1.2e-03", "nothing was written")))
+        eval outputs: max |Δ| 1.2e-03 (nothing was written)
+    """
 
     title = "verification failed"
 
 
 class WeightsError(HmhsaInsertError):
-    """A weights file cannot be read or does not fit the model."""
+    """A file of weights cannot be read, or does not fit the model.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.load_weights(timm.create_model("test_resnet"), "missing.safetensors")
+        ... except hi.WeightsError as error:
+        ...     print(error)
+        missing.safetensors: there is no such file
+    """
 
     title = "the weights cannot be loaded"
 
 
 class ArtifactError(HmhsaInsertError):
-    """An artifact folder cannot be written or read."""
+    """The folder of an edited model (an artifact) cannot be written or read.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.load("missing")
+        ... except hi.ArtifactError as error:
+        ...     print(error.problems[0].message)
+        there is no such folder
+    """
 
     title = "the artifact cannot be read or written"
 
 
 class BaseNotBuiltError(ArtifactError):
-    """A folder does not say how its base network is built, or may not say it; commands add how they can be told."""
+    """A folder does not say how its base network is built, or names code; commands add a tip."""
 
 
 def within(file: Path | str, error: HmhsaInsertError) -> list[Problem]:
-    """Return an error's problems with the file that they are in before their own places; options keep theirs."""
+    """Return the problems of an error with `file` in front of each place that is not an option."""
     return [
         problem
         if problem.where.startswith("--")
@@ -124,7 +209,7 @@ def near(name: str, choices: Iterable[str], most: int = 3) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says; what kind of error it is, where it says nothing."""
+    """Return the first line of an error's message, or the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -1,8 +1,8 @@
-r"""Text from files made inert: one function for each output, so that a name is shown and never carried out.
+r"""Escape text from files, one function per output format, so that it is shown and never interpreted.
 
-A recipe, a record or a folder may come from anyone, and what it calls things ends on a terminal, in Markdown, CSV,
-LaTeX, HTML and JSON. Each function takes text as it was found and returns text that its output shows as it is. All
-of them do what :func:`visible` does, because every one of these outputs may be read on a terminal.
+A recipe, a record or a folder may come from anyone, and its names end up on a terminal, in Markdown, CSV,
+LaTeX, HTML and JSON. Each function takes text as it was found and returns text that its format shows
+literally. All of them do what :func:`visible` does, because each of these outputs may be read on a terminal.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# Controls (C0, DEL, C1), marks that reorder or hide text, separators of lines, surrogates, tags. The two joiners are
-# left alone: scripts and emoji are written with them.
+# Controls (C0, DEL, C1), characters that reorder or hide text, line separators, surrogates, tags. The two
+# joiners are kept: scripts and emoji need them.
 _LIVE = (
     "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
@@ -26,11 +26,11 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: object, *, lines: bool = False) -> str:
-    """Return `text` for a terminal: escape codes, marks that reorder text and lone surrogates as Python writes them.
+    """Return `text` for a terminal, with control and reordering characters escaped as in Python.
 
     Args:
-        text: as it was found; of another object its ``str``.
-        lines: keep line breaks, for text of our own that holds names.
+        text: as it was found; the ``str`` of any other object.
+        lines: keep line breaks, for our own text that contains names.
     """
     return (_ANY_BUT_NEWLINE if lines else _ANY).sub(_as_python, str(text))
 
@@ -42,13 +42,13 @@ def _as_python(found: re.Match[str]) -> str:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """Return plain data as JSON whose strings are inert; reading it gives the same data.
+    """Return plain data as JSON whose strings are safe to show; reading it gives the same data.
 
-    But for half a character, which a name that is not UTF-8 has and JSON does not: it is written as it is shown.
+    An exception are lone surrogates, which file names that are not UTF-8 contain: they are written as shown.
 
     Args:
         value: the data.
-        options: of ``json.dumps``.
+        options: for ``json.dumps``.
     """
     return _ANY_BUT_NEWLINE.sub(_as_json, json.dumps(value, ensure_ascii=False, **options))
 
@@ -56,7 +56,7 @@ def json_text(value: Any, **options: Any) -> str:
 def _as_json(found: re.Match[str]) -> str:
     if "\ud800" <= found[0] <= "\udfff":
         return json.dumps(_as_python(found))[1:-1]
-    return json.dumps(found[0])[1:-1]  # beyond the first 65,536 characters a pair
+    return json.dumps(found[0])[1:-1]  # a pair of escapes for characters above U+FFFF
 
 
 # Excel also takes the full-width forms.
@@ -65,7 +65,7 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?%?")
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table as CSV in which no text is a formula; numbers are as ``str`` writes them, None and NaN empty."""
+    """Return a table as CSV without formulas; numbers are written by ``str``, None and NaN are empty."""
     return "".join(",".join(map(_csv_cell, row)) + "\n" for row in (header, *rows))
 
 
@@ -75,24 +75,24 @@ def _csv_cell(value: Any) -> str:
     text = visible(value)
     if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         text = f"'{text}"
-    # A semicolon ends a cell where the decimal point is a comma.
+    # A semicolon separates cells in locales with a decimal comma.
     return '"' + text.replace('"', '""') + '"' if re.search('[,;"]', text) else text
 
 
-# What Markdown would act on: code, emphasis, links and images, HTML, entities, formulas, cells of a table.
+# What Markdown interprets: code, emphasis, links and images, HTML, entities, formulas, cells of a table.
 _MARKDOWN = re.compile(
     r"[\\|`*<~$]"
     r"|\[(?!\d+\](?![(\[:]))"  # but "[1]" is how a report marks its sources
-    r"|(?<![^\W_])_|_(?![^\W_])"  # inside of a word an underscore is one
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word an underscore is literal
     r"|&(?=#?\w+;)"
 )
-# GitHub makes links of such words, whatever is escaped in them, but not inside of code.
+# GitHub makes links of such words, even with escapes in them, but not inside code.
 _LINK = re.compile(r"\S*(?:[a-z]:/|\bwww\.|\bmailto:|\bxmpp:|\S@|@\S)\S*", re.IGNORECASE)
 _BLOCK = re.compile(r"(\d*)([.)](?= |$)|#(?=#* |#*$)|>|[-+](?= |$)|=(?==*$)|-(?=-*$))")
 
 
 def markdown(text: str) -> str:
-    """Return `text` so that Markdown shows it as it is: one line, no link, image or HTML, one cell of a table."""
+    """Return `text` so that Markdown shows it literally: one line, no link, image or HTML, one table cell."""
     line = visible(" ".join(text.split()))
     parts, end = [], 0
     for found in _LINK.finditer(line):
@@ -102,12 +102,12 @@ def markdown(text: str) -> str:
 
 
 def markdown_start(line: str) -> str:
-    """Return a line of :func:`markdown` that begins no heading, list, quote or rule where it begins a line."""
+    """Return a line from :func:`markdown`, escaped so that it starts no heading, list, quote or rule."""
     return _BLOCK.sub(r"\1\\\2", line, count=1) if _BLOCK.match(line) else line
 
 
 def markdown_code(text: str) -> str:
-    """Return `text` as code of Markdown: one line, its fence longer than any run of backticks in it."""
+    """Return `text` as Markdown code in one line, its fence longer than any run of backticks in it."""
     line = visible(" ".join(text.split()))
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if "`" in line else ""
@@ -137,11 +137,11 @@ _LATEX_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
 
 
 def latex(text: str) -> str:
-    """Return `text` so that LaTeX sets it as it is, in one line."""
+    """Return `text` so that LaTeX shows it literally, in one line."""
     written = _LATEX_SPECIAL.sub(lambda found: _LATEX[found[0]], visible(" ".join(text.split())))
     return re.sub(r"^-(?=\d)", "$-$", written)  # a minus sign
 
 
 def html(text: object) -> str:
-    """Return `text` so that HTML shows it as it is, in an element or in the quotes of an attribute."""
+    """Return `text` so that HTML shows it literally, in an element or a quoted attribute."""
     return _html.escape(visible(text))

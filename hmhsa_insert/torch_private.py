@@ -1,7 +1,8 @@
-"""All of torch that this package uses and torch makes no promise about, in one place; see its test.
+"""All private parts of torch that this package uses, in one place; see its test.
 
-Fake tensors are what nearly everything here is measured on: shapes without memory. They have had no public name since
-torch 2.0. A torch that moves one of these is found by this file's import, not in the middle of a plan.
+Nearly everything here is measured on fake tensors (shapes without memory), which have no public name in
+torch. If a release of torch moves one of these, the import of this file fails, and not a plan halfway
+through.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ __all__ = [
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Keep what runs inside out of the jit trace that is being made, if one is."""
+    """Keep what runs inside the ``with`` out of the current jit trace, if there is one."""
     state = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
@@ -65,7 +66,7 @@ def untraced() -> Iterator[None]:
 
 @contextmanager
 def pretend_compiling(on: bool) -> Iterator[None]:
-    """Have torch say, to whoever asks, that it compiles what runs inside."""
+    """Let torch report that it is compiling, inside the ``with``."""
     before, torch.compiler._is_compiling_flag = torch.compiler._is_compiling_flag, on
     try:
         yield

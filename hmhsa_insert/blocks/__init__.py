@@ -1,4 +1,4 @@
-"""The blocks: what they are called, what they cost, what they refuse, and how to build one."""
+"""The blocks: their names, options and costs, what each refuses, and how to build one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations as blocks, so that a recipe can put one in another's place (the paper has SiLU for GELU)."""
+"""Activations as blocks, so that a recipe can replace one with another (the paper: GELU with SiLU)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hmhsa_insert.blocks.norm_act import ACTIVATIONS
 
 
 class ActivationOptions(Options):
-    """Options of an activation: none."""
+    """The options of an activation, which has none beside its type."""
 
     type: Literal["silu", "gelu", "relu", "hard_swish"]
 

@@ -1,4 +1,4 @@
-"""The vocabulary every block file is written in: sizes, costs, options, and the residual protocol."""
+"""What every block file is written in: sizes, costs, options, and the residual protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ Shape = Literal["same", "half", "any"]
 
 @dataclass(frozen=True)
 class MapSize:
-    """A feature map without its batch: `channels` C at `height` H by `width` W, in feature pixels."""
+    """The size of a feature map, without its batch axis.
+
+    Attributes:
+        channels: C.
+        height: H, in pixels of the map.
+        width: W, in pixels of the map.
+    """
 
     channels: int
     height: int
@@ -27,8 +33,8 @@ class BlockCost:
     """What one block costs.
 
     Attributes:
-        num_params: learned scalars.
-        macs: multiply-accumulates for one image: convolutions and linear layers without their bias, and the
+        num_params: number of learned scalars.
+        macs: multiply–accumulates for one image: convolutions and linear layers without their bias, and the
             two attention products. Norms, pools, activations, upsampling and sums are not counted.
     """
 
@@ -41,7 +47,13 @@ class BlockCost:
 
 @dataclass(frozen=True)
 class OptionProblem:
-    """One thing wrong with a block's options; `key` is the path to the option, such as ``("grids", 1)``."""
+    """One thing that is wrong with a block's options.
+
+    Attributes:
+        key: the path to the option, such as ``("grids", 1)``.
+        message: what was found there, in one sentence.
+        tip: what to do about it; may be empty.
+    """
 
     key: tuple[str | int, ...]
     message: str
@@ -49,7 +61,7 @@ class OptionProblem:
 
 
 class Options(BaseModel):
-    """Base of every block's options: immutable, no unknown keys, no silent conversion of types."""
+    """Base class of every block's options: immutable, without unknown keys or silent type conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -64,12 +76,12 @@ class BlockType:
         name: what a recipe writes as ``type``.
         summary: one line for the list of blocks.
         options: the pydantic model of its options.
-        build: ``(options, inp, out_channels) -> module``; call it only when `refuse` found nothing.
-        cost: ``(options, inp, out_channels) -> BlockCost``, without building.
+        build: ``(options, inp, out_channels) -> module``; to be called only if `refuse` found nothing.
+        cost: ``(options, inp, out_channels) -> BlockCost``, without building the module.
         shape: "same" keeps C×H×W; "half" is a stride-2 downsampler, which may change C and gives
             ⌈H/2⌉×⌈W/2⌉; "any" is an elementwise function.
-        refuse: ``(options, inp, out_channels) -> problems`` that need the map to be seen.
-        needs_size: whether `build` or `refuse` depends on the height and width with these options.
+        refuse: ``(options, inp, out_channels) -> problems`` that only show at a given map.
+        needs_size: returns True if `build` or `refuse` depends on height and width with these options.
     """
 
     name: str
@@ -83,13 +95,14 @@ class BlockType:
 
 
 class ResidualBlock(nn.Module):
-    """A block whose published form ends in "+ x": subclasses define `branch`, which is ``forward(x) - x``.
+    """Base class of blocks whose published form ends in "+ x"; subclasses define `branch`.
 
-    The identity wrapper scales the branch alone; subtracting x from the output would lose its low bits.
+    :class:`~hmhsa_insert.blocks.identity.Residual` scales the branch alone. Computing it as
+    ``forward(x) - x`` would lose its low bits.
     """
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the block adds to `x`, N×C×H×W."""
+        """Return what the block adds to `x`; both N×C×H×W."""
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""From a mapping to a module: read the options, refuse what does not fit the map, build."""
+"""Build a block from a mapping: read its options, refuse what does not fit the map, make the module."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def parse_options(spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionP
     """Read a block's mapping, such as ``{"type": "hmhsa", "head_dim": 64}``.
 
     Returns:
-        The options and no problem, or None and every problem: no type, an unknown one, unknown options with
-        the nearest names, wrong types, values out of range.
+        The options and an empty list, or None and every problem: a missing or unknown type, unknown options
+        (with the nearest valid names), values of the wrong type or out of range.
     """
     name = spec.get("type")
     if not isinstance(name, str):
@@ -34,7 +34,7 @@ def parse_options(spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionP
 
 
 def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    """Return everything that keeps a block with these options from mapping `inp` to `out_channels` channels."""
+    """Return every reason why a block with these options cannot map `inp` to `out_channels` channels."""
     block = block_type(options.type)
     problems = []
     if block.shape != "half" and out_channels != inp.channels:
@@ -49,16 +49,36 @@ def build_block(
     size: tuple[int, int] | int | None = None,
     out_channels: int | None = None,
 ) -> nn.Module:
-    """Build one block by itself, without the identity scale γ that splicing adds.
+    """Build one block on its own, without the learned scale γ of an insertion with ``init: identity``.
 
     Args:
-        spec: the block's mapping, such as ``{"type": "hmhsa_pooled", "head_dim": 64, "grid_size": 7}``.
-        channels: C of the maps it will get, N×C×H×W.
-        size: (H, W), or one number for both; needed where the options depend on it, such as ``grids: auto``.
-        out_channels: channels of its output; C where not given.
+        spec: the type of the block and its options, such as ``{"type": "hmhsa_pooled", "head_dim": 64,
+            "grid_size": 7}``. ``hmhsa-insert blocks`` lists the types.
+        channels: C of the input N×C×H×W.
+        size: ``(H, W)`` of the input in pixels of the map, or one number for both. Needed only if the options
+            depend on it, such as ``grids: auto``.
+        out_channels: channels of the output; C by default. Only `tdb` and `downsample` can change it.
+
+    Returns:
+        The block, in train mode: N×C×H×W to the same shape; for `tdb` and `downsample` to
+        N×out_channels×⌈H/2⌉×⌈W/2⌉.
 
     Raises:
-        BlockError: with every problem of the options, or every reason why they do not fit the map.
+        BlockError: the options are invalid or do not fit the map (lists every reason), or the block is too
+            large to build.
+
+    Source:
+        arXiv 2106.03180; the file of each block in ``hmhsa_insert/blocks`` gives its equations.
+
+    Example:
+        >>> import torch
+        >>> import hmhsa_insert as hi
+        >>> block = hi.build_block({"type": "hmhsa_pooled", "head_dim": 16, "grid_size": 7}, channels=64)
+        >>> block(torch.randn(1, 64, 30, 41)).shape
+        torch.Size([1, 64, 30, 41])
+        >>> tdb = hi.build_block({"type": "tdb"}, channels=64, out_channels=128)
+        >>> tdb(torch.randn(1, 64, 15, 15)).shape
+        torch.Size([1, 128, 8, 8])
     """
     options, problems = parse_options(spec)
     if options is None:
@@ -66,7 +86,7 @@ def build_block(
     block = block_type(options.type)
     if size is None and block.needs_size(options):
         raise BlockError(_size_problem(options))
-    # Any other block is the same at every size, so a stand-in will do.
+    # Any other block is the same at every size, so an arbitrary size will do.
     height, width = _STAND_IN if size is None else (size, size) if isinstance(size, int) else size
     inp = MapSize(channels, height, width)
     out = channels if out_channels is None else out_channels
@@ -75,7 +95,7 @@ def build_block(
         raise BlockError(_as_problems(problems))
     try:
         return block.build(options, inp, out)
-    except (RuntimeError, MemoryError) as error:  # what torch raises where memory or its counters end
+    except (RuntimeError, MemoryError) as error:  # what torch raises if memory runs out or a size overflows
         message = f"{options.type} at {channels}×{height}×{width} is too large to build: {first_line(error)}"
         raise BlockError(Problem("type", message)) from error
 

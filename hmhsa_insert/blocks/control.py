@@ -1,6 +1,6 @@
-"""What `placebo` and `matched` share: the block they stand for, written in `of`.
+"""What the controls `placebo` and `matched` share: the option `of`, which names the block they replace.
 
-A control answers what an ablation must ask first: is it this block, or would any block of its size do?
+A control answers the first question of an ablation: does this block help, or would any block of its size?
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _SCHEMA = {"type": "object", "required": ["type"], "properties": {"type": {"type
 
 
 def control_options(name: str, lookup: Lookup) -> type[Options]:
-    """Make the options model of the control called `name`: the one option `of`, another block's mapping.
+    """Make the options class of the control called `name`; its one option `of` is another block's mapping.
 
     Args:
-        name: its type.
-        lookup: returns the block type of a name; raises BlockError where there is none.
+        name: the type of the control.
+        lookup: returns the block type of a name; raises BlockError if there is none.
     """
 
+    # Looked up when options are read: plugins add block types after this class is made.
     def read(value: Any, _: Any) -> Options:
         options, problems = _read(lookup, value)
         if options is None:
@@ -44,12 +45,12 @@ def control_options(name: str, lookup: Lookup) -> type[Options]:
 
 
 def cost_of(lookup: Lookup, options: Options, inp: MapSize) -> BlockCost:
-    """Return the cost of the block that a control with `of` = `options` stands for."""
+    """Return the cost of the block that a control with `of` = `options` replaces."""
     return lookup(options.type).cost(options, inp, inp.channels)
 
 
 def problems_of(lookup: Lookup, options: Options, inp: MapSize) -> list[OptionProblem]:
-    """Return why the block that a control stands for does not fit the map, each under ``of``."""
+    """Return why the block that a control replaces does not fit the map, each problem under ``of``."""
     found = lookup(options.type).refuse(options, inp, inp.channels)
     return [OptionProblem(("of", *problem.key), problem.message, problem.tip) for problem in found]
 
@@ -73,7 +74,7 @@ def _read(lookup: Lookup, value: Any) -> tuple[Options | None, list[OptionProble
 
 
 def _said(problem: OptionProblem, value: Any) -> InitErrorDetails:
-    """Wrap a problem that is in plain words already; pydantic puts `of` in front of its key."""
+    """Wrap a problem that already has its message; pydantic puts `of` in front of its key."""
     context = {"message": problem.message, "tip": problem.tip}
     return InitErrorDetails(
         type=PydanticCustomError(SAID, "{message}", context), loc=problem.key, input=value

@@ -1,4 +1,4 @@
-"""Plain downsampling: one 3×3 stride-2 convolution and a norm, as HAT-Net has it."""
+"""Plain downsampling layer: one 3×3 stride-2 convolution and a norm, as in HAT-Net."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ class Downsample(nn.Module):
         channels: C.
         out_channels: C′.
         norm: "batch", "group" or "none".
+
+    Source:
+        The released code of HAT-Net (arXiv 2106.03180), between its stages.
     """
 
     def __init__(self, channels: int, out_channels: int, norm: str = "batch") -> None:

@@ -1,4 +1,4 @@
-"""Options that several blocks share, and the checks of them that need the map."""
+"""Options that several blocks share, and those of their checks that need the map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _odd(value: int) -> int:
 
 
 def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
-    # Pydantic's own length is that of the valid items, so a list of wrong ones would also be too short.
+    # Pydantic's own check counts the valid items, so a list of invalid ones would also be too short.
     if not value:
         raise PydanticCustomError("plain", "must not be empty")
     return value
@@ -49,7 +49,7 @@ Expansion = Annotated[int, Field(ge=1, description="hidden channels over channel
 
 
 def head_problems(head_dim: int, channels: int, width: int | None = None) -> list[OptionProblem]:
-    """Return the problem of a `head_dim` that does not divide the channels attention runs at, or nothing."""
+    """Return one problem if `head_dim` does not divide the channels that attention runs at, else none."""
     inner = width or channels
     if inner % head_dim == 0:
         return []

@@ -1,4 +1,4 @@
-"""H-MHSA by hierarchical steps: attention in cells, then among cells, until one step sees the whole map.
+"""H-MHSA by hierarchical steps: attention inside cells, then among cells, up to the whole map.
 
 arXiv 2106.03180, v1 and v2. With X̂ = norm(X) and grids G₀ … G_M:
 
@@ -7,7 +7,8 @@ arXiv 2106.03180, v1 and v2. With X̂ = norm(X) and grids G₀ … G_M:
     Aᵢ  = Attention_{Gᵢ}(A′ᵢ) + A′ᵢ
     Y   = (A₀ + Upsample(A₁) + … + Upsample(A_M)) W^p + X
 
-The equations have no norm; ours is in front, on by default, and keeps half precision from overflowing.
+The equations have no norm. The norm in front is an option of this project, on by default; it prevents
+overflow in half precision.
 """
 
 from __future__ import annotations
@@ -63,19 +64,22 @@ class HmhsaOptions(Options):
 
 
 class Hmhsa(Lean, ResidualBlock):
-    """The block of the module's equations.
+    """Hierarchical multi-head self-attention in steps, N×C×H×W to the same shape, at any H and W.
 
     Cells of step i are the tokens of step i + 1, so nothing returns to map order until the end: pooling is a
     reduction over a cell's tokens, and nearest upsampling is a broadcast to them.
 
     Args:
         channels: C.
-        head_dim: channels of one head; divides C.
-        grids: G₀ … G_M.
-        upsample: "nearest", or "bilinear" to full cells, of which the map's tokens are kept.
+        head_dim: channels of one head; must divide C.
+        grids: G₀ … G_M, the side of the cells of each step, in tokens of that step.
+        upsample: "nearest", or "bilinear": interpolated over full cells, then cut to the map.
         norm: "group", "batch" or "none"; in half precision, "batch" needs statistics that fit its input.
-        last: "global": the last step attends over all tokens that are left; "literal": in cells of G_M.
+        last: "global": the last step attends over all remaining tokens; "literal": inside cells of side G_M.
         qkv_bias: whether queries, keys and values have a bias.
+
+    Source:
+        arXiv 2106.03180 v1 and v2; the equations at the top of this file.
     """
 
     def __init__(
@@ -94,11 +98,12 @@ class Hmhsa(Lean, ResidualBlock):
         self.upsample = upsample
         self.last = last
         self.norm = make_norm(norm, channels)
+        # One projection to q, k and v for each step, as in the paper; the steps share W^p alone.
         self.qkv = nn.ModuleList(Pointwise(channels, 3 * channels, qkv_bias) for _ in grids)
         self.proj = Pointwise(channels, channels)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the projected sum of the steps, N×C×H×W, contiguous or channels_last."""
+        """Return the projected sum of the steps, N×C×H×W in either memory format."""
         return in_pieces(self, partial(self.recomputed, self._attention), x)
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
@@ -108,11 +113,12 @@ class Hmhsa(Lean, ResidualBlock):
         return to_map(steps[0][0].join(projected))
 
     def _steps(self, tokens: torch.Tensor) -> list[Step]:
-        """Return the cells and A of every step, from N×H×W×C tokens."""
+        """Return the cells and Aᵢ of every step, from N×H×W×C tokens."""
         steps: list[Step] = []
         for index, qkv in enumerate(self.qkv):
             if steps:
                 cells, parts = steps[-1]
+                # A′ᵢ: a cell's tokens are axis 1, so pooling needs no map.
                 tokens = cells.gather([part.amax(1) + part.mean(1) for part in parts])
             height, width = tokens.shape[1:3]
             cells = Cells(height, width, _side(self.grids, index, height, width, self.last))
@@ -127,12 +133,14 @@ class Hmhsa(Lean, ResidualBlock):
 
 def _side(grids: tuple[int, ...], index: int, height: int, width: int, last: str) -> int:
     """Return the side of the cells of one step; the last step covers what is left unless it is literal."""
+    # A cell at least as large as the map is the whole map: the last step stays global at any input size.
     whole = last == "global" and index == len(grids) - 1
     return max(height, width) if whole else grids[index]
 
 
 def _nearest_sum(steps: list[Step]) -> list[torch.Tensor]:
     """Return ΣUpsample(Aᵢ) in the cells of step 0: every token receives the sums of the cells around it."""
+    # From coarse to fine: each step spreads the sum so far by one level, not every step to the map by itself.
     cells, total = steps[-1]
     for finer, parts in reversed(steps[:-1]):
         spread = finer.spread(cells.join(total))
@@ -148,6 +156,7 @@ def _bilinear_sum(steps: list[Step]) -> list[torch.Tensor]:
     scale = first.grid
     for cells, coarse in steps[1:]:
         small = cells.join(coarse)
+        # To full cells: cells at the edge of the map may be cut off, and interpolation needs one scale.
         size = [small.shape[1] * scale, small.shape[2] * scale]
         large = F.interpolate(to_map(small), size=size, mode="bilinear", align_corners=False)
         total = total + to_tokens(large[:, :, :height, :width])
@@ -156,11 +165,11 @@ def _bilinear_sum(steps: list[Step]) -> list[torch.Tensor]:
 
 
 def auto_grids(height: int, width: int) -> tuple[int, ...]:
-    """Choose grids for an H×W map: as few steps as cells of side 8 allow, exact cells where there are any.
+    """Choose the grids of an H×W map: as few steps as cells of side 8 allow, with exact cells if possible.
 
-    Each step takes the first side of 7, 8, 6, 5 and 4 that divides H and W, or 8 if none does, until the whole
-    map that is left has at most 100 tokens. Gives (7, 8) at 56×56, (7, 4) at 28×28, (7, 2) at 14×14 and (7,) at
-    7×7.
+    Each step takes the first side of 7, 8, 6, 5 and 4 that divides H and W, or 8 if none does, until at most
+    100 tokens are left, which the last step covers. Gives (7, 8) at 56×56, (7, 4) at 28×28, (7, 2) at 14×14
+    and (7,) at 7×7.
     """
     grids: list[int] = []
     while height * width > _LAST_TOKENS:

@@ -52,18 +52,22 @@ class HmhsaPooledOptions(Options):
 
 
 class HmhsaPooled(Lean):
-    """The attention of the module's equations, without a shortcut; keys are those of the released weights.
+    """Local attention in cells, then global attention to the pooled map, N×C×H×W to the same shape.
 
-    Edge cells and edge pools take the real tokens they have: the released code refuses such sizes in its cells
-    and drops the edge in its pool. Equal to it where the sizes divide.
+    It has no shortcut, and its state dict has the keys of the released weights. Cells and pools at the edge
+    of the map use the tokens that are there: the released code refuses such sizes in its cells and drops the
+    edge in its pool. Where the sizes divide, the outputs are equal to those of the released code.
 
     Args:
         channels: C.
-        head_dim: channels of one head; divides C.
-        grid_size: g, at least 1.
-        pool: p, at least 1.
+        head_dim: channels of one head; must divide C.
+        grid_size: g, side of the cells in pixels of the map, at least 1; 1 is plain global attention.
+        pool: p, side of the average pool in pixels of the map, at least 1.
         norm: "group" or "batch".
-        drop: rate of channel dropout on the output.
+        drop: probability of dropping an output channel, in training.
+
+    Source:
+        arXiv 2106.03180 v3 to v5 and the released code; the equations at the top of this file.
     """
 
     def __init__(
@@ -86,10 +90,12 @@ class HmhsaPooled(Lean):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W in the memory format of `x`."""
         mixed = in_pieces(self, partial(self.recomputed, self._attention), x)
+        # Dropout stays outside of what is recomputed, so that no random state has to be kept for it.
         dropped: torch.Tensor = self.drop(laid_out_like(mixed, x))
         return dropped
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
+        # Copied to channels_last once, before the norm: X and norm(X) are both needed as tokens.
         tokens = to_tokens(x)
         normed = to_tokens(self.norm(to_map(tokens)))
         if self.grid_size == 1:
@@ -103,6 +109,8 @@ class HmhsaPooled(Lean):
         cells = Cells(tokens.shape[1], tokens.shape[2], self.grid_size)
         local = cells.join(attend_cells(self, cells.cut(normed), self.qkv, self.num_heads))
         gathered = self.grid_norm(to_map(tokens + local))
+        # Pools at the edge average over the tokens they have; padding would pull keys and values towards
+        # zero.
         pooled = F.avg_pool2d(gathered, self.pool, ceil_mode=True, count_include_pad=False)
         kv = self.kv(to_tokens(self.ds_norm(pooled)).flatten(1, 2))
         every = to_tokens(gathered).flatten(1, 2)

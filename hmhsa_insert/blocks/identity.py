@@ -9,17 +9,19 @@ from hmhsa_insert.blocks.base import ResidualBlock
 
 
 class Residual(nn.Module):
-    """A block beside a shortcut, scaled per channel as in LayerScale (arXiv 2103.17239).
+    """A block beside a shortcut, scaled for each channel: ``y = x + gamma * f(x)``, N×C×H×W.
 
-    ``y = x + gamma * f(x)``, with f the branch of a :class:`ResidualBlock` and the whole of any other block.
-    Only gamma starts at zero: were the block's last projection zero too, neither would ever get a gradient.
+    f is the branch of a :class:`ResidualBlock`, or any other block as a whole. y has the dtype and memory
+    format of x, and equals x exactly while gamma is 0 and f(x) is finite. Only gamma starts at zero: if the
+    last projection of the block were zero too, neither would ever get a gradient.
 
     Args:
         block: maps N×C×H×W to the same shape.
         channels: C.
-        identity: whether to learn gamma, from zero; without it, ``y = x + f(x)``.
+        identity: whether gamma is learned, starting at zero; without it, ``y = x + f(x)``.
 
-    y has the dtype and memory format of x, and equals x exactly while gamma is 0 and f(x) is finite.
+    Source:
+        LayerScale, arXiv 2103.17239, which starts at small values instead of zero.
     """
 
     gamma: nn.Parameter | None
@@ -33,7 +35,7 @@ class Residual(nn.Module):
             self.register_parameter("gamma", None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return y, N×C×H×W."""
+        """Return y, N×C×H×W, from x of the same shape."""
         f = self.block.branch(x) if isinstance(self.block, ResidualBlock) else self.block(x)
         if self.gamma is not None:
             f = self.gamma[:, None, None] * f

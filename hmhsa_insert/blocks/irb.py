@@ -33,14 +33,17 @@ class IrbOptions(Options):
 
 
 class Irb(Lean):
-    """The three convolutions of the module's description, none with a bias.
+    """Inverted residual bottleneck without its shortcut or biases, N×C×H×W to the same shape.
 
     Args:
         channels: C.
-        expansion: hidden channels over C.
-        kernel_size: k, odd.
-        norm: "batch" or "group".
+        expansion: ratio of hidden channels to C.
+        kernel_size: k, side of the depthwise kernel; must be odd.
+        norm: "batch" for the order of TransCNN, "group" for that of HAT-Net.
         act: a key of `ACTIVATIONS`.
+
+    Source:
+        arXiv 2106.03180 and the released code; the description at the top of this file.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Irb(Lean):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the output, N×C×H×W."""
         groups = (self.conv1, self.conv2, self.conv3)
-        # An edit may hang on a group, which the lean order does not call as a whole.
+        # An edit may be hooked to a group, which the lean order does not call as a whole.
         hooked = any(group._forward_hooks or group._forward_pre_hooks for group in groups)
         if self.lean and torch.is_grad_enabled() and not hooked:
             return self._with_convolutions_kept(x)
@@ -76,7 +79,7 @@ class Irb(Lean):
         return out
 
     def _with_convolutions_kept(self, x: torch.Tensor) -> torch.Tensor:
-        """Do the same in pieces that end with a convolution: norms and activations are computed again, it is not."""
+        """Do the same in pieces that end with a convolution, so that only norms and activations run again."""
         piece: list[nn.Module] = []
         for layer in (*self.conv1, *self.conv2, *self.conv3):
             piece.append(layer)

@@ -1,6 +1,6 @@
-"""``memory: lean``: keep less for the backward pass, and compute it again when that pass comes.
+"""``memory: lean``: activation checkpointing, which keeps less for the backward pass and recomputes it there.
 
-The input of a piece is kept and its inside is not. What is computed again ends with the last thing that the backward
+The input of a piece is kept and its inside is not. Recomputation ends with the last value that the backward
 pass needs, so the projection at the end of a piece runs once.
 """
 
@@ -16,10 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Lean(nn.Module):
-    """A module that can save memory in training.
+    """Base class of modules that can save memory in training by recomputing activations.
 
     Attributes:
-        lean: whether it does. It is no part of the state: it changes neither outputs nor gradients.
+        lean: whether they do. It changes neither outputs nor gradients, so it is not part of the state.
     """
 
     lean: bool = False
@@ -27,19 +27,22 @@ class Lean(nn.Module):
     def recomputed(
         self, piece: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, is_random: bool = False
     ) -> torch.Tensor:
-        """Return ``piece(x)``; with `lean`, what the backward pass needs of it is computed again there.
+        """Return ``piece(x)``; with `lean`, its activations are recomputed in the backward pass.
 
         Args:
             piece: a part of this module's forward.
-            x: what goes in.
-            is_random: whether it draws random numbers, which then are the same again.
+            x: the input of the piece.
+            is_random: whether the piece draws random numbers; the recomputation then draws the same ones.
         """
         if not (self.lean and torch.is_grad_enabled()):
             return piece(x)
+        # BatchNorm in train mode updates its statistics in every forward: recomputed, it would count a batch
+        # twice.
         counts = [module for module in self.modules() if isinstance(module, _BatchNorm) and module.training]
         out: torch.Tensor
         if torch.compiler.is_compiling():
-            # A compiled piece cannot be told to leave running statistics alone; the compiler itself then decides.
+            # Recomputed in compiled code, these norms would update their statistics twice: with them, the
+            # compiler alone decides what to keep.
             out = piece(x) if counts else checkpoint(piece, x, use_reentrant=False)
             return out
 
@@ -51,7 +54,7 @@ class Lean(nn.Module):
 
 
 def set_lean(model: nn.Module, lean: bool = True) -> nn.Module:
-    """Switch every :class:`Lean` module in `model`, and return `model`."""
+    """Set `lean` on every :class:`Lean` module in `model`, and return `model`."""
     for module in model.modules():
         if isinstance(module, Lean):
             module.lean = lean
@@ -60,7 +63,7 @@ def set_lean(model: nn.Module, lean: bool = True) -> nn.Module:
 
 @contextmanager
 def _statistics_kept(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Lend the norms copies of their running statistics: the forward pass has counted this batch."""
+    """Let the norms update copies of their running statistics: the forward pass has counted this batch."""
     kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]
     try:
         for norm, buffers in zip(norms, kept, strict=True):

@@ -1,11 +1,11 @@
-"""Matched: a residual convolution block that costs as many multiply–accumulates as another block at its map.
+"""Matched: a residual convolution block with the multiply–accumulates of another block on the same map.
 
 The bottleneck of ResNet (arXiv 1512.03385), its two inner widths a and b chosen for the cost:
 
     f(x) = norm(Conv1×1(relu(norm(Conv3×3(relu(norm(Conv1×1(x))))))))       C → a → b → C
 
-One position costs aC + 9ab + bC. Two widths in place of one come within a fraction of a percent where the target is
-not tiny: b follows from a, and a is the one with the least error.
+One position costs aC + 9ab + bC. Two widths instead of one come within a fraction of a percent of the target
+unless it is tiny: b follows from a, and a is chosen for the least error.
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ from hmhsa_insert.blocks.control import Lookup, control_options, cost_of, proble
 from hmhsa_insert.blocks.norm_act import make_norm
 
 _KERNEL = 3
-# The wider of the two inner widths is at most this times the other: beyond, one of them strangles the block.
+# The wider of the two inner widths is at most this many times the other: a narrower one would be a
+# bottleneck.
 _MOST_UNEVEN = 2
-# A cost that is further off than this is not "matched".
+# Largest relative error of the cost that still counts as matched.
 _TOLERANCE = 0.03
 
 
 class Matched(ResidualBlock):
-    """The block of the module's equation.
+    """A residual bottleneck of convolutions, N×C×H×W to the same shape: the control for equal MACs.
 
     Args:
         channels: C.
-        widths: a and b.
-        ratio: its multiply–accumulates over those of the block it stands for; only told.
+        widths: a and b, the two inner numbers of channels.
+        ratio: its multiply–accumulates divided by those of the block it replaces; only shown by ``repr``.
+
+    Source:
+        The bottleneck of ResNet, arXiv 1512.03385; the equation at the top of this file.
     """
 
     def __init__(self, channels: int, widths: tuple[int, int], ratio: float) -> None:
@@ -50,14 +54,14 @@ class Matched(ResidualBlock):
         self.act = nn.ReLU()
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return f(x), N×C×H×W."""
+        """Return f(x), N×C×H×W, from x of the same shape."""
         x = self.act(self.norm1(self.conv1(x)))
         x = self.act(self.norm2(self.conv2(x)))
         added: torch.Tensor = self.norm3(self.conv3(x))
         return added
 
     def extra_repr(self) -> str:
-        """Return how near the cost is, for ``repr``."""
+        """Return how close the cost is, for ``repr``."""
         return f"macs_ratio={self.ratio:.4f}"
 
 
@@ -66,19 +70,22 @@ def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
 
 
 def _macs(channels: int, widths: tuple[int, int]) -> int:
-    """Return the multiply–accumulates of one position, which are the weights."""
+    """Return the multiply–accumulates of one position, which equal the number of weights."""
     first, second = widths
     return (first + second) * channels + _KERNEL**2 * first * second
 
 
 @cache
 def matched_widths(channels: int, macs: int, positions: int) -> tuple[int, int]:
-    """Return the widths a and b whose cost is nearest to `macs` over `positions` positions; the evenest of equals.
+    """Return the widths a and b whose cost is nearest to `macs`; of several, those that differ least.
 
     Args:
         channels: C.
-        macs: of the block to match, at the whole map.
+        macs: multiply–accumulates of the block to match, on the whole map.
         positions: H·W.
+
+    Returns:
+        a and b.
     """
     target = macs / positions
     area = _KERNEL**2
@@ -86,6 +93,7 @@ def matched_widths(channels: int, macs: int, positions: int) -> tuple[int, int]:
     even = (isqrt(channels**2 + round(area * target)) - channels) / area
     candidates = []
     for first in range(1, max(1, round(even * _MOST_UNEVEN)) + 1):
+        # b solves aC + 9ab + bC = target for this a; the two integers around it are the nearest costs.
         for second in {
             max(1, int((target - first * channels) / (area * first + channels)) + more) for more in (0, 1)
         }:
@@ -100,7 +108,7 @@ def matched_type(lookup: Lookup) -> BlockType:
     """Return the block type `matched`.
 
     Args:
-        lookup: returns the block type of a name; raises BlockError where there is none.
+        lookup: returns the block type of a name; raises BlockError if there is none.
     """
     return BlockType(
         name="matched",
@@ -115,7 +123,7 @@ def matched_type(lookup: Lookup) -> BlockType:
 
 
 def _fitted(lookup: Lookup, options: Any, inp: MapSize) -> tuple[tuple[int, int], int]:
-    """Return the widths, and the multiply–accumulates they are fitted to."""
+    """Return the widths, and the multiply–accumulates that they were chosen for."""
     macs = cost_of(lookup, options.of, inp).macs
     return matched_widths(inp.channels, macs, inp.height * inp.width), macs
 
@@ -138,6 +146,7 @@ def _refuse(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> li
         return problems
     widths, macs = _fitted(lookup, options, inp)
     nearest = _macs(inp.channels, widths) * inp.height * inp.width
+    # Nothing can match a block without counted work, such as one of pools and activations alone.
     if macs and abs(nearest / macs - 1) <= _TOLERANCE:
         return []
     size = f"{inp.channels}×{inp.height}×{inp.width}"

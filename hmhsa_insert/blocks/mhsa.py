@@ -4,7 +4,7 @@ The baseline of arXiv 2106.03180, without its shortcut:
 
     A = softmax(Q Kᵀ/√d) V,  Q, K, V = X̂W^q, X̂W^k, X̂W^v,  output = A W^p,  with X̂ = norm(X)
 
-Quadratic in the number of tokens, in time; fused attention keeps memory linear.
+Time is quadratic in the number of tokens; fused attention keeps memory linear.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ class MhsaOptions(Options):
 
 
 class Mhsa(Lean):
-    """The attention of the module's equations.
+    """Global multi-head self-attention without a shortcut, N×C×H×W to the same shape.
 
     Args:
         channels: C.
-        head_dim: channels of one head; divides C.
-        norm: "group", "batch" or "none".
+        head_dim: channels of one head; must divide C.
+        norm: the norm in front: "group", "batch" or "none".
         qkv_bias: whether queries, keys and values have a bias.
+
+    Source:
+        The baseline of arXiv 2106.03180; the equation at the top of this file.
     """
 
     def __init__(self, channels: int, head_dim: int, norm: str = "group", qkv_bias: bool = False) -> None:

@@ -1,7 +1,8 @@
 """``width: N``: a block at fewer (or more) channels than its host, between two 1×1 convolutions.
 
 The projections of attention cost C² a token: at 1024 channels one block is 29 % of a ResNet-50. The two
-convolutions have no bias and no norm: the blocks normalize their own input, and the result joins a shortcut as it is.
+convolutions have neither bias nor norm: blocks normalize their own input, and the result is added to a
+shortcut.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from hmhsa_insert.blocks.base import BlockCost, MapSize, ResidualBlock
 
 
 class Narrow(nn.Module):
-    """``expand(block(reduce(x)))``, N×C×H×W in and out.
+    """``expand(block(reduce(x)))``: a block at another width, N×C×H×W to the same shape.
 
     Args:
         channels: C.
-        width: channels of the block.
+        width: channels at which the block runs.
         block: maps N×width×H×W to the same shape.
     """
 
@@ -30,17 +31,17 @@ class Narrow(nn.Module):
         self.expand = nn.Conv2d(width, channels, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the result, N×C×H×W."""
+        """Return ``expand(block(reduce(x)))``, N×C×H×W."""
         out: torch.Tensor = self.expand(self.block(self.reduce(x)))
         return out
 
 
 class NarrowResidual(ResidualBlock):
-    """``x + expand(branch(reduce(x)))``: the shortcut of a residual block, moved to the full width.
+    """``x + expand(branch(reduce(x)))``: a residual block at another width, its shortcut at the full width.
 
     Args:
         channels: C.
-        width: channels of the block.
+        width: channels at which the block runs.
         block: a residual block of N×width×H×W maps.
     """
 
@@ -51,7 +52,7 @@ class NarrowResidual(ResidualBlock):
         self.expand = nn.Conv2d(width, channels, 1, bias=False)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what is added to x, N×C×H×W."""
+        """Return ``expand(branch(reduce(x)))``, which is added to x; N×C×H×W."""
         out: torch.Tensor = self.expand(self.block.branch(self.reduce(x)))
         return out
 

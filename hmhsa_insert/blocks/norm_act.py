@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of each position of an N×C×H×W map, as transformers apply to tokens."""
+    """Layer norm over the channels of each position of an N×C×H×W map, as transformers do for tokens."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the normalized map, N×C×H×W."""
@@ -26,18 +26,18 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 class GroupNorm(nn.GroupNorm):
-    """torch's, which in torch 2.11 ends the process in backward on a channels_last CPU map without a gradient."""
+    """``nn.GroupNorm``, without a crash of torch 2.11: backward on a frozen channels_last map on the CPU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the normalized map, N×C×H×W."""
         frozen = torch.is_grad_enabled() and self.weight.requires_grad and not x.requires_grad
         if frozen and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            x = x.detach().requires_grad_()  # its gradient goes nowhere
+            x = x.detach().requires_grad_()  # its gradient is computed and dropped
         return super().forward(x)
 
 
 def _group(channels: int) -> nn.Module:
-    # One group and eps 1e-6 are HAT-Net's, so that its weights give its outputs.
+    # One group and eps 1e-6 as in HAT-Net, so that its released weights give the same outputs here.
     return GroupNorm(1, channels, eps=1e-6)
 
 
@@ -50,7 +50,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """Return the norm called `name` over `channels` of an N×C×H×W map: a key of `NORMS`."""
+    """Return the norm called `name` (a key of `NORMS`) for an N×C×H×W map with C = `channels`."""
     return NORMS[name](channels)
 
 

@@ -1,4 +1,4 @@
-"""From a block's mapping in a recipe to its options, with every problem said in plain words."""
+"""Read the options of a block from its mapping in a recipe, with a plain message for every problem."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from hmhsa_insert.blocks.base import BlockType, OptionProblem, Options
 from hmhsa_insert.errors import near
 
-# What `hmhsa` calls the two forms of its grids.
+# Names that `hmhsa` gives to the two forms of its grids.
 _TAGS = (("auto",), ("list",))
 
 # What pydantic expected, by the name of its error.
@@ -26,7 +26,7 @@ _EXPECTED = {
     "string_type": "text",
     "tuple_type": "a list",
 }
-# A problem that is worded already: another block's, found while its options were read inside these.
+# A problem that already has its message: that of another block whose options are nested in these.
 SAID = "said"
 # Longer numbers are not worth writing out: 1e999999 would be a megabyte.
 _MOST_DIGITS = 12
@@ -40,7 +40,7 @@ _BOUNDS = {
 
 
 def read_options(block: BlockType, spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionProblem]]:
-    """Check a block's mapping, with its ``type``, against the block's options: the options, or all problems."""
+    """Check a block's mapping, ``type`` included, against its options; return these, or all problems."""
     try:
         return block.options.model_validate(dict(spec)), []
     except ValidationError as error:
@@ -48,7 +48,7 @@ def read_options(block: BlockType, spec: Mapping[str, Any]) -> tuple[Options | N
 
 
 def _problem(block: BlockType, details: ErrorDetails) -> OptionProblem:
-    """Turn one error of pydantic into a sentence about the option."""
+    """Turn one error of pydantic into a message about the option."""
     # The members of a union are tagged in pydantic's path; a recipe's path has no such part.
     path = details["loc"]
     key = path[:1] + path[2:] if path[1:2] in _TAGS else path
@@ -75,7 +75,7 @@ def _problem(block: BlockType, details: ErrorDetails) -> OptionProblem:
 
 
 def _found(value: object) -> str:
-    """Return what was found, as a recipe's author would write it."""
+    """Describe a value as the author of a recipe would write it."""
     if value is None:
         return "empty"
     if isinstance(value, bool):

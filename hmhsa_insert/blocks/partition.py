@@ -1,8 +1,8 @@
-"""Cutting a map into cells: square grids from the top left, with exact edges.
+"""Cut a map into cells: a square grid from the top left, with exact edges.
 
-Where the side of a cell does not divide the map, the cells at the right and bottom edge are smaller. They are
-never padded: the map falls into at most four regions of equal cells (interior, right, bottom, corner), and each
-region is cut as a dense tensor, so that no token is invented, masked or dropped.
+If the side of a cell does not divide the map, the cells at the right and bottom edge are smaller. They are
+not padded: the map consists of at most four regions of equal cells (interior, right, bottom, corner), and
+each region is cut as a dense tensor, so that no token is invented, masked or dropped.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Region:
 
     Attributes:
         row: index of its first row of cells in the whole map.
-        col: index of its first column of cells.
-        rows: rows of cells.
-        cols: columns of cells.
-        height: tokens of one cell from top to bottom.
-        width: tokens of one cell from left to right.
+        col: index of its first column of cells in the whole map.
+        rows: number of rows of cells.
+        cols: number of columns of cells.
+        height: height of one cell, in tokens.
+        width: width of one cell, in tokens.
     """
 
     row: int
@@ -34,7 +34,7 @@ class Region:
 
 
 class Cells:
-    """The cells of an H×W map; a grid larger than the map is the whole map.
+    """The cells of an H×W map; if the grid is larger than the map, one cell is the whole map.
 
     Args:
         height: H, in tokens.
@@ -62,10 +62,12 @@ class Cells:
         ]
 
     def cut(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """Cut N×H×W×C tokens: for each region, (N·its cells)×(tokens of a cell)×C, contiguous."""
+        """Cut N×H×W×C tokens; return for each region (N·cells)×(tokens of a cell)×C, contiguous."""
         return [self._cut(tokens, region) for region in self.regions]
 
     def _cut(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
+        # Row and column of a cell next to each other, then row and column in it: each cell's tokens are one
+        # run.
         return self._view(tokens, region).transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
     def _view(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
@@ -77,7 +79,7 @@ class Cells:
         return torch.unflatten(part, 1, (region.rows, region.height))
 
     def join(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        """Undo :meth:`cut`: N×H×W×C tokens."""
+        """Undo :meth:`cut`; return N×H×W×C tokens."""
         pairs = list(zip(parts, self.regions, strict=True))
         if len(pairs) == 1 or torch.is_grad_enabled():
             return self._assemble(
@@ -92,14 +94,14 @@ class Cells:
         return joined
 
     def gather(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        """Make the map that has one token a cell: from (N·cells)×C for each region to N×rows×cols×C."""
+        """Make a map of one token for each cell: from (N·cells)×C for each region to N×rows×cols×C."""
         pairs = zip(parts, self.regions, strict=True)
         return self._assemble(
             [torch.unflatten(part, 0, (-1, region.rows, region.cols)) for part, region in pairs]
         )
 
     def spread(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """Undo :meth:`gather`, with a token axis of one, which broadcasts to every token of the cell."""
+        """Undo :meth:`gather`, with a token axis of length 1 that broadcasts to every token of the cell."""
         return [
             tokens[:, r.row : r.row + r.rows, r.col : r.col + r.cols].flatten(0, 2).unsqueeze(1)
             for r in self.regions
@@ -114,20 +116,20 @@ class Cells:
 
 
 def flatten_cells(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Lay the tokens of all regions one after another, T×C, so that one projection serves them all."""
+    """Concatenate the tokens of all regions, T×C, so that one projection runs on them all."""
     flat = [part.flatten(0, 1) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat)
 
 
 def split_cells(flat: torch.Tensor, like: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Undo :func:`flatten_cells` as views: T×D to (cells × tokens × D) for each region of `like`."""
+    """Undo :func:`flatten_cells` with views: T×D to cells × tokens × D for each region of `like`."""
     sizes = [part.shape[0] * part.shape[1] for part in like]
     pieces = torch.split_with_sizes(flat, sizes) if len(like) > 1 else (flat,)
     return [torch.unflatten(piece, 0, part.shape[:2]) for piece, part in zip(pieces, like, strict=True)]
 
 
 def attention_pairs(height: int, width: int, grid: int) -> int:
-    """Return how many (query, key) pairs attention inside the cells of an H×W map has.
+    """Return the number of (query, key) pairs of attention inside the cells of an H×W map.
 
     A cell of h×w tokens has (hw)². Cells are a product of spans, so the sum factors into (Σh²)(Σw²).
     """
@@ -137,7 +139,7 @@ def attention_pairs(height: int, width: int, grid: int) -> int:
 
 
 def _spans(length: int, grid: int) -> list[tuple[int, int, int]]:
-    """Cut a line into (index of the first cell, cells, tokens a cell): the full cells, then the rest."""
+    """Cut a line into (index of the first cell, cells, tokens per cell): the full cells, then the rest."""
     full, rest = length // grid, length % grid  # divmod refuses the symbolic sizes of a compiler
     return [span for span in ((0, full, grid), (full, 1, rest)) if span[1] and span[2]]
 

@@ -1,12 +1,13 @@
-"""Placebo: as many parameters as another block, exactly, and no way for one position to see another.
+"""Placebo: exactly as many parameters as another block, without any mixing between positions.
 
-Per token t of C channels, with t̂ its layer norm without learned scale:
+For each token t of C channels, with t̂ its layer norm without learned scale:
 
     f(t) = W₂ gelu(W₁ t̂ + b₁) + s ⊙ t̂ + b
 
-W₁, b₁ and W₂ have as many hidden units h as fit into the P parameters of the block it stands for, 2C + 1 each; the
-rest, fewer than 2C + 1, are s for the first channels and, when all have one, b for the first channels. So f has P
-parameters, each of them trained. It is the MLP of a transformer block with its attention taken away.
+W₁, b₁ and W₂ have as many hidden units h, of 2C + 1 parameters each, as fit into the P parameters of the
+block that it replaces. The rest, fewer than 2C + 1, are s for the first channels and, if all channels have
+one, b for the first channels. So f has P parameters, and all are trained. It is the MLP of a transformer
+block without the attention.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProble
 from hmhsa_insert.blocks.control import Lookup, control_options, cost_of, problems_of
 from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, to_map, to_tokens
 
-# As the project's other norms over channels.
+# As in this project's other norms over channels.
 _EPS = 1e-6
 
 
 class Placebo(ResidualBlock):
-    """The block of the module's equation.
+    """An MLP for each position, N×C×H×W to the same shape: the control for equal parameters.
 
     Args:
         channels: C.
-        num_params: P, at least 1.
+        num_params: P, the exact number of its parameters, at least 1.
+
+    Source:
+        A control of this project; the equation at the top of this file.
     """
 
     def __init__(self, channels: int, num_params: int) -> None:
@@ -41,14 +45,14 @@ class Placebo(ResidualBlock):
         if hidden:
             self.fc1 = Pointwise(channels, hidden)
             self.fc2 = Pointwise(hidden, channels, bias=False)
-        scaled = min(rest, channels)
+        scaled = min(rest, channels)  # the rest is below 2C + 1: at most one s and one b for each channel
         self.scale = nn.Parameter(torch.empty(scaled)) if scaled else None
         self.shift = nn.Parameter(torch.zeros(rest - scaled)) if rest > scaled else None
         if self.scale is not None:
             nn.init.normal_(self.scale, std=0.02)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return f of every token, N×C×H×W in the memory format of `x`."""
+        """Return f of every position, N×C×H×W in the memory format of `x`."""
         tokens = F.layer_norm(to_tokens(x), (x.shape[1],), eps=_EPS)
         parts = []
         if self.hidden:
@@ -66,7 +70,7 @@ class Placebo(ResidualBlock):
 
 
 def _hidden_and_rest(channels: int, num_params: int) -> tuple[int, int]:
-    """Return h, and how many parameters are left for s and b."""
+    """Return h, and the number of parameters that are left for s and b."""
     return divmod(num_params, 2 * channels + 1)
 
 
@@ -79,7 +83,7 @@ def placebo_type(lookup: Lookup) -> BlockType:
     """Return the block type `placebo`.
 
     Args:
-        lookup: returns the block type of a name; raises BlockError where there is none.
+        lookup: returns the block type of a name; raises BlockError if there is none.
     """
     return BlockType(
         name="placebo",

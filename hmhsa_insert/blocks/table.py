@@ -1,4 +1,4 @@
-"""The table of blocks, and the lookup of one by the name a recipe gives it."""
+"""The table of blocks, and the lookup of a block by its name in a recipe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def block_type(name: str) -> BlockType:
     """Return the block called `name`: a key of `BLOCKS`, or ``timm/`` and a name of timm's ``create_attn``.
 
     Raises:
-        BlockError: there is none; names the nearest.
+        BlockError: there is no such block; the tip has the nearest names.
     """
     if name in BLOCKS:
         return BLOCKS[name]
@@ -53,5 +53,5 @@ def block_type(name: str) -> BlockType:
     raise BlockError(Problem("type", message, tip or "`hmhsa-insert blocks` lists them"))
 
 
-# Controls stand for any block, so they look one up.
+# Added last: a control takes the size of any other block, which it looks up here.
 BLOCKS |= {control.name: control for control in (placebo_type(block_type), matched_type(block_type))}

@@ -26,15 +26,18 @@ class TdbOptions(Options):
 
 
 class Tdb(nn.Module):
-    """The block of the module's equation, N×C×H×W to N×C′×⌈H/2⌉×⌈W/2⌉.
+    """Two-branch downsampling block, N×C×H×W to N×C′×⌈H/2⌉×⌈W/2⌉.
 
-    The pool keeps the last row and column of an odd map, as the padded convolution does.
+    The pool keeps the last row and column of a map of odd size, as the padded convolution does.
 
     Args:
         channels: C.
         out_channels: C′.
         norm: "batch" or "group".
         act: a key of `ACTIVATIONS`.
+
+    Source:
+        arXiv 2106.03180 v1; the equation at the top of this file.
     """
 
     def __init__(self, channels: int, out_channels: int, norm: str = "batch", act: str = "silu") -> None:

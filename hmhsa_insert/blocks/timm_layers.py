@@ -1,8 +1,8 @@
 """timm's attention layers as blocks: ``timm/se``, ``timm/eca``, ``timm/cbam``, ``timm/bottleneck`` and so on.
 
-Any name of timm's ``create_attn``. Options are the layer's own numbers and switches, read from its signature; the
-map's size is passed on to the layers that want it. Their costs have no formula here: a copy without storage is
-run and counted.
+Any name of timm's ``create_attn``. Options are the numbers and switches of the layer, read from its
+signature; the size of the map is passed to the layers that take it. There is no formula for their cost: a
+copy on the meta device is run and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProble
 
 PREFIX = "timm/"
 
-# What timm's create_attn knows; it keeps no list of its own.
+# The names that timm's create_attn accepts; timm itself has no list of them.
 TIMM_NAMES = (
     *(
         "se",
@@ -46,10 +46,10 @@ TIMM_NAMES = (
     *("sk", "splat", "lambda", "bottleneck", "halo", "nl", "bat"),
 )
 
-# Given by the map and the recipe's place, or not plain data.
+# Determined by the map and the site, or not plain data.
 _NOT_OPTIONS = {"feat_size", "dim_out", "out_channels", "stride", "device", "dtype"}
 
-# Layers that run on some sizes only, and the option whose multiple H and W must be.
+# Layers that run on some sizes only, and the option that must divide H and W.
 _MULTIPLES = {"halo": "block_size", "bat": "block_size"}
 
 
@@ -80,7 +80,8 @@ def timm_block_type(name: str) -> BlockType | None:
 
 
 def _options_of(name: str, layer: Callable[..., nn.Module]) -> type[Options]:
-    """Make the options model of a layer from the plain-data parameters of its constructor."""
+    """Make the options class of a layer from the plain-data parameters of its constructor."""
+    # What a partial fixes makes it this layer (gca is gc with other fusions), so it is not an option.
     preset = layer.keywords if isinstance(layer, functools.partial) else {}
     fields: dict[str, Any] = {"type": (Literal[PREFIX + name], PREFIX + name)}
     for parameter in list(inspect.signature(layer).parameters.values())[1:]:
@@ -92,7 +93,7 @@ def _options_of(name: str, layer: Callable[..., nn.Module]) -> type[Options]:
 
 
 def _plain_type(parameter: inspect.Parameter) -> Any:
-    """Return the type of a parameter that takes a number, a switch or a name, None of one that does not."""
+    """Return the type of a parameter that takes a number, a switch or a name; None for any other."""
     if parameter.kind is inspect.Parameter.VAR_KEYWORD:
         return None
     default, annotation = parameter.default, parameter.annotation
@@ -121,7 +122,7 @@ def _build(name: str, options: Options, inp: MapSize, out_channels: int) -> nn.M
 
 
 def _cost(name: str, options: Options, inp: MapSize, out_channels: int) -> BlockCost:
-    """Count a layer without storage while it maps one image: parameters, and half of the counted FLOPs."""
+    """Run a layer on the meta device for one image and count its parameters, and half of its FLOPs."""
     with torch.device("meta"):
         module = _build(name, options, inp, out_channels).eval()
         image = torch.empty(1, inp.channels, inp.height, inp.width)
@@ -132,7 +133,7 @@ def _cost(name: str, options: Options, inp: MapSize, out_channels: int) -> Block
 
 
 def _refuse(name: str, options: Options, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    """Try the layer on the map, without storage: what timm cannot build or run is refused."""
+    """Try the layer on a map on the meta device; refuse what timm cannot build or run."""
     if name in _MULTIPLES:
         side = getattr(options, _MULTIPLES[name])
         if inp.height % side or inp.width % side:

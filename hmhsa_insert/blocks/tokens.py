@@ -1,7 +1,7 @@
-"""Maps as tokens: the layout, the 1×1 projections and the attention that every attention block shares.
+"""Maps as tokens: the layout, the 1×1 projections and the attention that all attention blocks share.
 
-Attention and projections work on tokens, each a contiguous row of C numbers. A channels_last map is that already,
-so only a plain NCHW map is copied, once on the way in and once on the way out.
+Attention and projections work on tokens, each a contiguous row of C numbers. A channels_last map has this
+layout already, so only a contiguous NCHW map is copied, once before and once after.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch.nn import functional as F
 
 from hmhsa_insert.blocks.partition import flatten_cells, split_cells
 
-# CUDA's fused attention launches one grid row per batch entry and cannot launch more than this.
+# CUDA's fused attention launches one row of its grid for each batch entry, and a grid has at most this many.
 _MOST_WINDOWS = 65535
 
 
-# A CPU is fastest while what a few images or cells need stays in its second-level cache; measured from 0.5 to 4 MiB
-# for images, from 0.125 to 1 MiB for cells.
+# A CPU is fastest while the data of a few images or cells stays in its second-level cache; measured from 0.5
+# to 4 MiB for images and from 0.125 to 1 MiB for cells.
 _PIECE_BYTES = 2**20
 
 
 class Pointwise(nn.Module):
-    """A 1×1 convolution for tokens: a linear layer whose weight keeps the convolution's shape.
+    """A 1×1 convolution for tokens, …×inputs to …×outputs: linear, with a convolution's weight shape.
 
-    The shape is that of the published checkpoints, so that their tensors load as they are. Starts as the linear
-    layers of transformers do: normal weights of deviation 0.02, biases at zero.
+    The published checkpoints have this shape, so their tensors load unchanged. Initialized like the linear
+    layers of transformers: weights from a normal distribution with standard deviation 0.02, biases at zero.
 
     Args:
         inputs: channels of a token.
@@ -71,14 +71,15 @@ def laid_out_like(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def in_pieces(
     module: nn.Module, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
 ) -> torch.Tensor:
-    """Return ``function(x)`` for a function of every entry by itself; in inference on a CPU, a few entries at a time.
+    """Return ``function(x)``; in inference on a CPU, compute it for a few entries of the batch at a time.
 
-    What is between in and out then stays in the cache, and no fresh memory is asked for at every step. Pieces are
-    written where they belong in a tensor of the memory format of `x`.
+    Intermediate results then stay in the cache, and no new memory is allocated at every step. The pieces are
+    written into one tensor in the memory format of `x`.
 
     Args:
         module: the block whose forward this is part of, see :func:`_is_quiet`.
-        function: maps a batch of images (N×C×H×W) or cells (N×tokens×C) to the same, no entry depending on another.
+        function: maps a batch of images (N×C×H×W) or cells (N×tokens×C) to the same shape; no entry of the
+            result may depend on another entry.
         x: the batch.
     """
     if not _can_cut(x):
@@ -87,7 +88,7 @@ def in_pieces(
     if entries >= len(x) or not _is_quiet(module):
         return function(x)
     first, *rest = torch.split(x, entries)
-    made = function(first)
+    made = function(first)  # shows the dtype of the result, which autocast may change
     layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
     out = torch.empty_like(x, dtype=made.dtype, memory_format=layout)
     places = torch.split(out, entries)
@@ -109,7 +110,7 @@ def _can_cut(x: torch.Tensor) -> bool:
 
 
 def _is_quiet(module: nn.Module) -> bool:
-    """Return True if work in pieces cannot be seen: by no hook inside, and in no statistics of a batch."""
+    """Return True if nothing can notice work in pieces: no hook inside, and no statistics of a batch."""
     return not any(
         part.training or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
         for part in module.modules()
@@ -117,7 +118,7 @@ def _is_quiet(module: nn.Module) -> bool:
 
 
 def self_attention(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """Attend among the tokens of each window : softmax(QKᵀ/√d)V.
+    """Attend among the tokens of each window: softmax(QKᵀ/√d)V.
 
     Args:
         qkv: windows × tokens × 3C, queries, keys and values one after another, each head by head.
@@ -133,12 +134,12 @@ def self_attention(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:
 def attend_cells(
     block: nn.Module, parts: list[torch.Tensor], qkv: nn.Module, num_heads: int, residual: bool = False
 ) -> list[torch.Tensor]:
-    """Attend inside every cell.
+    """Attend among the tokens of every cell.
 
     Args:
         block: the block that `qkv` is in.
         parts: for each region, cells × tokens × C.
-        qkv: the projection of C to 3C; called once, unless work in pieces cannot be seen.
+        qkv: the projection of C to 3C; called once, unless nothing can notice several calls.
         num_heads: heads, which must divide C.
         residual: whether to add the tokens themselves.
 

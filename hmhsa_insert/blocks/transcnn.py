@@ -46,12 +46,15 @@ class TransCnnOptions(Options):
 
 
 class TransCnn(ResidualBlock):
-    """The block of the module's equations.
+    """Pooled H-MHSA, then an IRB, each with a shortcut, N×C×H×W to the same shape.
 
     Args:
-        attn: the attention, N×C×H×W to the same.
-        conv: the IRB, N×C×H×W to the same.
+        attn: the attention, N×C×H×W to the same shape.
+        conv: the IRB, N×C×H×W to the same shape.
         drop_path: probability of dropping either branch for one image, in training.
+
+    Source:
+        arXiv 2106.03180 and the released code; the equations at the top of this file.
     """
 
     def __init__(self, attn: HmhsaPooled, conv: Irb, drop_path: float = 0.0) -> None:
@@ -67,7 +70,7 @@ class TransCnn(ResidualBlock):
         return added
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return Y, N×C×H×W; one sum less than ``x + branch(x)``, and the rounding of the released code."""
+        """Return Y, N×C×H×W, with one addition less than ``x + branch(x)``: the released code's rounding."""
         x = x + self.drop_path(self.attn(x))
         y: torch.Tensor = x + self.drop_path(self.conv(x))
         return y

@@ -37,11 +37,11 @@ class TransformerOptions(Options):
 
 
 class Mlp(Lean):
-    """Two linear layers with an activation between them, on tokens.
+    """Two linear layers with an activation between them, on tokens: …×C to …×C.
 
     Args:
         channels: C.
-        hidden: channels between the layers.
+        hidden: channels between the two layers.
         act: a key of `ACTIVATIONS`.
     """
 
@@ -57,16 +57,19 @@ class Mlp(Lean):
 
 
 class Transformer(ResidualBlock):
-    """The block of the module's equations.
+    """Pre-norm transformer block on a map, N×C×H×W to the same shape.
 
     Args:
         channels: C.
-        head_dim: channels of one head; divides C.
-        mlp_ratio: hidden channels of the MLP over C.
+        head_dim: channels of one head; must divide C.
+        mlp_ratio: ratio of the hidden channels of the MLP to C.
         qkv_bias: whether queries, keys and values have a bias.
         norm: "layer" (over the channels of each token), "group" or "batch".
         act: a key of `ACTIVATIONS`.
         drop_path: probability of dropping either branch for one image, in training.
+
+    Source:
+        The baseline of arXiv 2106.03180; the equations at the top of this file.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Transformer(ResidualBlock):
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the two branches add to x, N×C×H×W in channels_last."""
-        x = to_map(to_tokens(x))
+        x = to_map(to_tokens(x))  # one copy to channels_last, so that no layer below makes another
         attended = self.drop_path(self.attn(self.norm1(x)))
         mlp = to_map(self.mlp(to_tokens(self.norm2(x + attended))))
         added: torch.Tensor = attended + self.drop_path(mlp)

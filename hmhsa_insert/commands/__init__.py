@@ -30,7 +30,7 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 
 class _ReportingGroup(TyperGroup):
-    """Turns the package's own errors, and the system's, into a report and exit code 1, without a traceback."""
+    """Reports the package's own errors and those of the system without a traceback, with exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         from hmhsa_insert.commands.console import report_error
@@ -42,7 +42,7 @@ class _ReportingGroup(TyperGroup):
         except OSError as error:
             if error.errno is None or isinstance(error, BrokenPipeError):
                 raise
-            # A full disk, a folder that is gone or may not be read: no fault of the program's.
+            # A full disk, a folder that was removed or may not be read: not an error of this program.
             report_error(HmhsaInsertError(Problem(str(error.filename or ""), error.strerror or str(error))))
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""``hmhsa-insert ablate STUDY.yaml``: run a study, or go on with one."""
+"""``hmhsa-insert ablate STUDY.yaml``: run a study, or continue one."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ def ablate(
         typer.Option(help="local: in this process. processes: on this machine's cores. ray: on a cluster."),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Of processes; default: as many as the cores allow.")
+        int | None,
+        typer.Option(min=1, help="Number of worker processes; default: as many as the cores allow."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of a Ray cluster, or auto; none: Ray on this machine."),
+        typer.Option(
+            metavar="ADDRESS", help="Address of a Ray cluster, or auto; default: Ray on this machine."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="PATTERN", help="Variants or trials, such as 'hmhsa*'; repeatable."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the study in DIR; refuse to begin a new one.")
+        bool, typer.Option("--resume", help="Continue the study in DIR; refuse to start a new one.")
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run those trials again that failed.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the trials and their cost, and run none.")
+        bool, typer.Option("--dry-run", help="List the trials and their cost without running any.")
     ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
@@ -57,7 +58,7 @@ def ablate(
 ) -> None:
     """Run a study: networks × variants × seeds, each variant paired with the baseline.
 
-    The same command goes on where it was stopped, by whatever: finished trials are never run again.
+    The same command continues a stopped study; finished trials are never run again.
 
     Example: `hmhsa-insert ablate where --engine processes --workers 2 -o where`
     """
@@ -83,11 +84,13 @@ def ablate(
         if dry_run:
             print_plan(with_earlier_trials(planned, folder), folder)
             return
-        with watcher(quiet=not first) as told:
-            run = run_study(planned, folder, runner, only=only or (), retry_failed=retry_failed, watcher=told)
+        with watcher(quiet=not first) as shown:
+            run = run_study(
+                planned, folder, runner, only=only or (), retry_failed=retry_failed, watcher=shown
+            )
     except KeyboardInterrupt as stopped:
         if first:
-            out.print("stopped, everything is saved; the same command goes on from there")
+            out.print("stopped; everything is saved, and the same command goes on from there")
         sys.exit(128 + (stopped.signal if isinstance(stopped, Stopped) else 2))
     finally:
         leave_processes()
@@ -98,11 +101,11 @@ def ablate(
 def _refuse_to_begin(folder: Path) -> None:
     from hmhsa_insert.studies.problems import StudyError
 
-    raise StudyError(Problem(str(folder), "holds no study to resume", "leave --resume out to begin one"))
+    raise StudyError(Problem(str(folder), "holds no study to resume", "leave --resume out to start one"))
 
 
 def _conclude(run: StudyRun, folder: Path) -> None:
-    """Print what came of the study, which is the same however it was run, and where it is."""
+    """Print the results of the study, which do not depend on how it was run, and its folder."""
     from hmhsa_insert.commands.console import out, wrote
     from hmhsa_insert.commands.printed import print_table
     from hmhsa_insert.reports.study_tables import study_tables

@@ -1,4 +1,4 @@
-"""What a study shows: its plan, a live table of its trials, or a line for each where there is no terminal."""
+"""Show a study: its plan, a live table of its trials, or without a terminal one line per trial."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _STYLES = {"done": "green", "failed": "bold red", "running": "bold", "refused": 
 
 
 def watcher(quiet: bool = False) -> AbstractContextManager[Watcher]:
-    """Return what shows a study as it runs."""
+    """Return the display of a running study."""
     if quiet:
         return nullcontext(Unwatched())
     return _LiveTable() if out.is_terminal else nullcontext(_Lines())
 
 
 def print_plan(planned: PlannedStudy, folder: Path) -> None:
-    """Print every trial that a study asks for, a row for those that differ by their seeds alone."""
+    """Print all trials of a study, with one row for those that differ only by their seeds."""
     cells: dict[tuple[str, str], list[Trial]] = {}
     for trial in planned.trials:
         cells.setdefault((trial.cell.variant, trial.cell.group), []).append(trial)
@@ -80,7 +80,7 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
 
 
 class _Names:
-    """How trials are told apart: only by what differs in this study."""
+    """Names of trials: made only from what differs in this study."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         kinds = {"model": "model", "settings": "settings_label", "data": "data"}
@@ -92,7 +92,7 @@ class _Names:
         self.headers = tuple(self._keys)
 
     def of(self, cell: Cell) -> list[str]:
-        """Return a cell of text for every header."""
+        """Return the text for every header."""
         return [str(getattr(cell, key)) for key in self._keys.values()]
 
     def line(self, trial: Trial) -> str:
@@ -129,7 +129,7 @@ class _Lines(Unwatched):
 
 
 class _LiveTable(Unwatched):
-    """A table that follows the trials' folders: what is under way, what ended last, what comes next."""
+    """A table that follows the trials' folders: what is running, what ended last, what comes next."""
 
     def __init__(self) -> None:
         self._chosen: dict[str, Trial] = {}
@@ -190,7 +190,7 @@ class _LiveTable(Unwatched):
         return table
 
     def _shown(self) -> list[Trial]:
-        """Return the trials there is room for: failed ones, those under way, the last ended, the next."""
+        """Return the trials that there is room for: failed, running, the last that ended, the next."""
         room = max(4, out.height - 7)
         waiting = [id for id in self._chosen if id not in self._outcomes and id not in self._started]
         failed = [id for id, outcome in self._outcomes.items() if outcome.status == "failed"][-room // 3 :]
@@ -202,7 +202,7 @@ class _LiveTable(Unwatched):
         return [trial for id, trial in self._chosen.items() if id in kept]
 
     def _look(self) -> None:
-        """Read how far the trials under way are, from their folders: they may run anywhere."""
+        """Read the progress of running trials from their folders: they may run anywhere."""
         if time.monotonic() - self._looked < _LOOK_EVERY_S:
             return
         self._looked = time.monotonic()

@@ -41,13 +41,13 @@ def apply(
     input_size: SizeOption = None,
     given: InputOption = None,
     fixed_batch: BatchOption = None,
-    seed: Annotated[int, typer.Option(help="Of the new blocks' initial values.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the initial values of the new blocks.")] = 0,
     backend: Annotated[
         Literal["tree", "graph"], typer.Option(help="tree keeps the class; graph gives a GraphModule.")
     ] = "tree",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older artifact.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Go on where verifying takes more memory than the machine has.")
+        bool, typer.Option("--yes", help="Continue even if verifying takes more memory than is free.")
     ] = False,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
@@ -88,7 +88,7 @@ def _build(
     from hmhsa_insert.models import load_weights
 
     if pretrained and weights is not None:
-        message = "--weights is given too, and a network begins with one set of weights"
+        message = "it cannot be combined with --weights: a network starts with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
     loaded = open_with_base(model, base, allow_code, pretrained=pretrained)
     if weights is not None:
@@ -97,7 +97,7 @@ def _build(
 
 
 def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"], yes: bool) -> nn.Module:
-    """Carry out a plan, prove what it did and print it; raise where a check fails."""
+    """Carry out a plan, verify it and print the checks; raise if one fails."""
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.commands.tables import checks_table, cost_table
     from hmhsa_insert.costs.count import count
@@ -107,7 +107,7 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
 
     with out.status("splicing"):
         edited = apply_plan(model, made, seed, backend)
-        _say_memory(edited, made.inputs, yes)
+        _print_memory(edited, made.inputs, yes)
     with out.status("verifying"):
         checks = verify(model, edited)
     out.print(checks_table(checks))
@@ -121,11 +121,11 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
     return edited
 
 
-def _say_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
-    """Print what verifying will take where that is much, and refuse what the machine does not have.
+def _print_memory(edited: nn.Module, inputs: Inputs, yes: bool) -> None:
+    """Print how much memory verification needs if it is a lot, and refuse more than is free.
 
     Raises:
-        HmhsaInsertError: it takes more memory than is free, and the user did not say to go on.
+        HmhsaInsertError: it needs more memory than is free, and the user did not pass ``--yes``.
     """
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.costs.peak import WORTH_SAYING, free_memory, verification_peak

@@ -1,4 +1,4 @@
-"""``hmhsa-insert recipes | blocks | models``: what there is to choose from."""
+"""``hmhsa-insert recipes | blocks | models``: list the choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that prints: consoles, the report of an error, notes of what was written."""
+"""The only place that prints: consoles, reports of errors, notes about written files."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
 # A pipe or a file has no width of its own: 80 columns keep tables readable there.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
 
-# Problems of one kind at one place that are written out; one edit can be refused at a hundred modules, and a study
-# may name a thousand networks that nobody has: what is wrong fits one screen.
+# The most problems that are printed at one place, and in all: one edit can be refused at a hundred modules,
+# and a study may name a thousand unknown networks. The report should fit on one screen.
 _MOST_ALIKE = 6
 _MOST_SHOWN = 15
 
 
 class _InertConsole(Console):
-    """A console on which text is shown and never carried out, whatever it is part of.
+    """A console that shows text literally, wherever it is printed.
 
-    What is printed holds users' paths and names: a "[b]" or ":x:" in them is no markup, an escape code no command.
+    Printed text contains users' paths and names: "[b]" or ":x:" in them is not markup, and escape codes have
+    no effect.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(width=_WIDTH, highlight=False, markup=False, emoji=False, stderr=stderr)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        # Cells of tables, titles: before they are measured, so that columns stay aligned.
+        # Cells of tables and titles are escaped before they are measured, so that columns stay aligned.
         return super().render_str(visible(text, lines=True), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -73,7 +74,7 @@ def report_error(error: HmhsaInsertError) -> None:
 
 
 def _print_alike(where: str, tip: str, messages: Sequence[str]) -> None:
-    """Print the first of what is wrong at one place, and what to do about it."""
+    """Print the first problems at one place, and what to do about them."""
     for message in messages[:_MOST_ALIKE]:
         line = Text("  ")
         if where:
@@ -86,7 +87,7 @@ def _print_alike(where: str, tip: str, messages: Sequence[str]) -> None:
 
 
 def watching(status: Status) -> Callable[[int, int], None]:
-    """Return what shows in a status line how many files of the data are read."""
+    """Return a callback that shows in a status line how many files of the data were read."""
 
     def show(done: int, total: int) -> None:
         status.update(f"reading what is in the data's files: {done:,} of {total:,}")
@@ -100,7 +101,7 @@ def bold(text: str, rest: str = "") -> Text:
 
 
 def print_json(data: Any) -> None:
-    """Print plain data as JSON for programs, every string of it whole."""
+    """Print plain data as JSON for programs, without wrapping any string."""
     out.print(JSONHighlighter()(json_text(data, indent=2)), soft_wrap=True)
 
 

@@ -17,10 +17,12 @@ def _group() -> None:
 
 @data_app.command("make-shapes")
 def make_shapes(
-    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    images: Annotated[int, typer.Option(help="Of both splits together; a fifth is for validation.")] = 600,
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
+    images: Annotated[
+        int, typer.Option(help="Number of images of both splits; a fifth is for validation.")
+    ] = 600,
     size: Annotated[int, typer.Option(help="Longer side of an image, in pixels.")] = 160,
-    seed: Annotated[int, typer.Option(help="Determines every byte.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; it determines every byte.")] = 0,
 ) -> None:
     """Draw a small detection and segmentation set in COCO's format: shapes over photographs, with exact masks.
 

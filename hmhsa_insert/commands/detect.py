@@ -1,4 +1,4 @@
-"""``hmhsa-insert detect DIR IMAGE… -o OUT``: what a detector finds, as pictures and in COCO's format."""
+"""``hmhsa-insert detect DIR IMAGE… -o OUT``: detections as pictures and in COCO's format."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ RESULTS = "detections.json"
 
 def detect(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A detector: a run's folder, or one of hi.save.")
+        Path,
+        typer.Argument(metavar="DIR", help="A detector: the folder of a run, or one that hi.save wrote."),
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for what is written.")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for the results.")
     ],
-    score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of what is shown.")] = 0.5,
+    score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections shown.")
+    ] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     allow_code: AllowCodeOption = False,
 ) -> None:
@@ -83,7 +86,7 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse before any work is done to mix what is written with what is there."""
+    """Refuse a folder that holds files, before any work is done."""
     if output.exists() and not output.is_dir():
         raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
     if output.is_dir() and any(output.iterdir()):

@@ -1,4 +1,4 @@
-"""Options that say what goes into a network, and the inputs they make."""
+"""Options that describe the inputs of a network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ InputOption = Annotated[
     typer.Option(
         "--input",
         metavar="INPUT",
-        help="One input beside the image: [NAME:]SIZE[:DTYPE[<N]], such as timestep:int64 or tokens:77:int64<49408; "
-        "repeatable. Without a name, or with the first argument's, in the image's place.",
+        help="An input beside the image: [NAME:]SIZE[:DTYPE[<N]], such as timestep:int64 or tokens:77:int64<49408; "
+        "repeatable. Without a name, or with that of the first argument, it replaces the image.",
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--fixed-batch", metavar="N", min=1, help="The one batch that the network takes; default: any."
+        "--fixed-batch", metavar="N", min=1, help="The only batch size that the network takes; default: any."
     ),
 ]
 
@@ -40,15 +40,15 @@ def described(
     batch: int | None,
     option: str = "--input-size",
 ) -> Inputs:
-    """Return what goes into a network: its own inputs, changed by what the options say.
+    """Return the inputs of a network: its own, changed by the options.
 
     Args:
         loaded: the network.
         input_size: the size of its image.
-        given: texts of other inputs. One with a name is passed by that name; those without take the place of all that
-            go in by position, and so does one with the name of the first argument.
-        batch: the one batch that it takes.
-        option: what the size was given with.
+        given: texts of other inputs. One with a name is passed by that name; those without a name replace all
+            positional inputs, and so does one with the name of the first argument.
+        batch: the only batch size that it takes.
+        option: the option that gave the size.
 
     Raises:
         HmhsaInsertError: a text describes no input, or two options describe the same one.

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their text means."""
+"""Options that several commands share, and the parsing of their texts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SizeOption = Annotated[
 PluginOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", metavar="MODULE", help="Import this Python module first: it may add block types."
+        "--plugin", metavar="MODULE", help="Import this Python module first; it may add block types."
     ),
 ]
 BaseOption = Annotated[
@@ -45,20 +45,18 @@ BaseOption = Annotated[
     typer.Option(
         "--base",
         metavar="MODULE:FACTORY",
-        help="Builds the base network of a folder whose own is not a library's.",
+        help="Factory of the base network, for an artifact whose network is not a library's.",
     ),
 ]
 AllowCodeOption = Annotated[
     bool,
-    typer.Option(
-        "--allow-code", help="Import and run factories that a file names: for files that you trust."
-    ),
+    typer.Option("--allow-code", help="Import and run factories that files name; for files that you trust."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def open_with_base(spec: str, base: str | None, allow_code: bool, **options: Any) -> LoadedModel:
-    """Return the network of MODEL, for a command that has ``--base``; errors as of ``open_model``, which say so."""
+    """Return the network of MODEL for a command with ``--base``, which the tips of its errors mention."""
     from hmhsa_insert.surgery.artifact.artifact import open_model
 
     try:
@@ -74,14 +72,14 @@ def parse_size(text: str | None, default: tuple[int, ...], option: str = "--inpu
     """Return (C, H, W) from ``224``, ``320x480`` or ``1x28x28``; channels default to those of `default`.
 
     Raises:
-        HmhsaInsertError: the text is no size.
+        HmhsaInsertError: the text is not a size.
     """
     if text is None:
         return default
     parts = text.lower().replace("×", "x").split("x")
     if not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts) or len(parts) > 3:
         raise HmhsaInsertError(
-            Problem(option, f"'{text}' is no size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)")
+            Problem(option, f"'{text}' is not a size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)")
         )
     numbers = [int(part) for part in parts]
     if len(numbers) == 1:
@@ -93,7 +91,7 @@ def check_device(device: str) -> None:
     """Refuse a device that this machine does not have.
 
     Raises:
-        HmhsaInsertError: nothing can be put there.
+        HmhsaInsertError: no tensor can be created there.
     """
     import torch
 
@@ -122,7 +120,7 @@ def load_plugins(names: list[str] | None) -> None:
 
 
 def refuse_unusable(recipe: str) -> None:
-    """Report a recipe of which nothing can be used before a network is built or downloaded for it.
+    """Report a recipe without a valid edit before a network is built or downloaded for it.
 
     Raises:
         RecipeError: with all its problems.

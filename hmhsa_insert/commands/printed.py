@@ -1,4 +1,4 @@
-"""Tables of a report on the terminal, readable at 80 columns; and reports to where the user wants them."""
+"""Print the tables of a report in 80 columns, and write reports to files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def print_table(table: Table) -> None:
     shown = RichTable(
         title=Text(visible(table.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    # A column that nobody measured only takes room.
+    # Columns without any value are left out.
     kept = [place for place in range(len(table.headers)) if any(row.cells[place].text for row in table.rows)]
     for header in (table.headers[place] for place in kept):
         shown.add_column(
@@ -68,7 +68,7 @@ def print_table(table: Table) -> None:
 
 
 def _texts(row: Row, before: Row | None) -> list[Text]:
-    """Return the cells of a row; what the first says again, in the same group, is left out."""
+    """Return the cells of a row; a first cell that repeats the one above, in the same group, is left out."""
     texts = [Text(visible(cell.text)) for cell in row.cells]
     if row.mark:
         texts[0].append(f" [{row.mark}]")
@@ -91,7 +91,7 @@ def check_writable_file(path: Path | None) -> None:
 
 
 def deliver(text: str, path: Path | None) -> None:
-    """Write a report to `path`, or print it as it is.
+    """Write a report to `path`, or print it unchanged.
 
     Raises:
         HmhsaInsertError: it cannot be written.

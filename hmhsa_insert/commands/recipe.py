@@ -16,7 +16,7 @@ def check(
     recipe: Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or a shipped name.")],
     plugin: PluginOption = None,
 ) -> None:
-    """Report every problem of a recipe that can be seen without a network."""
+    """Report every problem of a recipe that can be found without a network."""
     from hmhsa_insert.blocks import parse_options
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.errors import Problem, RecipeError

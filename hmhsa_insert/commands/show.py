@@ -1,4 +1,4 @@
-"""``hmhsa-insert show DIR``: what an artifact holds, without building it."""
+"""``hmhsa-insert show DIR``: the contents of an artifact, without building it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 10
 
 
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `apply` wrote.")]) -> None:
-    """Show what an artifact or a detector holds: base network, versions, recipe, sites, weights."""
+    """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights."""
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out
@@ -45,7 +45,7 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
 
 
 def _detector(record: DetectorRecord) -> str:
-    """Return what kind of detector it is and what it finds, in two lines."""
+    """Return the kind of a detector and the classes it finds, in two lines."""
     from hmhsa_insert.detection.detector import DETECTORS
 
     kind = DETECTORS.get(record.kind)

@@ -35,12 +35,15 @@ def stages(
     plugin: PluginOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
-        bool, typer.Option("--all-cut-points", help="List every map that all paths pass, with its fx node.")
+        bool,
+        typer.Option(
+            "--all-cut-points", help="List every map that all paths pass through, with its fx node."
+        ),
     ] = False,
 ) -> None:
     """Show the stages of a network, its blocks, and where an edit can be made.
 
-    Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. All of it is measured; no weights are needed.
+    Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. Everything is measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
@@ -93,7 +96,7 @@ def _cut_points(located: Located) -> Any:
     from rich.table import Table
 
     table = Table(
-        "fx node", "stride", "map", "module", "edit", box=None, title="Every map that all paths pass"
+        "fx node", "stride", "map", "module", "edit", box=None, title="Every map that all paths pass through"
     )
     for point in located.all_cut_points:
         edit = "module tree" if point.host else "in forward"

@@ -1,4 +1,4 @@
-"""``hmhsa-insert suggest MODEL``: recipes that a budget allows, ready to apply."""
+"""``hmhsa-insert suggest MODEL``: recipes within a budget, ready to apply."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def suggest(
     given: InputOption = None,
     fixed_batch: BatchOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all the recipes here.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all recipes here.")
     ] = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
@@ -99,13 +99,13 @@ def _limits(cost: Cost, wanted: dict[str, str | None]) -> Limits:
 
 
 def _limit(option: str, text: str | None, base: float) -> float | None:
-    """Return a limit in base units; a share is over `base`."""
+    """Return a limit in base units; a percentage is added to `base`."""
     if text is None:
         return None
     matched = _LIMIT.fullmatch(text.strip())
     if matched is None or ("%" in text) != text.strip().startswith("+"):
         tip = "write +5% (over the network as it is), or all of it, such as 4.3G, 30M or 120MiB"
-        raise HmhsaInsertError(Problem(option, f"'{text}' is no limit", tip))
+        raise HmhsaInsertError(Problem(option, f"'{text}' is not a limit", tip))
     number, unit = float(matched[1]), matched[2].upper()
     return base * (1 + number / 100) if unit == "%" else number * _UNITS[unit]
 
@@ -154,7 +154,7 @@ def _table(found: Suggestions, where: str) -> Table:
 
 
 def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
-    """Write every recipe to `folder`, or print the one that makes the most of the budget."""
+    """Write every recipe to `folder`, or print the one on the most channels."""
     from hmhsa_insert.commands.console import out, wrote
 
     if folder is None:

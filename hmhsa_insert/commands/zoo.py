@@ -14,15 +14,16 @@ def zoo(
     pattern: Annotated[str, typer.Option("--filter", metavar="PATTERN", help="Such as 'resnet*'.")] = "*",
     networks: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Networks of your own: MODEL and CxHxW, one a line."),
+        typer.Option(metavar="FILE", help="Networks of your own: MODEL and CxHxW, one per line."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and its twin beside it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write FILE (.md or .csv) and the other format beside it."),
     ] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds for one network.")] = 300.0,
+    time_limit: Annotated[float, typer.Option(help="Seconds per network.")] = 300.0,
     workers: Annotated[int, typer.Option(min=1, help="Networks at a time.")] = 1,
     allow_code: AllowCodeOption = False,
-    list_only: Annotated[bool, typer.Option("--list", help="List the networks and stop.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="List the networks and exit.")] = False,
 ) -> None:
     """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
     from fnmatch import fnmatchcase
@@ -70,13 +71,13 @@ def zoo(
     for question, answer in summary(rows):
         out.print(f"{question}: {answer}")
     if report is not None:
-        _say_written(report)
+        _print_written(report)
     if any(row.status not in ("ok", "refused") for row in rows):
         raise typer.Exit(1)
 
 
 def _refuse_to_replace(report: Path) -> None:
-    """Refuse to write over files that are no table of an earlier run: the twin's name is not one the user typed."""
+    """Refuse to replace files other than tables of an earlier run; the user typed only one of the names."""
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.files.text import RECORD, read_file
     from hmhsa_insert.files.whole import place_to_write
@@ -87,7 +88,7 @@ def _refuse_to_replace(report: Path) -> None:
         path = report.with_suffix(suffix)
         place_to_write(path, HmhsaInsertError)
         if path.exists() and not read_file(path, HmhsaInsertError, RECORD).startswith(ours.splitlines()[0]):
-            message = "it exists, and is no table of an earlier run"
+            message = "it exists and is not a table of an earlier run"
             problems.append(Problem(str(path), message, "give --report another name"))
     if problems:
         raise HmhsaInsertError(problems)
@@ -115,7 +116,7 @@ def _write(report: Path, rows: list) -> None:  # type: ignore[type-arg]
         write_text(report.with_suffix(suffix), text, HmhsaInsertError)
 
 
-def _say_written(report: Path) -> None:
+def _print_written(report: Path) -> None:
     from hmhsa_insert.commands.console import wrote
 
     wrote(report.with_suffix(".md"))

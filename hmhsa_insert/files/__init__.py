@@ -1,1 +1,1 @@
-"""Files of anyone's: read within bounds, written whole, replaced only where they are ours."""
+"""Files: read within limits, since they may come from anyone; written completely; replaced only if ours."""

@@ -1,4 +1,4 @@
-"""Python's garbage collector, at rest while many objects are made of which none is garbage."""
+"""Pause Python's garbage collector while many objects are made that are not garbage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def resting_collector() -> Iterator[None]:
-    """Collect no garbage in the block: looking for it among a hundred thousand new objects takes half of the time."""
+    """Pause garbage collection: searching a hundred thousand new objects takes half of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""The one reader of JSON: bounded before and while it is parsed, so that a stranger's file is an answer or one line.
+"""The only reader of JSON, with limits before and during parsing: values, or an error of one line.
 
-What Python's parser takes and no file of ours holds is refused with its place: numbers that are not finite or have
-thousands of digits, half characters, a key given twice, values nested without end.
+What Python's parser accepts but no file of ours holds is refused with its place: numbers that are not finite
+or have thousands of digits, lone surrogates, duplicate keys, values that are nested too deep.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.text import RECORD, WHOLE_NUMBERS_END, Limits, read_file
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-# A word too long or too large for a number; most files have none, and then no number needs a second look.
+# A word that is too long or too large for a number; most files have none, and then numbers need no check.
 _MAYBE_LARGE = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
 _HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
-# Every escape from left to right, so that an escaped backslash never begins one; the group is half a character.
+# Every escape from left to right, so that an escaped backslash never begins one; the group is a lone
+# surrogate.
 _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|({_HIGH}|{_LOW})|.)", re.DOTALL)
 _DIGITS_SHOWN = 12
 _MOST_DIGITS = 400
 
 
 class _RefusedError(ValueError):
-    """Valid JSON that no file of ours holds."""
+    """Valid JSON that is refused, because no file of ours holds it."""
 
 
 def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = "") -> Any:
@@ -34,12 +35,12 @@ def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD
 
     Args:
         path: of the file.
-        error: is raised for a file that cannot be used.
+        error: the class to raise for a file that cannot be used.
         limits: how large and how deep it may be.
         tip: what to do about a file that cannot be used.
 
     Raises:
-        HmhsaInsertError: an `error` with the place in the file, or the file where there is no place.
+        HmhsaInsertError: an `error` with the place in the file, or the file if there is no place.
     """
     return parse_json(read_file(path, error, limits, tip), str(path), error, limits, tip)
 
@@ -47,18 +48,18 @@ def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD
 def read_json_mapping(
     path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
 ) -> dict[str, Any]:
-    """Do as :func:`read_json` with a file that has to hold a mapping."""
+    """Read a file that must hold a mapping; otherwise as :func:`read_json`."""
     found = read_json(path, error, limits, tip)
     if not isinstance(found, dict):
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(found), "a single value")
-        raise error(Problem(str(path), f"it is damaged: it holds {kind} and no mapping", tip))
+        raise error(Problem(str(path), f"it is damaged: it holds {kind}, not a mapping", tip))
     return found
 
 
 def parse_json(
     text: str, source: str, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
 ) -> Any:
-    """Do as :func:`read_json` with a text; `source` names it in places."""
+    """Parse a text; otherwise as :func:`read_json`. `source` names it in messages."""
     try:
         return _parsed(text, limits)
     except json.JSONDecodeError as reason:
@@ -71,7 +72,7 @@ def parse_json(
 def _parsed(text: str, limits: Limits) -> Any:
     too_deep = f"values are nested more than {limits.levels} deep"
     _check_text(text, limits)
-    # Numbers are looked at one by one only where one may be too large: data sets have a hundred million of them.
+    # Numbers are checked one by one only if one may be too large: data sets have a hundred million of them.
     parsers: dict[str, Any] = {} if limits.odd_numbers else {"parse_constant": _refuse_constant}
     if _MAYBE_LARGE.search(text):
         parsers |= (
@@ -95,7 +96,7 @@ def _said(reason: json.JSONDecodeError) -> str:
 
 
 def _check_text(text: str, limits: Limits) -> None:
-    """Count what the text will become before any of it does; each value has a comma or a bracket of its own."""
+    """Check the number of values before parsing; each value has its own comma or bracket."""
     if _separators(text) > limits.values and _separators(_STRING.sub("", text)) > limits.values:
         raise _RefusedError(f"it holds more than {limits.values:,} values")
     looked_at = "\\u" in text and not limits.odd_names
@@ -139,7 +140,7 @@ def _whole(text: str) -> int:
 
 
 def _any_number(text: str) -> int | float:
-    # Python raises a bare ValueError at thousands of digits; no float has so many.
+    # Python raises a bare ValueError for thousands of digits; no float has that many.
     return int(text) if len(text) <= _MOST_DIGITS else math.inf
 
 

@@ -11,5 +11,5 @@ def cores() -> int:
 
 
 def is_first_process() -> bool:
-    """Return True unless a launcher (torchrun, accelerate) started this process as another than its first."""
+    """Return False if a launcher (torchrun, accelerate) started this process and it is not the first."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -1,7 +1,7 @@
 """Which files of a folder are ours, so that nothing else is ever removed.
 
-A folder that was written whole has a list of its files with their digests. A file that is not in the list, or is not
-as it was written, is somebody's work: a folder with one is never replaced.
+A folder that we wrote has a list of its files with their digests. A file that is not in the list, or was
+changed, is somebody's work: a folder that has one is never replaced.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _SHOWN = 5
 
 
 def write_manifest(folder: Path) -> None:
-    """List the files of a folder that is written whole, with their digests, in a file of it."""
+    """Write the list of a folder's files with their digests into the folder."""
     files = {name: _digest(folder / name) for name in _entries(folder)}
     text = json.dumps({"format": _FORMAT, "files": files}, indent=1, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def has_list(folder: Path) -> bool:
-    """Return True if a folder has a list of its files that can be used."""
+    """Return True if a folder has a valid list of its files."""
     return _listed(folder) is not None
 
 
 def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Return what in a folder is ours and as we wrote it, and everything else: relative paths, a folder's with a slash.
+    """Return what in a folder is ours and unchanged, and everything else, as relative paths.
 
     Args:
-        folder: to look through; links are not followed, and none is ours.
-        is_known: judges by its path each file, and each empty folder, of a folder without a list of its files.
+        folder: the folder; links are not followed, and count as not ours. Paths of folders end with a slash.
+        is_known: decides by its path for each file and empty folder, if there is no list of files.
     """
     listed = _listed(folder)
     ours: list[str] = []
@@ -54,7 +54,7 @@ def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], l
 
 
 def remove(folder: Path, names: Sequence[str]) -> None:
-    """Remove those files of a folder, and every folder that is empty then; whatever came to it meanwhile stays."""
+    """Remove these files of a folder, and every folder that is then empty; anything else stays."""
     for name in names:
         if not name.endswith("/"):
             (folder / name).unlink(missing_ok=True)
@@ -64,25 +64,25 @@ def remove(folder: Path, names: Sequence[str]) -> None:
 
 
 def missing(folder: Path) -> list[Path]:
-    """Return a folder and those above it that are not there yet, deepest first."""
+    """Return a folder and its parents that do not exist, deepest first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove folders that were made for an output that did not come."""
+    """Remove folders that were made for an output that was not written."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def few(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of others."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _listed(folder: Path) -> dict[str, object] | None:
-    """Return the digests of a folder's list; None where there is none that can be used."""
+    """Return the digests in a folder's list; None if there is no valid one."""
     try:
         found = read_json_mapping(folder / MANIFEST, HmhsaInsertError)
     except HmhsaInsertError:
@@ -92,7 +92,7 @@ def _listed(folder: Path) -> dict[str, object] | None:
 
 
 def _entries(folder: Path) -> list[str]:
-    """Return all that is in a folder, links among it; a folder only where it is empty or a link."""
+    """Return everything in a folder, links included; folders only if they are empty or links."""
     found = []
     for path, folders, files in os.walk(folder):
         here = Path(path).relative_to(folder)

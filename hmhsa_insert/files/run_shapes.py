@@ -1,4 +1,4 @@
-"""What the files of a training run hold; read here by those that know no torch, too."""
+"""The shapes of the files of a training run; also for readers that do not import torch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Images(Shape):
 
 
 class Costs(Shape):
-    """What ``result.json`` says of the network, whatever the task."""
+    """What ``result.json`` says about the network, for all tasks."""
 
     num_params: Count | None = None
     macs: Count | None = None
@@ -92,7 +92,7 @@ class Accuracy(Costs):
 
 
 class Averages(Shape):
-    """COCO's averages, as shares; None where there was nothing to find."""
+    """COCO's averages, from 0 to 1; None if there was nothing to find."""
 
     AP: Share | None
     AP50: Share | None = None

@@ -1,4 +1,4 @@
-"""What a record must look like: plain values against a pydantic model, differences in one line with file and keys."""
+"""Check records against pydantic models; differences are reported in one line with the file and its keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hmhsa_insert.quantity import Kind
 _Shaped = TypeVar("_Shaped", bound="Shape")
 _MOST_SHOWN = 3
 _LONGEST = 40
-# What a value must be, by the kind of error that pydantic names.
+# What a value must be, by the type of pydantic's error.
 _RULES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -37,7 +37,7 @@ _RULES = {
 
 
 class Shape(BaseModel):
-    """The base of all shapes: types are exact, numbers finite, keys that this release does not know pass."""
+    """Base class of all shapes: types are exact, numbers finite, and unknown keys are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
 
@@ -46,9 +46,9 @@ def _without_point(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# A count, which some writers of JSON put as 1e6; what a column of 64 bits holds.
+# A count of at most 63 bits; some JSON writers write it as 1e6.
 Count = Annotated[int, BeforeValidator(_without_point), Field(ge=0, lt=2**63)]
-# A measured number, far beyond any that was.
+# A measured number; the limit is far above any real one.
 Quantity = Annotated[float, Field(ge=0, le=1e15)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -56,7 +56,7 @@ Name = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 def _path(value: Any) -> Any:
-    """Let the path of a file pass that is not UTF-8, which pydantic takes for no text."""
+    """Check a path, which may be no valid UTF-8; pydantic would refuse it as text."""
     if not isinstance(value, str) or not 0 < len(value) <= 4096:
         raise ValueError("must be a path")
     return value
@@ -81,7 +81,7 @@ def checked(
         kind: the shape.
         value: what the file holds, or a part of it.
         path: of the file.
-        error: is raised where they differ.
+        error: the class to raise if they differ.
         tip: what to do about it.
 
     Raises:
@@ -102,7 +102,7 @@ def _said(found: Any) -> str:
     if found["type"] == "missing":
         return f"'{key}' is missing"
     if found["type"] == "extra_forbidden":
-        return f"'{key}' is no key of it"
+        return f"'{key}' is not a known key"
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
     rule = _RULES.get(

@@ -1,4 +1,4 @@
-"""The text of a file, and how much of one is read."""
+"""Read the text of a file, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import BinaryIO
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
-# Whole numbers end here: seeds have 64 bits, and nothing that is counted has more.
+# Integers are smaller than this: seeds have 64 bits, and no count has more.
 WHOLE_NUMBERS_END = 2**64
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file of one kind may hold; a larger one is a bomb, or of another kind.
+    """The limits for one kind of file; a larger file is an attack, or another kind of file.
 
     Attributes:
-        bytes: of the file.
-        values: of all lists and mappings, with what aliases repeat.
-        levels: of lists and mappings in one another.
-        odd_names: whether text may have half characters, as names of files that are not UTF-8 have in Python.
-        odd_numbers: whether numbers need not be finite: the reader of the values can tell whose they are.
+        bytes: largest size of the file.
+        values: largest number of values in all lists and mappings, aliases counted each time.
+        levels: deepest nesting of lists and mappings.
+        odd_names: whether text may have lone surrogates, as Python has in file names that are not UTF-8.
+        odd_numbers: whether numbers may be not finite; the code that reads the values then reports them.
     """
 
     bytes: int
@@ -41,12 +41,12 @@ DATASET = Limits(4 << 30, 1_000_000_000, 64, odd_names=True, odd_numbers=True)
 
 
 def read_file(path: Path, error: type[HmhsaInsertError], limits: Limits, tip: str = "") -> str:
-    """Return the text of a file, a byte-order mark left out.
+    """Return the text of a file, without a byte-order mark.
 
     Args:
         path: of the file.
-        error: is raised for a file that cannot be used.
-        limits: of which the bytes count here.
+        error: the class to raise for a file that cannot be used.
+        limits: only `bytes` is used here.
         tip: what to do about a file that cannot be opened.
 
     Raises:
@@ -72,7 +72,7 @@ def read_file(path: Path, error: type[HmhsaInsertError], limits: Limits, tip: st
 
 
 def _first(file: BinaryIO, most: int) -> bytes:
-    """Return at most so many bytes; piece by piece, since one call would set aside all it may return."""
+    """Return at most `most` bytes, read piece by piece: a single call would allocate them all."""
     pieces = []
     while most and (piece := file.read(min(most, _PIECE))):
         pieces.append(piece)

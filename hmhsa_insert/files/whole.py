@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, for what is no part of a run, a study or an artifact."""
+"""Write a file completely or not at all; for files outside of runs, studies and artifacts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hmhsa_insert.errors import HmhsaInsertError, Problem
 
 
 def write_file(path: Path, write: Callable[[Path], object], error: type[HmhsaInsertError]) -> None:
-    """Have `write` fill a file beside `path`, and rename it: readers see the old file or the new one.
+    """Let `write` fill a file beside `path`, then rename it: readers see the old file or the new one.
 
     Args:
         path: of the file.
         write: gets the path to fill.
-        error: is raised where writing fails.
+        error: the class to raise if writing fails.
 
     Raises:
-        HmhsaInsertError: an `error`; what was there is as it was, and nothing is left beside it.
+        HmhsaInsertError: an `error`; an existing file is unchanged, and no temporary file is left.
     """
     target = place_to_write(path, error)
     writing = target.with_name(f".writing-{os.getpid()}{target.suffix}")
@@ -36,18 +36,18 @@ def write_file(path: Path, write: Callable[[Path], object], error: type[HmhsaIns
 
 
 def place_to_write(path: Path, error: type[HmhsaInsertError]) -> Path:
-    """Return where what is written to `path` belongs: a link stays, and the file that it names is written.
+    """Return the file to write for `path`: a link stays, and the file that it points to is written.
 
     Raises:
-        HmhsaInsertError: an `error`; a folder, pipe or device is there, which no file takes the place of.
+        HmhsaInsertError: an `error`; a folder, pipe or device is there, which is not replaced.
     """
     target = Path(os.path.realpath(path))
     try:
         mode = os.lstat(target).st_mode
-    except OSError:  # nothing is there, or the system says why not when it is written
+    except OSError:  # nothing is there, or writing will raise the reason
         return target
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file but a pipe, a device or the like"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file but a pipe, a device or the like"
         raise error(Problem(str(path), f"this is {kind}", "give the name of a file"))
     return target
 

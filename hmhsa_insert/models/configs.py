@@ -1,4 +1,4 @@
-"""The published networks as a table: TransCNN v1.0, HAT-Net, and TransCNN's skeleton without attention."""
+"""The published networks as a table: TransCNN v1.0, HAT-Net, and TransCNN without its attention."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ class NetworkConfig:
     Attributes:
         channels: C of each stage.
         depths: blocks of each stage.
-        expansions: of the IRBs of each stage.
-        kernels: of the IRBs' depthwise convolutions.
-        norm: "batch" or "group", of the whole network.
-        downsample: block between the stages.
+        expansions: ratio of the IRBs' hidden channels to C, in each stage.
+        kernels: side of the IRBs' depthwise kernels in each stage.
+        norm: "batch" or "group", in the whole network.
+        downsample: the downsampling layer between stages.
         head_dim: channels of an attention head.
-        grids: cell side of each stage's attention; None: no attention.
-        pools: side of the pool in front of each stage's global attention.
+        grids: side of the attention's cells in each stage; None for no attention.
+        pools: side of the pool in front of the global attention, in each stage.
+
+    Source:
+        arXiv 2106.03180 and the released code.
     """
 
     channels: Four

@@ -1,6 +1,6 @@
-"""The network behind every model here: a stem, four stages of blocks, downsampling between them, a linear head.
+"""The network of all models here: a stem, four stages of blocks, downsampling layers, a linear head.
 
-arXiv 2106.03180. Names of modules are those of the released checkpoints.
+arXiv 2106.03180. The modules have the names of the released checkpoints.
 """
 
 from __future__ import annotations
@@ -44,15 +44,18 @@ class IrbBlock(ResidualBlock):
 
 
 class Network(nn.Module):
-    """TransCNN, HAT-Net or an IRB stack, by its config; images N×in_chans×H×W to logits N×num_classes.
+    """TransCNN, HAT-Net or an IRB stack, by its config: N×in_chans×H×W images to N×num_classes logits.
 
     Args:
         cfg: sizes of the stages.
-        num_classes: outputs of the head; 0 leaves the pooled features.
+        num_classes: number of outputs; 0 returns the pooled features.
         in_chans: channels of an image.
         global_pool: timm's name of the pool in front of the head; "" for none.
-        drop_rate: dropout in front of the head; the authors' is 0.2.
-        drop_path_rate: of the last block; earlier ones have proportionally less.
+        drop_rate: dropout in front of the head; the authors use 0.2.
+        drop_path_rate: that of the last block; it grows linearly from 0 at the first block.
+
+    Source:
+        arXiv 2106.03180 and the released code.
     """
 
     def __init__(
@@ -88,7 +91,8 @@ class Network(nn.Module):
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Return the last stage's map, N×C×⌈H/32⌉×⌈W/32⌉ in channels_last, from images."""
-        # Attention works on tokens, which a channels_last map is: three channels are copied here, and no map later.
+        # Attention works on tokens, the layout of channels_last: three channels are copied here, and no map
+        # later.
         x = self.patch_embed(x.contiguous(memory_format=torch.channels_last))
         for stage, downsample in zip(self.blocks, (None, self.ds2, self.ds3, self.ds4), strict=True):
             if downsample is not None:
@@ -110,7 +114,7 @@ class Network(nn.Module):
         return self.classifier[1]
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new head on; 0 classes leaves the pooled features."""
+        """Replace the head; 0 classes returns the pooled features."""
         if global_pool is not None:
             self.global_pool = SelectAdaptivePool2d(pool_type=global_pool, flatten=True)
         self.num_classes = num_classes
@@ -122,11 +126,11 @@ class Network(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(self.drop_rate), linear)
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of parameters that never decay; norms and biases are up to the optimizer."""
+        """Return the names of parameters without weight decay; norms and biases are up to the optimizer."""
         return set()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in backward instead of keeping its activations."""
+        """Switch activation checkpointing on or off: each block is recomputed in the backward pass."""
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Registers the networks with timm, so that ``timm.create_model("hat_net_small")`` builds them.
 
-Done on ``import hmhsa_insert.models``, as packages that add to timm do; doing it again changes nothing.
+This happens on ``import hmhsa_insert.models``, as in other packages that extend timm; repeating it changes
+nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from timm.models import (
 from hmhsa_insert.models.configs import CONFIGS, NetworkConfig
 from hmhsa_insert.models.network import Network
 
-# timm's register_model adds the names it registers.
+# timm's register_model appends the names that it registers.
 __all__: list[str] = []
 
 
@@ -59,7 +60,7 @@ def _entrypoint(name: str, cfg: NetworkConfig) -> Callable[..., Network]:
 
 
 def register() -> None:
-    """Make the models known to timm, unless they are."""
+    """Register the models with timm, unless they are registered."""
     for name, cfg in CONFIGS.items():
         if not (is_model(name) and model_entrypoint(name).__module__ == __name__):
             register_model(_entrypoint(name, cfg))

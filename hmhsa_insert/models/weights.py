@@ -1,4 +1,4 @@
-"""Reading checkpoints: the authors' released ones, timm's, torchvision's, or any state dict in a file."""
+"""Read checkpoints: the authors' released ones, timm's, torchvision's, or any state dict in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hmhsa_insert.errors import Problem, WeightsError, near
 
 Shape = tuple[int, ...]
 
-# Where training scripts put the state dict inside of what they save.
+# Keys under which training scripts save the state dict.
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 # HAT-Net's attention owns a norm that its forward never uses. We do not build it.
@@ -35,16 +35,29 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
     """Load a checkpoint into a model, in place.
 
     Args:
-        model: any network; the authors' checkpoints fit `transcnn_*` and `hat_net_*` by their own keys.
-        path: a ``.safetensors`` file, or anything `torch.save` wrote (``.pth``, ``.pt``).
-        strict: refuse missing and unexpected keys; without it, only tensors of other shapes are refused.
+        model: any model. The authors' released checkpoints load into `transcnn_*` and `hat_net_*` without
+            renaming.
+        path: a ``.safetensors`` file, or a file written by ``torch.save`` (``.pth``, ``.pt``), which is read
+            with ``weights_only=True``: no code in it is run. A state dict under ``"state_dict"`` or
+            ``"model"`` and keys that begin with ``module.`` are recognized.
+        strict: refuse missing and unexpected keys. Tensors of another shape or kind of number are always
+            refused.
 
     Returns:
-        The model.
+        The same model.
 
     Raises:
-        WeightsError: the file cannot be read, or does not fit; lists missing, unexpected and mismatched keys. The
-            model is as it was.
+        WeightsError: the file cannot be read or does not fit; lists missing, unexpected and mismatched keys.
+            The model is not changed.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> trained = timm.create_model("test_resnet", num_classes=10)
+        >>> torch.save(trained.state_dict(), "trained.pth")
+        >>> model = hi.load_weights(timm.create_model("test_resnet", num_classes=10), "trained.pth")
+        >>> torch.equal(model.fc.weight, trained.fc.weight)
+        True
     """
     state = read_state_dict(path)
     wanted = model.state_dict()
@@ -76,7 +89,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
-    """Give a file a path that is UTF-8, which safetensors asks for, while the block runs."""
+    """Yield a UTF-8 path to a file, which safetensors needs."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -99,7 +112,9 @@ def read_shapes(path: Path) -> dict[str, Shape]:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             tied = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
     return {**{key: found[kept] for key, kept in tied.items() if kept in found}, **found}
 
 
@@ -108,7 +123,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         with utf8_path(path) as name:
             return load_file(name)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -124,20 +141,20 @@ def _read_pickle(path: Path) -> Any:
     except Exception as error:  # a damaged archive fails in many ways
         first = str(error).strip().partition("\n")[0]
         reason = f": {first}" if " " in first else ""  # else it is a byte of the file
-        raise WeightsError(Problem(str(path), f"is damaged, or no checkpoint{reason}")) from error
+        raise WeightsError(Problem(str(path), f"is damaged, or is not a checkpoint{reason}")) from error
 
 
 def _pickle_problem(path: Path, reason: str) -> Problem:
     """Return why a pickle is refused: it holds code, which is never run, or it cannot be read."""
     found = re.search(r"GLOBAL ([\w.]+) (was not an allowed|whose module)", reason)
     if found is None:
-        return Problem(str(path), "is damaged, or no checkpoint")
+        return Problem(str(path), "is damaged, or is not a checkpoint")
     message = f"holds code ({found[1]}), which is not run"
     return Problem(str(path), message, "save the state dict alone, best as .safetensors")
 
 
 def _state_dict_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """Find the state dict inside of what a file holds."""
+    """Find the state dict in the contents of a file."""
     inner = content
     while inner is not None:
         content = inner
@@ -178,13 +195,13 @@ def shapes_in(state: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
 def misfits(
     wanted: Mapping[str, Shape], given: Mapping[str, Shape], path: str, strict: bool = True
 ) -> list[Problem]:
-    """Return what of a file does not fit a model: keys that are missing, unexpected, or of another shape.
+    """Return what in a file does not fit a model: missing or unexpected keys, and other shapes.
 
     Args:
         wanted: shapes of the model's tensors by their keys.
         given: of the file's.
         path: of the file.
-        strict: whether missing and unexpected keys count.
+        strict: whether missing and unexpected keys are problems.
     """
     missing = [key for key in wanted if key not in given] if strict else []
     unexpected = [key for key in given if key not in wanted] if strict else []
@@ -206,7 +223,7 @@ def misfits(
 
 
 def _holds_like(wanted: torch.Tensor, given: torch.Tensor) -> bool:
-    """Return True if copying `given` keeps its numbers: a copy into floats would take integers without a word."""
+    """Return True if copying `given` keeps its numbers; a copy would convert integers to floats silently."""
     dense = given.layout == torch.strided and not given.is_meta and not given.is_quantized
     narrows = wanted.is_floating_point() and not given.is_floating_point()
     return dense and not narrows and wanted.is_complex() >= given.is_complex()

@@ -1,1 +1,4 @@
-"""The heart: load → trace → locate → plan → splice → verify, and the artifact."""
+"""Model surgery: load → trace → locate → plan → splice → verify, and the artifact.
+
+A *site* is a place in a network where an edit applies; a plan has one :class:`~.sites.site.Site` for each.
+"""

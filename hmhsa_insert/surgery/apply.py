@@ -1,4 +1,4 @@
-"""Apply: plan a recipe and carry it out on a copy of the model."""
+"""Apply: plan a recipe, then carry the plan out on a copy of the model."""
 
 from __future__ import annotations
 
@@ -29,25 +29,46 @@ def apply(
     *,
     inputs: InputSize = None,
 ) -> M:
-    """Return a new model with `recipe` applied; `model` is untouched.
+    """Apply a recipe to a copy of a model; the model itself is not changed.
 
     Args:
-        model: any network; an edited one too, if the recipe's ids are free in it.
-        recipe: a path, the name of a shipped recipe, or a dict.
-        input_size: ``(C, H, W)`` at which maps are measured; the result runs at other sizes as the base does.
-            Several sizes, texts such as ``"timestep:int64"`` and Inputs say more, see :meth:`Inputs.of`.
-        seed: of the new blocks' initial values; the global random state is left alone.
-        backend: ``tree`` edits the module tree and keeps the class; ``graph`` returns a ``GraphModule`` of it.
-        inputs: in the place of `input_size`: example tensors, by position in a tuple, by name in a dict.
+        model: the model to edit. It may hold earlier edits, if the new recipe uses other ids.
+        recipe: the path of a recipe file, the name of a shipped recipe, or a recipe as a dict.
+        input_size: ``(C, H, W)`` of the image at which feature maps are measured. The edited model runs at
+            every size that `model` runs at. For models with several inputs, see :meth:`Inputs.of`.
+        seed: seeds the initial values of the new blocks; the global random state is not used.
+        backend: ``"tree"`` edits the module tree and keeps the model's class; ``"graph"`` returns a
+            ``torch.fx.GraphModule`` with the same outputs and keys.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+
+    Returns:
+        The edited model, on the same device and in the same mode. A recipe that only inserts blocks keeps
+        every key and every tensor of `model`; a block with ``init: identity`` changes no output until it is
+        trained.
 
     Raises:
-        RecipeError, PlanError, ModelError: as :func:`~hmhsa_insert.surgery.plan.plan`.
+        RecipeError: the recipe cannot be read, or has invalid keys or values.
+        PlanError: the recipe does not fit this model; the error lists every reason. With ``backend="graph"``
+            also: ``torch.fx`` cannot trace the edited model.
+        ModelError: the model cannot be traced, copied or edited, or the inputs are not described correctly.
+        BlockError: a block is too large to build.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10).eval()
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> sorted(edited.state_dict().keys() - model.state_dict().keys())[:2]
+        ['layer3.0.hmhsa.block.norm.bias', 'layer3.0.hmhsa.block.norm.weight']
+        >>> x = torch.randn(2, 3, 64, 64)
+        >>> torch.equal(edited(x), model(x))
+        True
     """
     return apply_plan(model, plan(model, recipe, input_size, inputs=inputs), seed, backend)
 
 
 def apply_plan(model: M, made: Plan, seed: int = 0, backend: Backend = "tree") -> M:
-    """Do as :func:`apply` with a plan that was made, or read from a lock file."""
+    """Apply a plan that was made before, or read from a plan file; otherwise as :func:`apply`."""
     edited = deep_copy(model)
     splice(edited, made, seed)
     if backend == "tree":

@@ -1,7 +1,7 @@
-"""Plan: resolve a recipe against one network, without weights. Every refusal happens here, all together.
+"""Plan: resolve a recipe against one network, without weights, or report every reason to refuse it.
 
-A plan that exists can be applied: it was rehearsed on a copy made of fake tensors, whose outputs have the shapes of
-the base network's at every size that one takes.
+A plan that exists can be applied: it was rehearsed on a copy made of fake tensors, and the outputs of that
+copy have the shapes of the base network's outputs at every input size that was tried.
 """
 
 from __future__ import annotations
@@ -31,34 +31,48 @@ def plan(
     *,
     inputs: InputSize = None,
 ) -> Plan:
-    """Resolve `recipe` against `model`; neither runs nor changes it, and allocates no weights.
+    """Find where each edit of a recipe applies in a model, without running the model or allocating weights.
 
     Args:
-        model: the network.
-        recipe: a path, the name of a shipped recipe, or a dict.
-        input_size: ``(C, H, W)`` at which maps are measured, or more, see :meth:`Inputs.of`.
-        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
+        model: the model to plan for; it is not changed.
+        recipe: the path of a recipe file, the name of a shipped recipe, or a recipe as a dict.
+        input_size: ``(C, H, W)`` of the image at which feature maps are measured. For models with several
+            inputs, see :meth:`Inputs.of`.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+
+    Returns:
+        The plan: one site (the place where an edit applies) after another, with its new keys and its cost.
 
     Raises:
-        RecipeError: the recipe has problems; those of its good edits on this network are reported with them.
-        PlanError: the recipe does not fit the network: every refusal.
-        ModelError: the network cannot be traced.
+        RecipeError: the recipe cannot be read, or has invalid keys or values. What its valid edits cannot do
+            in this model is listed too.
+        PlanError: the recipe does not fit the model; the error lists every reason.
+        ModelError: the model cannot be traced, copied or edited, or the inputs are not described correctly.
+        BlockError: a block is too large to build.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> plan = hi.plan(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> [(site.key, site.inp.channels, site.num_params) for site in plan.sites]
+        [('layer3.0.hmhsa', 192, 148224)]
     """
     parsed, problems = read_recipe(recipe)
     return plan_located(model, locate(model, input_size if inputs is None else inputs), parsed, problems)
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
-    """Read a recipe as far as it goes; return it with its problems, those of blocks in wrong edits included.
+    """Read a recipe as far as possible; return it with its problems, blocks in invalid edits included.
 
     Raises:
-        RecipeError: none of its edits can be planned: all its problems.
+        RecipeError: none of its edits can be planned; lists all problems.
     """
     return checked_recipe(*parse_recipe(recipe))
 
 
 def checked_recipe(parsed: Recipe, problems: list[Problem]) -> tuple[Recipe, list[Problem]]:
-    """Do as :func:`read_recipe` with what ``parse_recipe`` returned."""
+    """Check what ``parse_recipe`` returned; otherwise as :func:`read_recipe`."""
     for path, block in parsed.stray_blocks:
         for found in parse_options(block)[1]:
             problems.append(Problem(parsed.where((*path, *found.key)), found.message, found.tip))
@@ -68,7 +82,7 @@ def checked_recipe(parsed: Recipe, problems: list[Problem]) -> tuple[Recipe, lis
 
 
 def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: list[Problem]) -> Plan:
-    """Do as :func:`plan` for a recipe that is read and a network that is located already."""
+    """Plan a recipe that was read before, for a network that was located before; else as :func:`plan`."""
     refusals = Refusals(recipe, list(problems))
     settling = Settling(model, located, recipe)
     sites = [

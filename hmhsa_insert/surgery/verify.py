@@ -1,7 +1,8 @@
-"""Verify: prove what an edit did, on the model just built, with numbers.
+"""Verify: measure what an edit did to a model, on the model that was just built.
 
-Identity is shown on copies whose BatchNorm statistics and affine values were made random first: many networks start
-with the last gamma of a residual branch at zero, and such a network passes an identity test for any block.
+Identity is checked on copies whose BatchNorm statistics and affine values are randomized first: many networks
+start with the last gamma of a residual branch at zero, and such a network would pass an identity test with
+any block.
 """
 
 from __future__ import annotations
@@ -48,25 +49,49 @@ def verify(
     inputs: InputSize = None,
     gradients: bool = True,
 ) -> tuple[Check, ...]:
-    """Check an edited model against its base network; both are left as they were.
+    """Check an edited model against the model it was made from; neither is changed.
+
+    The checks run on copies: forward passes in eval and in train mode, and one backward pass.
 
     Args:
-        base: the network before the edit; it may hold earlier edits.
-        model: the network after, from :func:`~hmhsa_insert.surgery.apply.apply` or loaded.
-        input_size: where to run, see :meth:`Inputs.of`; what the plan was made with by default.
-        inputs: in its place: example tensors, by position in a tuple, by name in a dict.
-        gradients: also run a backward pass.
+        base: the model before the edit; it may hold earlier edits.
+        model: the model after the edit, from :func:`hi.apply <hmhsa_insert.surgery.apply.apply>` or
+            ``hi.load``.
+        input_size: ``(C, H, W)`` of the images to run on; by default the inputs that the edit was planned
+            with. For models with several inputs, see :meth:`Inputs.of`.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+        gradients: whether to run the backward pass and the two checks that need it.
 
     Returns:
-        Checks in order: base weights, eval outputs, other size, wiring, train outputs, gradients, blocks act (the
-        last two with `gradients`). A failed one raises nothing.
+        One check each for: base weights, eval outputs, other size, wiring, train outputs, and with
+            `gradients` also gradients and blocks act. Each has ``name``, ``passed``, ``value`` and
+            ``detail``; a failed check does not
+        raise.
 
     Raises:
-        ModelError: `model` was not edited.
+        ModelError: `model` was not edited, one of the two cannot be copied, or the inputs are not described
+            correctly.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> for check in hi.verify(model, edited):
+        ...     print(check.name, check.passed, check.value)
+        base weights True 0.0
+        eval outputs True 0.0
+        other size True None
+        wiring True 0.0
+        train outputs True 0.0
+        gradients True 0.0
+        blocks act True 0.0
     """
     if not ledgers(model):
         raise ModelError(
-            Problem(type(model).__name__, "nothing was inserted into this model", "hi.apply makes one")
+            Problem(
+                type(model).__name__, "nothing was inserted into this model", "hi.apply makes an edited model"
+            )
         )
     planned = ledgers(model)[-1].plan.inputs
     size = Inputs.of(next(given for given in (inputs, input_size, planned) if given is not None))
@@ -88,7 +113,7 @@ def verify(
     with kept_buffers(base, model) as changed:
         checks += [_tried(name, check) for name, check in wanted]
     if changed:
-        detail = f"running copies changed {listed(changed[:3])} of the network itself: a global of its code holds it"
+        detail = f"running copies changed {listed(changed[:3])} of the network itself: a global in its code holds it"
         checks = [
             Check(c.name, c.passed and c.name != TRAIN, c.value, detail if c.name == TRAIN else c.detail)
             for c in checks
@@ -97,7 +122,7 @@ def verify(
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
-    """Return the check, failed if the network cannot even be run."""
+    """Run a check; an exception becomes a failed check."""
     try:
         return check()
     except Exception as error:
@@ -161,13 +186,13 @@ def _all_broken(outputs: list[Tensor]) -> bool:
 
 
 def _other_function(name: str, outputs: list[Tensor], change: float, detail: str) -> Check:
-    """Return the check of a network that is to compute something else: finite numbers of the base's shapes."""
+    """Check a network that may compute something else: outputs of the base network's shapes, finite."""
     finite = math.isfinite(change) and all(bool(t.isfinite().all()) for t in outputs)
     return Check(name, finite, change, detail if finite else "outputs are not finite, or of another shape")
 
 
 def _rounding(outputs: list[Tensor]) -> float:
-    """Return what another order of the same sums may change."""
+    """Return the largest difference that summing in another order can make."""
     floating = [t for t in outputs if t.is_floating_point() and t.numel()]
     return max(
         (min(1e3 * torch.finfo(t.dtype).eps, 1e-2) * float(t.abs().max()) for t in floating), default=0.0
@@ -175,7 +200,7 @@ def _rounding(outputs: list[Tensor]) -> float:
 
 
 def _acting(base: nn.Module, model: nn.Module) -> str:
-    """Return which block acts already: an identity insertion begins with gamma = 0."""
+    """Name the block whose gamma is not zero, which an identity insertion requires at the start."""
     new = new_modules(base, model)
     acting = [key for key, module in new for gamma in gammas(module) if bool(gamma.any())]
     return f": gamma of '{acting[0]}' is not zero" if acting else ""
@@ -201,7 +226,7 @@ def _statistics_change(base: nn.Module, model: nn.Module) -> float:
 
 
 def _other_size(traces: Traces, size: Inputs) -> Check:
-    """Check the shapes at another size, on fake tensors: nothing is computed."""
+    """Check the output shapes at another input size, on fake tensors: nothing is computed."""
     if traces.base is None or traces.at == size:
         return Check(OTHER_SIZE, True, None, f"the base network takes {size} only")
     if isinstance(traces.edited, ModelError):
@@ -218,7 +243,7 @@ def _shape_text(shapes: list[tuple[int, ...]]) -> str:
 
 
 def _wiring(traces: Traces) -> Check:
-    """Check that every reader of a map reads what its block makes of it, and that nothing else is other."""
+    """Check that every reader of a map reads the output of its block, and that nothing else changed."""
     if traces.base is None or isinstance(traces.edited, ModelError):
         return Check(WIRING, False, None, f"it cannot be traced: {traces.edited}")
     found = compare(traces.base, traces.edited, traces.sites, by_module=not traces.is_graph)

@@ -1,1 +1,1 @@
-"""Coverage: locate, plan, apply and verify over many networks, and the table of what came out."""
+"""Coverage: locate, plan, apply and verify many networks, and a table of the results."""

@@ -23,7 +23,7 @@ from hmhsa_insert.surgery.verify import verify
 from hmhsa_insert.zoo.networks import Entry
 
 Status = Literal["ok", "refused", "failed", "timeout", "died"]
-# Randomness in train mode, where the constructor has it: identity must hold under one seed with it, too.
+# Randomness in train mode, if the constructor has it: identity must hold with it, under one seed.
 _RANDOMNESS: tuple[dict[str, Any], ...] = (
     {"drop_rate": 0.1, "drop_path_rate": 0.1},
     {"drop_rate": 0.1},
@@ -35,7 +35,7 @@ _RANDOMNESS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """What came out for one network.
+    """The result for one network.
 
     Attributes:
         network: its MODEL argument.
@@ -43,13 +43,13 @@ class Row:
         params_m: parameters in millions.
         status: ``ok``, ``refused`` (with the reason), ``failed``, ``timeout`` or ``died``.
         stages: ``stride:channels:module`` of every stage's end; ``!`` where it is in a forward.
-        sites: stage ends that took a block.
-        in_tree: of these, edited in the module tree.
+        sites: number of stage ends that got a block.
+        in_tree: how many of these are edits in the module tree.
         eval_change, train_change: max |Δ| of outputs; the second with running statistics. None if not run.
-        weights_kept: whether all base keys and tensors are byte-identical.
+        weights_kept: True if all base keys and tensors are byte-identical.
         locate_s: CPU seconds to trace twice and locate.
-        one_size: whether it takes one input size only.
-        differs: stages where timm's feature_info says otherwise, as ``stride:ours!=timm's``.
+        one_size: True if it takes one input size only.
+        differs: stages for which timm's feature_info differs, as ``stride:ours!=timm's``.
         reason: why it was refused or failed.
     """
 
@@ -76,7 +76,7 @@ def check_network(entry: Entry) -> Row:
     try:
         model = _build(entry)
         facts["params_m"] = round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
-        start = time.process_time()  # of this process: what else the machine does is no part of it
+        start = time.process_time()  # CPU time of this process, without other load on the machine
         located = locate(model, size)
         facts["locate_s"] = round(time.process_time() - start, 3)
         facts |= _reading(located, entry)

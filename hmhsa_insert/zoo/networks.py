@@ -1,4 +1,4 @@
-"""The networks of the coverage run: timm's and torchvision's, with their input sizes and timm's own reading."""
+"""The networks of the coverage run, of timm and torchvision, with input sizes and timm's feature_info."""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ def entries(pattern: str = "*") -> list[Entry]:
 
 
 def entries_of(path: Path, allow_code: bool = False) -> list[Entry]:
-    """Read a list of networks: a MODEL argument and ``HxW`` or ``CxHxW`` (default 224x224) a line, ``#`` for comments.
+    """Read a list of networks: per line a MODEL argument and ``HxW`` or ``CxHxW``, by default 224x224.
+
+    ``#`` begins a comment.
 
     Raises:
-        HmhsaInsertError: the file cannot be read, a line is none of these, or names code and that is not allowed.
+        HmhsaInsertError: the file cannot be read, a line is invalid, or names code without permission.
     """
     found = []
     for number, line in enumerate(read_file(path, HmhsaInsertError, RECORD).splitlines(), 1):
@@ -60,7 +62,7 @@ def entries_of(path: Path, allow_code: bool = False) -> list[Entry]:
             continue
         sides = size.strip().split("x") if size.strip() else ["224", "224"]
         if len(sides) not in (2, 3) or not all(_SIDE.fullmatch(side) for side in sides):
-            message = f"'{size.strip()}' is no size"
+            message = f"'{size.strip()}' is not a size"
             raise HmhsaInsertError(
                 Problem(f"{path}:{number}", message, "write 320x480 (H×W) or 1x28x28 (C×H×W)")
             )

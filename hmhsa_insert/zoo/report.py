@@ -12,7 +12,7 @@ from hmhsa_insert.zoo.check import Row
 
 
 def summary(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return what a reader asks first, as (question, answer)."""
+    """Return the main results as (question, answer)."""
     status = Counter(row.status for row in rows)
     ran = [row for row in rows if row.eval_change is not None]
     exact = sum(row.eval_change == 0 and row.train_change == 0 for row in ran)

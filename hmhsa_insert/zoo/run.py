@@ -15,7 +15,7 @@ from hmhsa_insert.zoo.networks import Entry
 Check = Callable[[Entry], Row]
 
 _READY = "ready"
-_START_S = 120.0  # a worker imports torch before its first network; that is not the network's time
+_START_S = 120.0  # importing torch, before a worker's first network, does not count as its time
 
 
 @dataclass
@@ -85,7 +85,7 @@ def _give(worker: _Worker, entry: Entry) -> _Worker:
 
 
 def _collect(worker: _Worker, time_limit_s: float) -> Row | None:
-    """Return the row of a worker that is done, late or dead; None while it works."""
+    """Return the row of a worker that has finished, timed out or died; None while it works."""
     entry = worker.entry
     assert entry is not None
     size = f"{entry.height}x{entry.width}"
@@ -97,7 +97,7 @@ def _collect(worker: _Worker, time_limit_s: float) -> Row | None:
             worker.is_ready, worker.since = True, time.monotonic()
     except EOFError:
         worker.process.join(timeout=10)  # its pipe closes before its exit code can be read
-        reason = f"its process ended with code {worker.process.exitcode}; most often memory ran out"
+        reason = f"its process ended with code {worker.process.exitcode}; most likely it ran out of memory"
         return Row(entry.spec, size, status="died", reason=reason)
     allowed = time_limit_s if worker.is_ready else time_limit_s + _START_S
     if time.monotonic() - worker.since > allowed:

@@ -67,7 +67,7 @@ def test_no_command_advises_an_option_that_it_does_not_have(artifacts: Path, lin
 def test_a_base_that_is_a_folder(artifacts: Path) -> None:
     change_json(artifacts / "library/base.json", lambda data: data.update(source="/etc"))
     assert error_of("stages library").splitlines()[1:] == [
-        "  library/base.json: /etc: this is a folder, and no artifact that `apply` wrote",
+        "  library/base.json: /etc: this folder is not an artifact that `apply` wrote",
         "    write timm/NAME, torchvision/NAME or package.module:factory",
     ]
 

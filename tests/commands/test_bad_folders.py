@@ -25,7 +25,7 @@ def test_an_output_that_exists(artifacts: Path) -> None:
     (artifacts / "thesis").mkdir()
     (artifacts / "thesis" / "chapter.tex").write_text("years of work")
     (artifacts / "link").symlink_to("mine")
-    other = "it exists and is no artifact (it {})"
+    other = "it exists and is not an artifact (it {})"
     only = "choose another folder: only artifacts are ever replaced"
     for line, message, tip in (
         ("mine", "an artifact is here already", "choose another folder, or replace it with --overwrite"),
@@ -158,7 +158,7 @@ PLANS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "code in a name": (
         lambda d: site(d).update(key="layer3.0.x); import os; (y"),
-        ("'layer3.0.x); import os; (y' is no name for a new module of 'layer3.0'",),
+        ("'layer3.0.x); import os; (y' is not a valid name for a new module of 'layer3.0'",),
     ),
     "another module": (
         lambda d: site(d).update(qualname="layer9", key="layer9.attn"),
@@ -197,7 +197,7 @@ def test_files_that_are_damaged(artifacts: Path) -> None:
     text = plan.read_text()
     for content, reason in (
         (text[:50], ":5:15: it is damaged: expecting value"),
-        ("[]", ": it is damaged: it holds a list and no mapping"),
+        ("[]", ": it is damaged: it holds a list, not a mapping"),
         ("[" * 100_000, ": it is damaged: values are nested more than 64 deep"),
     ):
         plan.write_text(content)
@@ -209,7 +209,7 @@ def test_files_that_are_damaged(artifacts: Path) -> None:
     for line in ("show library", "stages library"):
         assert error_of(line).splitlines() == [
             "error: the weights cannot be loaded",
-            "  library/model.safetensors: is damaged, or no safetensors file: Error while deserializing header: "
+            "  library/model.safetensors: is damaged, or is not a safetensors file: Error while deserializing header: "
             "incomplete metadata, file not fully covered",
         ]
     weights.write_bytes((artifacts / "mine/model.safetensors").read_bytes())

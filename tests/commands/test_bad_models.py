@@ -37,9 +37,9 @@ MODELS = {
     "./out": ("  ./out: there is no such folder, and no library '.'", FORMS),
     "usernet.small": (
         "  usernet.small: neither timm nor torchvision has a network of this name",
-        "    a function of your own is written usernet:small",
+        "    write a function of your own as usernet:small",
     ),
-    "usernet:": ("  usernet:: this names no function", FORMS),
+    "usernet:": ("  usernet:: this does not name a function", FORMS),
     "usernet:smal": ("  usernet:smal: 'usernet' has no 'smal'", "    did you mean 'small'?"),
     "usernet:NETWORK": (
         "  usernet:NETWORK: 'NETWORK' is of type Sequential, not a function that returns a network",
@@ -52,7 +52,7 @@ MODELS = {
     "usernet:number": ("  usernet:number: the factory returned int, not a torch.nn.Module",),
     "nowhere:small": (
         "  nowhere:small: module 'nowhere' cannot be imported: No module named 'nowhere'",
-        "    it may lie in this folder, or be installed",
+        "    it must be in this folder, or installed",
     ),
     "usernet:script": ("  usernet:script: the factory raised SystemExit: 2",),
     "resnet18.no_such_tag": (
@@ -70,9 +70,9 @@ def test_what_is_said_of_a_model(here, model: str) -> None:
 
 # The options of apply, then the report.
 OPTIONS = {
-    "--input-size 22x": (OPTION, "  --input-size: '22x' is no size", SIZES),
-    "--input-size 0": (OPTION, "  --input-size: '0' is no size", SIZES),
-    "--input-size 1x2x3x4": (OPTION, "  --input-size: '1x2x3x4' is no size", SIZES),
+    "--input-size 22x": (OPTION, "  --input-size: '22x' is not a size", SIZES),
+    "--input-size 0": (OPTION, "  --input-size: '0' is not a size", SIZES),
+    "--input-size 1x2x3x4": (OPTION, "  --input-size: '1x2x3x4' is not a size", SIZES),
     "--input-size 4x64x64": (
         MODEL,
         "  Sequential: its forward failed on an input of 4×64×64: Given groups=1, weight of size [16, 3, 4, 4], "
@@ -86,11 +86,11 @@ OPTIONS = {
     ),
     "--pretrained --weights w.safetensors": (
         OPTION,
-        "  --pretrained: --weights is given too, and a network begins with one set of weights",
+        "  --pretrained: it cannot be combined with --weights: a network starts with one set of weights",
     ),
     "--base usernet:small": (
         MODEL,
-        "  --base: it goes with the folder of an artifact, and 'usernet:small' is none",
+        "  --base: it is for the folder of an artifact, and 'usernet:small' is not one",
         "    to edit that network itself, give it as MODEL: usernet:small",
     ),
     "--plugin nowhere": (
@@ -109,7 +109,7 @@ def test_what_is_said_of_an_option(here, options: str) -> None:
 def test_a_network_without_published_weights(here) -> None:
     assert error_of("apply irb_tiny -r stage3 --pretrained -o out").splitlines() == [
         MODEL,
-        "  timm/irb_tiny: its pretrained weights cannot be had: No pretrained weights exist for irb_tiny. "
+        "  timm/irb_tiny: its pretrained weights are not available: No pretrained weights exist for irb_tiny. "
         "Use `pretrained=False` for random init.",
         "    a file of weights can be given with --weights FILE",
     ]

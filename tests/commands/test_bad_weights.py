@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 APPLY = "apply usernet:small -r good.yaml --input-size 64 -o out --weights "
 HEAD = "error: the weights cannot be loaded"
-DAMAGED = "is damaged, or no safetensors file: Error while deserializing header"
+DAMAGED = "is damaged, or is not a safetensors file: Error while deserializing header"
 
 
 class Code:
@@ -64,7 +64,7 @@ def test_a_pickle_with_code_is_not_run(network) -> None:
         "    save the state dict alone, best as .safetensors",
     ]
     Path("plain.pth").write_bytes(pickle.dumps(Code()))
-    assert report("plain.pth") == [HEAD, "  plain.pth: is damaged, or no checkpoint"]
+    assert report("plain.pth") == [HEAD, "  plain.pth: is damaged, or is not a checkpoint"]
 
 
 def test_files_that_are_no_checkpoint(network) -> None:
@@ -72,8 +72,8 @@ def test_files_that_are_no_checkpoint(network) -> None:
     Path("empty.pth").write_bytes(b"")
     torch.save({"epoch": 3}, "epoch.pth")
     torch.save([1, 2], "list.pth")
-    assert report("text.pth") == [HEAD, "  text.pth: is damaged, or no checkpoint"]
-    assert report("empty.pth") == [HEAD, "  empty.pth: is damaged, or no checkpoint"]
+    assert report("text.pth") == [HEAD, "  text.pth: is damaged, or is not a checkpoint"]
+    assert report("empty.pth") == [HEAD, "  empty.pth: is damaged, or is not a checkpoint"]
     assert report("epoch.pth") == [HEAD, "  epoch.pth: holds no state dict: found epoch"]
     assert report("list.pth") == [HEAD, "  list.pth: holds no state dict: found list"]
     assert report("nothing.pth") == [HEAD, "  nothing.pth: there is no such file"]

@@ -77,7 +77,7 @@ SHAPES: dict[str, tuple[str, Change, str]] = {
     "an alias of a tensor that is there": (
         "base.json",
         lambda d: d.update(aliases={"conv1.0.weight": "bn1.weight"}),
-        "it holds 'conv1.0.weight', which is said to be tied",
+        "it holds 'conv1.0.weight', which is listed as tied",
     ),
     "half a character": ("base.json", lambda d: d.update({"class": "\ud800"}), "is half a character"),
 }

@@ -70,7 +70,7 @@ def _both(*changes: Callable[[], None]) -> Callable[[], None]:
 
 
 ARTIFACT = "it also holds what this package did not write, or not like this: "
-NONE = "it exists and is no artifact ({})"
+NONE = "it exists and is not an artifact ({})"
 NO_PLAN, NO_BASE = NONE.format("it has no plan.json"), NONE.format("it has no base.json")
 _PLAN, _BASE = '{"format": "A4", "week": 3}', '{"house": "brick"}'
 _NAMES = {"recipe.yaml": "eggs: 3", "recipe-2.yaml": "flour", "model.safetensors": "mine", "base.json": _BASE}
@@ -107,7 +107,7 @@ FOLDERS: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "a plan of ours, a base of another program": (
         _both(_without_list, _with({"base.json": _BASE})),
-        NONE.format("base.json: it does not say of which network and versions it is"),
+        NONE.format("base.json: it does not name its network and versions"),
     ),
     "a list of another program": (
         _with({"manifest.json": '{"files": {"a.txt": "0"}}'}),

@@ -107,7 +107,7 @@ def test_every_bad_network_is_reported_before_any_is_measured(here):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--size 12q", "--size: '12q' is no size"),
+        ("--size 12q", "--size: '12q' is not a size"),
         ("--device tpu9", "--device: 'tpu9' cannot be used"),
         ("-o nowhere/p.md", "there is no folder 'nowhere'"),
         ("-o p.doc", "its ending names no format"),

@@ -91,7 +91,7 @@ def test_nothing_takes_the_place_of_what_is_no_file(here, line):
     for name in ("pipe.md", "loop.md", "/dev/null"):
         result = run(line.format(name))
         assert result.exit_code == 1
-        assert f"{name}: this is no regular file but a pipe, a device or the like" in result.stderr
+        assert f"{name}: this is not a regular file but a pipe, a device or the like" in result.stderr
     assert stat.S_ISFIFO(os.lstat("pipe.md").st_mode)
     assert os.readlink("loop.md") == "loop.md"
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []

@@ -35,8 +35,8 @@ def test_written_recipes_apply_at_the_predicted_cost(here):
 @pytest.mark.parametrize(
     ("line", "messages"),
     [
-        ("--max-macs 5%", ["--max-macs: '5%' is no limit", "write +5%"]),
-        ("--max-params +5M", ["--max-params: '+5M' is no limit"]),
+        ("--max-macs 5%", ["--max-macs: '5%' is not a limit", "write +5%"]),
+        ("--max-params +5M", ["--max-params: '+5M' is not a limit"]),
         ("--max-macs 1K", ["recipes is within the limits", "the one of the fewest MACs is hmhsa-"]),
         ("--block tdb", ["'tdb' does not keep the shape"]),
         ("--block hmsa", ["did you mean 'hmhsa'"]),

@@ -99,7 +99,7 @@ def test_a_backbone_of_ones_own_is_given_again(tmp_path: Path) -> None:
         ("base", {"source": "os:system", "kwargs": {}}, "it names code to import and run, 'os:system'"),
         ("base", {"source": "timm/mobilenetv2_100", "kwargs": {}}, "no attribute `layer3`"),
         ("base", {"source": "timm/resnet18", "kwargs": 3}, "'kwargs' must be a mapping, found 3"),
-        ("new", 1, "'new' is no key of it"),
+        ("new", 1, "'new' is not a known key"),
     ],
 )
 def test_a_folder_that_was_changed(made: Path, key: str, value: object, said: str) -> None:

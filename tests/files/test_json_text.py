@@ -97,4 +97,4 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_a_mapping_is_asked_for(text, kind, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(text)
-    assert said(read_json_mapping, path) == (str(path), f"it is damaged: it holds {kind} and no mapping")
+    assert said(read_json_mapping, path) == (str(path), f"it is damaged: it holds {kind}, not a mapping")

@@ -144,7 +144,7 @@ def test_damaged_files(model, state, tmp_path, suffix, damage):
     path.write_bytes(content)
     (problem,) = problems_of(model, path)
     assert problem.where == str(path)
-    assert problem.message.startswith("is damaged, or no ")
+    assert problem.message.startswith("is damaged, or is not a ")
 
 
 class Evil:

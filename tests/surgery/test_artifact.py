@@ -220,7 +220,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     for model, message in (
         (Plain(), "nothing was inserted into this model"),
         (hi.apply(hollow, edit, SIZE), "its weights are on the meta device"),
-        (hi.apply(Noted(), edit, SIZE), "part of the model's state and no tensor"),
+        (hi.apply(Noted(), edit, SIZE), "part of the model's state is not a tensor"),
         (
             torch.nn.DataParallel(hi.apply(Plain(), edit, SIZE)),
             "of a wrapped or compiled model, save the inner",
@@ -240,7 +240,7 @@ def test_no_code_of_a_folder_is_run(tmp_path: Path) -> None:
     flag = tmp_path / "run"
     site["key"] = f'a"), open("{flag}", "w"), ("'.replace(".", "_")
     (folder / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(hi.ArtifactError, match="is no name for a new module"):
+    with pytest.raises(hi.ArtifactError, match="is not a valid name for a new module"):
         hi.load(folder, base=InForward())
     assert not flag.exists()
 

@@ -184,7 +184,7 @@ def test_a_forward_that_a_global_ties_to_the_original_is_refused() -> None:
     GLOBALS[:] = [base.b.c]
     base.b.forward = lambda x: GLOBALS[0](x).relu()
     with pytest.raises(
-        hi.ModelError, match=r"b\.c\.weight: a copy of the network runs this tensor of the original"
+        hi.ModelError, match=r"b\.c\.weight: a copy of the network uses this tensor of the original"
     ):
         hi.apply(base, recipe(), SIZE)
 

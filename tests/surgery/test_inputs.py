@@ -185,16 +185,16 @@ def test_the_grammar(text: str, name: str | None, wanted: Input) -> None:
         ("t:int63", "there is no type 'int63'"),
         ("t", "there is no type 't'"),
         ("3x", "describes no input"),
-        ("0x3", "its axes are whole numbers from 1"),
+        ("0x3", "its axes are integers from 1"),
         ("t:float32<3", "<3 is for integers"),
         ("t:int64<0", "<0 is for integers"),
         ("", "describes no input"),
         ([], "no input is described"),
         (3, "no input is described"),
-        ((3, -4), "its axes are whole numbers"),
+        ((3, -4), "its axes are integers"),
         ([SIZE, object()], "type object cannot be described"),
         ({"t": "t:int64"}, "has a name"),
-        ({1: SIZE}, "is no name of an input"),
+        ({1: SIZE}, "is not a name for an input"),
     ],
 )
 def test_what_describes_nothing_is_refused(given: Any, message: str) -> None:
@@ -204,7 +204,7 @@ def test_what_describes_nothing_is_refused(given: Any, message: str) -> None:
 
 def test_no_batch_is_refused() -> None:
     for batch in (0, -1, 2.0, True, 10**9):
-        with pytest.raises(hi.ModelError, match="is no batch"):
+        with pytest.raises(hi.ModelError, match="is not a batch size"):
             Inputs.of(SIZE, batch=batch)  # type: ignore[arg-type]
 
 

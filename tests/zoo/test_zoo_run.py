@@ -92,4 +92,4 @@ def test_networks_of_ones_own_are_read_from_a_file(tmp_path, monkeypatch) -> Non
     listed.write_text("timm/resnet18 64x\n")
     wrong = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--list"])
     assert wrong.exit_code == 1
-    assert "nets.txt:1: '64x' is no size" in wrong.output
+    assert "nets.txt:1: '64x' is not a size" in wrong.output

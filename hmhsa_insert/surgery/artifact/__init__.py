@@ -1,1 +1,1 @@
-"""The artifact: an edited network as a folder of plain data."""
+"""The artifact: an edited model as a folder of plain data."""

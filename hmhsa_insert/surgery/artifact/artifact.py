@@ -1,8 +1,9 @@
-"""The artifact: an edited network as a folder of plain data, which builds it again bit for bit.
+"""The artifact: an edited model as a folder of plain data, from which it is built again bit for bit.
 
-``recipe.yaml`` (what was asked), ``plan.json`` (what was done, site by site), ``base.json`` (the base network's
-identity, versions), ``model.safetensors`` (all weights), ``displaced.safetensors`` (weights of modules that a recipe
-took away, if any) and a short ``README.md``. No pickle; reading one runs no code that the folder names.
+``recipe.yaml`` (what was asked for), ``plan.json`` (what was done, site by site), ``base.json`` (where the
+base network comes from, and versions), ``model.safetensors`` (all weights), ``displaced.safetensors``
+(weights of modules that a recipe removed, if any) and a short ``README.md``. No pickle; reading one runs no
+code that the folder names.
 """
 
 from __future__ import annotations
@@ -42,12 +43,10 @@ __all__ = ["ARTIFACT", "is_artifact", "load", "open_model", "read_record", "save
 
 
 def _recipes(folder: Path) -> list[Mapping[str, Any]]:
-    """Return the recipes of an artifact; an ArtifactError if its records are not what a release wrote."""
+    """Return the recipes of an artifact; raise ArtifactError if no release wrote its records."""
     record, plans = read_record(folder)
     if not record.get("class") or not record["versions"]:
-        raise ArtifactError(
-            Problem(str(folder / BASE), "it does not say of which network and versions it is")
-        )
+        raise ArtifactError(Problem(str(folder / BASE), "it does not name its network and versions"))
     return [written.plan.recipe for written in plans]
 
 
@@ -55,11 +54,11 @@ ARTIFACT = Kind((PLAN, BASE), _recipes)
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write an edited model as an artifact folder; it appears whole or not at all.
+    """Write an edited model as an artifact folder, completely or not at all.
 
     Args:
         model: from ``hi.apply``.
-        folder: where; must not exist, unless `overwrite` and it is an artifact.
+        folder: the folder to create; it may exist only with `overwrite`, and only as an artifact.
         overwrite: replace an older artifact.
 
     Returns:
@@ -71,7 +70,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     """
     done = ledgers(model)
     if not done:
-        tip = "hi.apply makes one; of a wrapped or compiled model, save the inner one"
+        tip = "hi.apply makes an edited model; of a wrapped or compiled one, save the inner model"
         raise ModelError(Problem(type(model).__name__, "nothing was inserted into this model", tip))
     source = identify(model)
     tensors = gather(model, done)
@@ -86,7 +85,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
 
 
 def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
-    """Write what was asked, a file for each recipe."""
+    """Write one file for each recipe."""
     for number, ledger in enumerate(done):
         name = "recipe.yaml" if number == 0 else f"recipe-{number + 1}.yaml"
         (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
@@ -97,9 +96,9 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
 
     Args:
         folder: an artifact.
-        base: the base network, freshly built, where the artifact's is not one of timm's or torchvision's: a folder
-            may not name code to run. It is copied.
-        allow_code: build the base network with the factory that the folder names, if you trust the folder.
+        base: the base network, newly built, if it is not one of timm or torchvision: a folder may not name
+            code to run. It is copied.
+        allow_code: build the base network with the factory that the folder names; for folders that you trust.
 
     Raises:
         ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
@@ -128,12 +127,12 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
 
 def is_artifact(folder: str | Path) -> bool:
     """Return True if a path is the folder of an artifact."""
-    # os.path: a name too long for any file is no artifact, and pathlib would raise
+    # os.path: pathlib raises for a name that is too long for any file
     return all(os.path.isfile(os.path.join(folder, name)) for name in (PLAN, BASE, WEIGHTS))
 
 
 def weights_summary(folder: str | Path) -> tuple[int, int]:
-    """Return how many tensors an artifact's weights have, and their size in bytes.
+    """Return the number of tensors in an artifact's weights, and their size in bytes.
 
     Raises:
         WeightsError: the file is missing or corrupt.
@@ -163,27 +162,27 @@ def open_model(
         inputs = ledgers(model)[-1].plan.inputs
         return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
-        _say_what_is_missing(spec)
-        message = f"it goes with the folder of an artifact, and '{spec}' is none"
+        _report_missing(spec)
+        message = f"it is for the folder of an artifact, and '{spec}' is not one"
         raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
     try:
         return load_model(spec, **options)
     except ModelError:
-        _say_what_is_missing(spec)
+        _report_missing(spec)
         raise
 
 
-def _say_what_is_missing(spec: str) -> None:
-    """Report a folder that is no artifact as such: it is hardly the name of a network."""
+def _report_missing(spec: str) -> None:
+    """Report what a folder lacks to be an artifact: it is hardly meant as the name of a network."""
     if spec and os.path.isdir(spec):
         read_record(spec)
 
 
 def respliced(model: nn.Module, plans: Sequence[Ledger], path: Path) -> nn.Module:
-    """Return a base network with the plans carried out that were read from file `path`; it may be edited in place.
+    """Return a base network, possibly edited in place, with the plans that were read from file `path`.
 
     Raises:
-        ArtifactError: it is not the network they were made for.
+        ArtifactError: it is not the network that they were made for.
     """
     for written in plans:
         model = _spliced(model, written, path)
@@ -191,7 +190,7 @@ def respliced(model: nn.Module, plans: Sequence[Ledger], path: Path) -> nn.Modul
 
 
 def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
-    """Carry out a plan that was read, on a network that may not be the one it was made for."""
+    """Carry out a plan from a file on a network that may not be the one it was made for."""
     try:
         splice(model, written.plan, written.seed)
         if written.backend == "graph":

@@ -1,4 +1,4 @@
-"""Write a folder whole or not at all: under a temporary name, then renamed. Only what is ours is replaced."""
+"""Write a folder completely or not at all, by renaming it at the end. Only our own are replaced."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_writable(target: Path, kind: Kind, overwrite: bool) -> None:
         parent = parent.parent
     if not parent.is_dir():
         raise ArtifactError(Problem(str(target), f"'{parent}' is not a folder", "choose another folder"))
-    try:  # what os.access says does not hold for root, nor for file systems mounted to be read
+    try:  # os.access is wrong for root and for read-only file systems
         os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     except OSError as error:
         message = f"nothing can be written in '{parent}': {error.strerror or error}"
@@ -35,12 +35,12 @@ def check_writable(target: Path, kind: Kind, overwrite: bool) -> None:
 
 
 def _replaceable(target: Path, kind: Kind, overwrite: bool) -> list[str]:
-    """Return the files of an older folder, all of them ours; an ArtifactError if it may not be replaced."""
+    """Return the files of an older folder, all ours; raise ArtifactError if it may not be replaced."""
     try:
         recipes = _recipes(target, kind)
     except ArtifactError as error:
         tip = "choose another folder" + (": only artifacts are ever replaced" if overwrite else "")
-        message = f"it exists and is no artifact ({error.problems[0].message})"
+        message = f"it exists and is not an artifact ({error.problems[0].message})"
         raise ArtifactError(Problem(str(target), message, tip)) from error
     if not overwrite:
         tip = "choose another folder, or replace it with --overwrite"
@@ -56,7 +56,7 @@ def _recipes(target: Path, kind: Kind) -> list[Mapping[str, Any]]:
     """Return the recipes of a folder that has no list of its files, which must load as ours; else no recipe.
 
     Raises:
-        ArtifactError: it is no folder of this kind.
+        ArtifactError: it is not a folder of this kind.
     """
     if target.is_symlink() or not target.is_dir():
         raise ArtifactError(Problem(str(target), "it is a link" if target.is_symlink() else "it is a file"))
@@ -76,13 +76,13 @@ def _recipes(target: Path, kind: Kind) -> list[Mapping[str, Any]]:
 
 
 def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwrite: bool = False) -> Path:
-    """Have `write` fill a folder beside `target`, then rename it to `target`.
+    """Let `write` fill a folder beside `target`, then rename it to `target`.
 
     Args:
         target: the folder to appear.
         write: gets the temporary folder.
-        kind: of folder, which alone may be overwritten.
-        overwrite: replace a folder of this kind, if all that is in it is ours.
+        kind: the only kind of folder that may be overwritten.
+        overwrite: replace a folder of this kind, if everything in it is ours.
 
     Raises:
         ArtifactError: as :func:`check_writable`, or writing fails. Nothing is left behind then, and an older
@@ -110,7 +110,7 @@ def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwr
 
 
 def _make_readable(folder: Path) -> None:
-    """Give others the rights that files written without mkdtemp would have."""
+    """Set the permissions that files have without mkdtemp."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,4 +1,4 @@
-"""Identify: find out how a network that was given as an object can be built again."""
+"""Identify: find out how a model that was given as an object can be built again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hmhsa_insert.surgery.edit.undo import base_state_dict, remove
 
 
 def identify(model: nn.Module) -> Source | None:
-    """Return a source that builds the base network of `model` again, weights apart; None if none is known.
+    """Return a source that builds the base network of `model` again, without its weights; None if unknown.
 
-    What a library builds counts only if its modules, keys and shapes are the network's: it may have been changed
-    since it was built. A user's own factory is taken at its word, since only the user will call it.
+    A library's network counts only if its modules, keys and shapes are the same: `model` may have been
+    changed since it was built. A user's own factory is not checked, since only the user will call it.
 
     Args:
         model: a network, edited or not.
@@ -81,7 +81,7 @@ def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _structure(model: nn.Module) -> list[tuple[str, str, str]]:
-    """Return every module's name, class and options; what prints of tensors tells their device, which may differ."""
+    """Return name, class and options of every module, but not the device that lists of tensors print."""
     lists = (nn.ParameterList, nn.ParameterDict)
     return [
         (name, type(module).__qualname__, "" if isinstance(module, lists) else module.extra_repr())

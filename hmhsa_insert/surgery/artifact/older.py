@@ -1,4 +1,4 @@
-"""Folders of earlier releases, which have no list of their files: what in one is what such a release wrote."""
+"""Folders of earlier releases, which have no list of their files: which of the files such a release wrote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hmhsa_insert.recipe import load_recipe
 
 _RECIPE = re.compile(r"recipe(?:-([2-9]|[1-9]\d+))?\.yaml\Z")
 _TENSORS = ("model.safetensors", "displaced.safetensors")
-# A README tells who wrote it in its third line.
+# The third line of a README that we wrote.
 _SIGNED = "Made by hmhsa-insert. Load it with:"
 
 
@@ -26,8 +26,8 @@ class Kind:
     """A kind of folder.
 
     Attributes:
-        records: the files that tell what it holds, the one that tells the kind first.
-        recipes: reads them, and returns the recipes of what was done; an ArtifactError if they are none of ours.
+        records: the files that describe the contents; the first one identifies the kind.
+        recipes: reads them and returns the recipes; raises ArtifactError if they are not ours.
     """
 
     records: tuple[str, ...]
@@ -35,7 +35,7 @@ class Kind:
 
     @property
     def marker(self) -> str:
-        """The file that tells a folder of this kind."""
+        """The file that identifies a folder of this kind."""
         return self.records[0]
 
     @property
@@ -51,7 +51,7 @@ def is_written(folder: Path, name: str, kind: Kind, recipes: Sequence[Mapping[st
         folder: to look into.
         name: of the file, relative to the folder.
         kind: of the folder.
-        recipes: that its records tell of: each has a file of its own.
+        recipes: those in its records; each has its own file.
     """
     if found := _RECIPE.match(name):
         number = int(found[1] or 1)

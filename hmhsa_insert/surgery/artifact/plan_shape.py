@@ -1,4 +1,4 @@
-"""What a plan in a file looks like, before anything is made of it."""
+"""The shape of a plan in a file, which is checked before anything is built from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 def _sizes(value: Any) -> Any:
-    """Check what goes in, in any of the forms in which it is written."""
+    """Check the inputs, in any of the forms in which they are written."""
     try:
         leaves = Inputs.from_data(value).leaves
     except (TypeError, ValueError, KeyError, HmhsaInsertError) as error:
@@ -105,7 +105,7 @@ class OptionsShape(Shape):
 
 
 class BaseShape(Shape):  # type: ignore[no-redef]  # its plugin takes an alias of this name for its own argument
-    """What a file says of its base network; ``kwargs`` are looked at where it is built."""
+    """What a file says about its base network; ``kwargs`` are checked when it is built."""
 
     source: str | None = None
     kind: str | None = Field(default=None, validation_alias="class")

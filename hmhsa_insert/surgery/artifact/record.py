@@ -1,7 +1,7 @@
-"""The record of an artifact: what its JSON files say, read with distrust.
+"""The record of an artifact: its JSON files, which are not trusted.
 
-A folder may come from anyone. What it says is data: it names a network of timm's or torchvision's and never code,
-and a plan may touch only what a recipe could have asked for.
+A folder may come from anyone. Its contents are data: it may name a network of timm or torchvision and never
+code, and a plan may do only what a recipe could have asked for.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def write_record(
 
 
 def modes_as_data(model: nn.Module) -> dict[str, list[str]]:
-    """Return which modules are in another mode than the whole, and which parameters are frozen."""
+    """Return which modules are in another mode than the model, and which parameters are frozen."""
     return {
         "other_mode": [name for name, part in model.named_modules() if part.training != model.training],
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
@@ -96,12 +96,12 @@ def set_modes(model: nn.Module, record: Mapping[str, Any]) -> nn.Module:
 
 
 def plans_as_data(done: Sequence[Ledger]) -> list[dict[str, Any]]:
-    """Return what was done to a network, to be written as JSON."""
+    """Return what was done to a network as JSON-able data."""
     return [{"seed": x.seed, "backend": x.backend, "plan": x.plan.to_dict()} for x in done]
 
 
 def base_as_data(source: Source | None, kind: str, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a folder says of its base network: where it comes from, its class, versions, tied tensors."""
+    """Return what a folder says about its base network: its source, class, versions and tied tensors."""
     return {
         "source": source.spec if source else None,
         "kwargs": dict(source.kwargs) if source and is_rebuildable(source) else {},
@@ -149,7 +149,7 @@ def check_format(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file says of its base network, with its mappings; an ArtifactError if they are none."""
+    """Return the checked record of a base network, with defaults; raise ArtifactError if it is invalid."""
     checked(BaseShape, record, path, ArtifactError)
     return {"kwargs": {}, "aliases": {}, "versions": {}, **record}
 
@@ -157,9 +157,9 @@ def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 def build_base(
     path: Path, record: Mapping[str, Any], allow_code: bool = False, *, meta: bool = False
 ) -> nn.Module:
-    """Build the base network that the record in file `path` names: a library's, or the user's if that is allowed.
+    """Build the base network that the record in file `path` names: a library's, or the user's if allowed.
 
-    With `meta`, it is built on the meta device where it can be.
+    With `meta`, it is built on the meta device if possible.
 
     Raises:
         ArtifactError: it names none, or code, or options that only a caller may set.
@@ -186,10 +186,10 @@ def build_base(
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:
-    """Return the plans that file `path` holds as :func:`plans_as_data` made them; none if it holds none.
+    """Return the plans in file `path`, which :func:`plans_as_data` wrote; may be none.
 
     Raises:
-        ArtifactError: they cannot be read, or are no plans of ours.
+        ArtifactError: they cannot be read, or are not plans of this package.
     """
     checked(PlansShape, {"plans": written}, path, ArtifactError)
     try:
@@ -207,7 +207,7 @@ def plans_from_data(path: Path, written: Any) -> list[Ledger]:
 
 
 def _problems(ledger: Ledger) -> list[str]:
-    """Return what no plan of ours says."""
+    """Return what is wrong with a plan."""
     problems = []
     if ledger.backend not in ("tree", "graph"):
         problems.append(f"there is no backend '{ledger.backend}'")
@@ -219,7 +219,7 @@ def _problems(ledger: Ledger) -> list[str]:
         problems.append("it has no input size")
     for site in ledger.plan.sites:
         if site.key and (not _CHILD.match(site.child) or site.key.rpartition(".")[0] != site.qualname):
-            problems.append(f"'{site.key}' is no name for a new module of '{site.qualname}'")
+            problems.append(f"'{site.key}' is not a valid name for a new module of '{site.qualname}'")
     return problems
 
 

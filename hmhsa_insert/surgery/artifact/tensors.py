@@ -1,4 +1,4 @@
-"""The weights of an artifact: every tensor once, those of modules that a recipe took away beside them."""
+"""The weights of an artifact: every tensor once; those of removed modules in a second file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tensors:
-    """What is to be written of a model.
+    """The tensors of a model that are written.
 
     Attributes:
         state: its tensors by key, tied ones once.
-        displaced: those of modules that were taken away, by the number of the edit and their old key.
-        aliases: keys of tied tensors, and under which key each is written.
-        channels_last: whether weights lie in that layout: convolutions then round otherwise than in the default one.
+        displaced: those of removed modules, by the number of the edit and their old key.
+        aliases: for keys of tied tensors, the key under which each is written.
+        channels_last: True if weights are in that memory format, in which convolutions round differently.
     """
 
     state: dict[str, torch.Tensor]
@@ -38,17 +38,17 @@ class Tensors:
     channels_last: bool
 
     def write(self, target: Path) -> None:
-        """Write the files into a folder; an OSError if writing fails."""
+        """Write the files into a folder; raises OSError if writing fails."""
         _save_tensors(self.state, target / WEIGHTS)
         if self.displaced:
             _save_tensors(self.displaced, target / DISPLACED)
 
 
 def gather(model: nn.Module, done: Sequence[Ledger]) -> Tensors:
-    """Return what is to be written of `model`, to whose network `done` was done.
+    """Return the tensors to write of `model`, whose edits are `done`.
 
     Raises:
-        ModelError: part of its state is no tensor, or has no data.
+        ModelError: a part of its state is not a tensor, or has no data.
     """
     state, aliases = _without_aliases(_tensors(model))
     displaced, displaced_aliases = _without_aliases(_displaced(done))
@@ -56,7 +56,7 @@ def gather(model: nn.Module, done: Sequence[Ledger]) -> Tensors:
 
 
 def fill(model: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mapping[str, str]) -> None:
-    """Give a rebuilt model the tensors of its folder, tied ones to both their names.
+    """Load the tensors of its folder into a rebuilt model, tied ones under both names.
 
     Raises:
         WeightsError: they are missing, corrupt, or of another model.
@@ -68,7 +68,7 @@ def fill(model: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mappin
 
 
 def _own_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters and persistent buffers themselves: a ``state_dict`` of the user's may return others."""
+    """Return the parameters and persistent buffers themselves; a user's ``state_dict`` may return others."""
     state: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
     for name, module in model.named_modules(remove_duplicate=False):
         for key, buffer in module._buffers.items():
@@ -78,9 +78,9 @@ def _own_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def check_fit(hollow: nn.Module, done: Sequence[Ledger], target: Path, aliases: Mapping[str, str]) -> None:
-    """Compare a model on the meta device with the shapes that a folder's files have, before either takes memory.
+    """Compare a model on the meta device with the shapes in a folder's files, before either takes memory.
 
-    What a folder says of its model may ask for any amount of it; its weights cannot be larger than their files.
+    The record of a folder may ask for any amount of memory; its weights cannot be larger than their files.
 
     Raises:
         WeightsError: they are missing, corrupt, or of another model.
@@ -92,10 +92,10 @@ def check_fit(hollow: nn.Module, done: Sequence[Ledger], target: Path, aliases: 
 
 
 def check_sizes(asked: Mapping[str, object], path: Path, target: Path) -> None:
-    """Refuse more classes or channels than any tensor has: not every network can be built without memory to compare.
+    """Refuse more classes or channels than any tensor has; not all networks can be built on the meta device.
 
     Args:
-        asked: for the factory of the base network, as file `path` says.
+        asked: arguments for the factory of the base network, from file `path`.
         path: of that file.
         target: the folder with the weights.
 
@@ -127,7 +127,9 @@ def shapes_of(path: Path, aliases: Mapping[str, str]) -> dict[str, tuple[int, ..
         with safe_open(path, "pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(Problem(str(path), f"is damaged, or no safetensors file: {error}")) from error
+        raise WeightsError(
+            Problem(str(path), f"is damaged, or is not a safetensors file: {error}")
+        ) from error
     return _with_aliases(found, aliases, path)
 
 
@@ -140,9 +142,7 @@ def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     stated = model.state_dict()
     other = next((key for key, value in stated.items() if not isinstance(value, torch.Tensor)), None)
     if other is not None:
-        raise ModelError(
-            Problem(other, "this is part of the model's state and no tensor: it cannot be saved")
-        )
+        raise ModelError(Problem(other, "this part of the model's state is not a tensor and cannot be saved"))
     if any(tensor.is_meta for tensor in state.values()):
         message = "its weights are on the meta device: there is nothing to save"
         raise ModelError(Problem(type(model).__name__, message))
@@ -161,12 +161,12 @@ def _displaced(done: Sequence[Ledger], keep_vars: bool = False) -> dict[str, tor
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
         safetensors.torch.save_file(tensors, path, {"format": "pt"})
-    except SafetensorError as error:  # what a full disk raises
+    except SafetensorError as error:  # raised for a full disk
         raise OSError(str(error).rpartition("I/O error: ")[2]) from error
 
 
 def _is_channels_last(model: nn.Module) -> bool:
-    """Return True if weights lie in channels_last: convolutions then round otherwise than in the default layout."""
+    """Return True if weights are in channels_last, in which convolutions round differently."""
     return any(
         p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
         for p in model.parameters()
@@ -178,11 +178,11 @@ def _read(path: Path, aliases: Mapping[str, str]) -> dict[str, torch.Tensor]:
 
 
 def _with_aliases(found: Mapping[str, T], aliases: Mapping[str, str], path: Path) -> dict[str, T]:
-    """Return what a file holds with tied tensors under both their keys."""
+    """Return the tensors of a file, tied ones under both keys."""
     twice = sorted(aliases.keys() & found.keys())
     if twice:
         raise WeightsError(
-            Problem(str(path), f"it holds '{twice[0]}', which is said to be tied to another tensor")
+            Problem(str(path), f"it holds '{twice[0]}', which is listed as tied to another tensor")
         )
     return {**found, **{alias: found[key] for alias, key in aliases.items() if key in found}}
 
@@ -215,7 +215,7 @@ def _copy(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor],
 
 
 def _without_aliases(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return tensors to write, each storage once, and which keys are the same tensor as another.
+    """Return the tensors to write, each storage once, and for the other keys the one that is written.
 
     Tied weights are one tensor under two keys, which safetensors refuses.
     """

@@ -1,1 +1,1 @@
-"""The network as it was given: loaded, what goes into it, and copies of it on fake tensors."""
+"""The base network: how it is loaded, its inputs, and copies of it on fake tensors."""

@@ -1,4 +1,4 @@
-"""Copies of a model with other tensors in the place of its weights, fake ones above all: shapes without storage."""
+"""Copies of a model with other tensors as weights, above all fake ones: shapes without storage."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode, unset_fake_te
 
 M = TypeVar("M", bound=nn.Module)
 
-# Where an edited model keeps what undoes the edit, outside the module tree. Such a copy goes without.
+# Where an edited model keeps what undoes its edits, outside the module tree; these copies do not have it.
 LEDGER = "_hmhsa_insert_ledger"
 
 
 def notes(model: nn.Module) -> dict[str, Any]:
-    """Return where a model keeps what is said of it; of a GraphModule, copies and pickles keep only its ``meta``."""
+    """Return where a model keeps data about itself; copies of a GraphModule keep only ``meta``."""
     kept: dict[str, Any] = vars(model)
     return kept.setdefault("meta", {}) if isinstance(model, fx.GraphModule) else kept
 
@@ -33,16 +33,16 @@ def fake_copy(
     dtype: torch.dtype | None = None,
     users_hooks: bool = True,
 ) -> nn.Module:
-    """Return a deep copy of `model` in eval mode, with every parameter and buffer replaced by a fake tensor of `mode`.
+    """Return a deep copy of `model` in eval mode, with fake tensors of `mode` as parameters and buffers.
 
     Nothing is allocated for weights. Shared weights stay shared; `model` is untouched.
 
     Args:
         model: any module; its own tensors may be real, on the meta device, or already fake.
         mode: to run the copy under.
-        meta_as: device of the fakes that stand for weights on the meta device, so that they meet real inputs.
+        meta_as: device of the fake tensors for weights on the meta device, so that real inputs match them.
         dtype: the floating dtype of the copy; by default each tensor keeps its own.
-        users_hooks: whether to keep hooks that only watch; they would see fake tensors.
+        users_hooks: whether to keep the user's own hooks, which would see fake tensors.
 
     Raises:
         ModelError: the model cannot be deep-copied.
@@ -83,8 +83,8 @@ def hollow_copy(model: nn.Module) -> nn.Module:
 def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Module:
     """Return a deep copy of `model` whose parameters and buffers are what `swap` returns for them.
 
-    The copy's memo knows each tensor's stand-in beforehand, so that ``deepcopy`` never clones one. Tied tensors stay
-    tied, and the copy's hooks are bound to its own modules.
+    The copy's memo holds the new tensors beforehand, so that ``deepcopy`` never clones a weight. Tied tensors
+    stay tied, and the copy's hooks are bound to its own modules.
 
     Raises:
         ModelError: the model cannot be deep-copied.
@@ -99,14 +99,15 @@ def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Modul
 
 
 def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
-    """Return a deep copy of `model`, of one too that keeps computed tensors, which ``copy.deepcopy`` refuses.
+    """Return a deep copy of `model`, even if it keeps computed tensors, which ``copy.deepcopy`` refuses.
 
-    A weight made anew in each forward (``torch.nn.utils.weight_norm``) or a map kept for later is such a tensor.
-    Functions that hold on to the model, as a ``forward`` set on a module may, hold on to the copy in the copy.
+    Such a tensor is a weight that every forward computes (``torch.nn.utils.weight_norm``) or a map kept for
+    later. Functions that refer to the model, such as a ``forward`` set on a module, refer to the copy in the
+    copy.
 
     Args:
         model: any module.
-        memo: what stands for which object in the copy, by the object's id.
+        memo: the objects of the copy, by the ids of the original objects.
 
     Raises:
         ModelError: the model cannot be deep-copied.

@@ -1,8 +1,8 @@
-"""One input of a network by description: its size, the type of its numbers, and their range.
+"""The description of one input of a network: its size, dtype and range.
 
-As text an input is ``[NAME:][=]SIZE[:DTYPE[<N]]``: ``3x224x224``, ``x:3x224x224``, ``tokens:77:int64<49408``. Without a
-size it is one number for each sample: ``timestep:int64``, ``sigma:float`` (the network's own type). ``=`` says that the
-size is whole, without a batch axis.
+As text an input is ``[NAME:][=]SIZE[:DTYPE[<N]]``: ``3x224x224``, ``x:3x224x224``, ``tokens:77:int64<49408``.
+Without a size it is one number for each sample: ``timestep:int64``, ``sigma:float`` (the dtype of the
+network's weights). ``=`` means that the input has no batch axis.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ FORMS_TIP = "write 3x224x224, tokens:77:int64<49408, timestep:int64, sigma:float
 
 @dataclass(frozen=True)
 class Input:
-    """One tensor that goes into a network.
+    """One input tensor of a network.
 
     Attributes:
         size: without the batch axis; ``()`` is one number for each sample.
-        dtype: None is the dtype of the network's weights.
-        below: integers are drawn from 0 to one less; by default they are 0, which every embedding has (a uint8: all
-            it can hold).
-        batched: whether a batch axis stands before `size`.
-        example: a tensor to run on where values are needed.
+        dtype: None means that of the network's weights.
+        below: integers are drawn from 0 to `below` − 1; by default they are 0, an index that every embedding
+            has (uint8: 0 to 255).
+        batched: True if a batch axis comes before `size`.
+        example: a tensor to run on if values are needed.
     """
 
     size: Size = ()
@@ -56,7 +56,7 @@ class Input:
     def __post_init__(self) -> None:
         whole_numbers = self.dtype is not None and not (self.dtype.is_floating_point or self.dtype.is_complex)
         if any(type(n) is not int or not 0 < n <= _MOST for n in self.size):
-            message = f"{self.size} is no size: its axes are whole numbers from 1"
+            message = f"{self.size} is not a size: its axes are integers from 1"
             raise ModelError(Problem("input", message, FORMS_TIP))
         if self.below is not None and not (whole_numbers and 0 < self.below <= _MOST):
             message = f"<{self.below} is for integers, and says how many there are to draw from"
@@ -67,7 +67,7 @@ class Input:
 
     @classmethod
     def like(cls, example: Tensor, batch: int) -> Input:
-        """Describe a tensor, the batch axis taken off where its first axis is `batch` long."""
+        """Describe a tensor; its first axis is the batch axis if it has length `batch`."""
         batched = example.ndim > 0 and example.shape[0] == batch
         below = None
         if not (example.is_floating_point() or example.is_complex() or example.dtype == torch.bool):
@@ -79,7 +79,7 @@ class Input:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is batched and of the network's own type, so that its size says everything."""
+        """True if it is batched and has the dtype of the weights, so that its size describes it fully."""
         return self.batched and self.dtype is None
 
     def __str__(self) -> str:
@@ -90,11 +90,11 @@ class Input:
         return ("" if self.batched else "=") + ":".join(shown)
 
     def empty(self, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-        """Return an unfilled tensor; `dtype` is the network's own."""
+        """Return an uninitialized tensor; `dtype` is that of the network's weights."""
         return torch.empty(self._shape(batch), dtype=self.dtype or dtype, device=device)
 
     def drawn(self, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-        """Return the example, or a tensor of random numbers from torch's generator; `dtype` is the network's own."""
+        """Return the example, or random numbers from torch's generator; `dtype` is that of the weights."""
         if self.example is not None:
             if self.batched:
                 cycle = torch.arange(batch, device=self.example.device) % len(self.example)
@@ -116,7 +116,7 @@ def parse_input(text: str, where: str = "input") -> tuple[str | None, Input]:
     """Return the name (if any) and the input that `text` describes.
 
     Raises:
-        ModelError: it describes none; `where` says what gave it.
+        ModelError: it describes none; `where` is the place for the message.
     """
     found = _TEXT.fullmatch(text.strip())
     if found is None or not (found["size"] or found["dtype"]):

@@ -1,7 +1,7 @@
-"""What goes into a network, by description: one object for tracing, planning, verifying, measuring and saving.
+"""The inputs of a network as a description, for tracing, planning, verifying, measuring and saving.
 
-Whatever a user gives becomes :class:`Inputs`: a size ``(3, 224, 224)``, several sizes, a mapping of keyword inputs,
-texts such as ``"timestep:int64"`` (see :mod:`.input`), or example tensors.
+Everything that a user may give becomes :class:`Inputs`: a size ``(3, 224, 224)``, several sizes, a mapping of
+keyword inputs, texts such as ``"timestep:int64"`` (see :mod:`.input`), or example tensors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.base.input import FORMS_TIP, Input, parse_input
 
-Path: TypeAlias = tuple[int | str, ...]
+# Where a tensor stands in nested tuples, lists and mappings: indices and keys, outermost first; () is the whole value.
+LeafPath: TypeAlias = tuple[int | str, ...]
 # What users may give: a size, sizes, keyword inputs, texts, example tensors, in tuples, lists and mappings; or Inputs.
 InputSize: TypeAlias = Any
 Args: TypeAlias = tuple[list[Any], dict[str, Any]]
@@ -30,12 +31,31 @@ _MOST_BATCH, _DEEPEST = 2**16, 16
 
 @dataclass(frozen=True)
 class Inputs:
-    """The arguments of one forward: trees of tuples, lists and dicts, with an :class:`Input` for each tensor.
+    """A description of the arguments of one forward pass: the size and dtype of each tensor, no values.
+
+    Every function that takes `input_size` or `inputs` also takes one of these. :meth:`of` makes one from a
+    size, a text or example tensors.
 
     Args:
-        args: by position; each an Input, a size, a text, a tensor, a constant, or a tuple, list or dict of these.
-        kwargs: by name, in the same forms.
-        batch: the one batch that the network takes; None where it takes any.
+        args: the positional arguments, each given as a size ``(C, H, W)``, a text such as
+            ``"timestep:int64<1000"`` (an integer below 1000 for each sample), an example tensor N×…, a
+            constant, or a tuple, list or dict of these.
+        kwargs: the keyword arguments, in the same forms.
+        batch: the only batch size N that the model takes; None if it takes any. Taken from example tensors
+            whose first axis is longer than 1.
+
+    Raises:
+        ModelError: an argument cannot be described, or `batch` is not an integer from 1 to 65536.
+
+    Example:
+        >>> import torch
+        >>> import hmhsa_insert as hi
+        >>> print(hi.Inputs([(3, 64, 64), "int64<1000"]))
+        3×64×64, int64<1000
+        >>> print(hi.Inputs.of({"image": (3, 64, 64)}))
+        image:3×64×64
+        >>> print(hi.Inputs.of(torch.zeros(4, 3, 32, 32)))
+        3×32×32:float32 in batches of 4
     """
 
     args: Sequence[Any] = ()
@@ -50,26 +70,28 @@ class Inputs:
         length = first.shape[0] if first is not None else 0
         batch = length if self.batch is None and length > 1 else self.batch
         if batch is not None and (type(batch) is not int or not 0 < batch <= _MOST_BATCH):
-            raise ModelError(Problem("input", f"{batch!r} is no batch", "a batch is a whole number from 1"))
+            raise ModelError(Problem("input", f"{batch!r} is not a batch size", "give an integer from 1"))
         args, kwargs = _described(given, length)
         named = {name for name in kwargs if not isinstance(name, str)}
         if named:
-            raise ModelError(Problem("input", f"{named.pop()!r} is no name of an input", FORMS_TIP))
+            raise ModelError(Problem("input", f"{named.pop()!r} is not a name for an input", FORMS_TIP))
         object.__setattr__(self, "args", args)
         object.__setattr__(self, "kwargs", kwargs)
         object.__setattr__(self, "batch", batch)
 
     @classmethod
     def of(cls, given: InputSize, batch: int | None = None) -> Inputs:
-        """Return what was given as one description.
+        """Make a description from any of the forms that users may give.
 
         Args:
-            given: ``(C, H, W)``, a tensor or a text for one input; a sequence of these by position, where a text may
-                have a name; a mapping by name. Tuples, lists and mappings inside of these are arguments by themselves.
-            batch: the one batch that the network takes; that of example tensors by default, if it is not 1.
+            given: ``(C, H, W)``, a tensor or a text for a single input; a sequence of these for several
+                positional inputs, in which a text with a name (``"timestep:int64"``) becomes a keyword input;
+                a mapping for keyword inputs. Tuples, lists and mappings nested in these are single arguments.
+            batch: the only batch size that the model takes; by default that of example tensors if it is not
+                1.
 
         Raises:
-            ModelError: nothing can be made of it.
+            ModelError: `given` describes no inputs.
         """
         if isinstance(given, Inputs):
             return given if batch is None else replace(given, batch=batch)
@@ -90,7 +112,7 @@ class Inputs:
 
     @property
     def leaves(self) -> list[Input]:
-        """Every tensor that goes in, in order."""
+        """The inputs in order, one for each tensor."""
         found: list[Input] = []
         _map((self.args, self.kwargs), found.append)
         return found
@@ -102,14 +124,14 @@ class Inputs:
 
     @property
     def image_size(self) -> tuple[int, int, int]:
-        """C, H, W of one image, as tables say it: of its last three axes, ones where there is none."""
+        """C, H, W of one image for tables: its last three axes, with 1 for axes that it does not have."""
         image = self.image or next(iter(self.leaves), Input())
         channels, *sides = image.size[-3:] or (1,)
         return (channels, *([1] * (2 - len(sides))), *sides)  # type: ignore[return-value]
 
     @property
     def has_examples(self) -> bool:
-        """Whether example tensors were given."""
+        """True if example tensors were given."""
         return any(leaf.example is not None for leaf in self.leaves)
 
     def resized(self, change: Callable[[int, int], tuple[int, int]]) -> Inputs:
@@ -123,11 +145,11 @@ class Inputs:
         return self._mapped(resize)
 
     def empty(self, dtype: torch.dtype, device: torch.device | str, batch: int = BATCH) -> Args:
-        """Return unfilled arguments; `dtype` is the network's own, `batch` gives way to the fixed one."""
+        """Return uninitialized arguments; `dtype` is that of the weights, a fixed batch replaces `batch`."""
         return self._arguments(lambda leaf: leaf.empty(self.batch or batch, dtype, device))
 
     def drawn(self, dtype: torch.dtype, device: torch.device | str, batch: int = BATCH) -> Args:
-        """Return the examples, or arguments drawn by torch's generator: as :meth:`empty`."""
+        """Return the example tensors, or random arguments from torch's generator; else as :meth:`empty`."""
         return self._arguments(lambda leaf: leaf.drawn(self.batch or batch, dtype, device))
 
     def __str__(self) -> str:
@@ -136,7 +158,7 @@ class Inputs:
         return f"{text} in batches of {self.batch}" if self.batch else text
 
     def to_data(self) -> Any:
-        """Return JSON-able data: sizes alone where they say all, else texts under ``*`` and ``**`` with the batch."""
+        """Return JSON-able data: sizes alone if they suffice, else texts under ``*`` and ``**``."""
         leaves = (*self.args, *self.kwargs.values())
         plain = all(isinstance(leaf, Input) and leaf.is_plain for leaf in leaves)
         if plain and self.batch is None and not (self.args and self.kwargs):
@@ -150,10 +172,10 @@ class Inputs:
 
     @classmethod
     def from_data(cls, data: Any) -> Inputs:
-        """Read what :meth:`to_data` wrote, and what older releases did.
+        """Read what :meth:`to_data` wrote, in this or an older release.
 
         Raises:
-            TypeError, KeyError, ValueError: it is no description.
+            TypeError, KeyError, ValueError: `data` is not a description of inputs.
         """
         try:
             return cls._from_data(data)
@@ -185,7 +207,7 @@ def input_dtype(model: nn.Module) -> torch.dtype:
     return next(floating, torch.float32)
 
 
-def tensors_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+def tensors_in(value: Any, path: LeafPath = ()) -> Iterator[tuple[LeafPath, Tensor]]:
     """Yield ``(path, tensor)`` for every tensor in nested tuples, lists, mappings and dataclasses."""
     if isinstance(value, Tensor):
         yield path, value
@@ -209,13 +231,15 @@ def _has_image(leaf: Input) -> bool:
 
 
 def _described(value: Any, batch: int, depth: int = 0) -> Any:
-    """Return a tree of what users give as a tree of inputs; `batch` is the length of the examples' batch axis."""
+    """Convert a tree of what users give to a tree of inputs; `batch` is the examples' batch size."""
     if isinstance(value, Tensor):
         return Input.like(value, batch)
     if isinstance(value, str):
         name, made = parse_input(value)
         if name is not None:
-            raise ModelError(Problem("input", f"'{value}' has a name, and its place says which input it is"))
+            raise ModelError(
+                Problem("input", f"'{value}' has a name, but here inputs are identified by their position")
+            )
         return made
     if depth > 1 and _is_size(value):
         return Input(tuple(value))

@@ -37,7 +37,7 @@ class Source:
 
     Attributes:
         spec: ``timm/NAME``, ``torchvision/NAME`` or ``package.module:factory``.
-        kwargs: what its factory was given.
+        kwargs: keyword arguments for its factory.
     """
 
     spec: str
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def is_library(self) -> bool:
-        """Whether building it runs the code of timm or torchvision alone, and no module named by the source."""
+        """True if building it runs code of timm or torchvision only, no module that the source names."""
         library, _, name = self.spec.partition("/")
         return ":" not in self.spec and _base_name(name) in _names(library)
 
@@ -61,9 +61,9 @@ class LoadedModel:
 
     Attributes:
         model: the network, in train mode as its factory leaves it.
-        source: its identity.
-        input_size: (C, H, W) it was made for, as its library says; 3×224×224 where nothing says it.
-        own_inputs: what an artifact's plan was made with; None where an image is all that is known.
+        source: where it comes from.
+        input_size: ``(C, H, W)`` it was made for, according to its library; else 3×224×224.
+        own_inputs: the inputs that an artifact was planned with; None if only the image size is known.
     """
 
     model: nn.Module
@@ -78,24 +78,24 @@ class LoadedModel:
 
     @property
     def inputs(self) -> Inputs:
-        """What goes in."""
+        """The inputs of the network."""
         return self.own_inputs or Inputs.of(self.input_size)
 
 
 def named_by_file(
     spec: str, where: str, allow_code: bool, error: type[HmhsaInsertError] = ModelError, or_else: str = ""
 ) -> str:
-    """Return the network that a file names; one that is built by code of anyone's, only where the user allows it.
+    """Return the name of a network that a file gives; refuse names of code unless the user allows them.
 
-    A name that the user types needs no leave. Whatever reads one from a file, which may be a stranger's, asks here
-    before anything is built.
+    A name that the user types needs no permission. Everything that reads a name from a file, which may come
+    from anyone, calls this before anything is built.
 
     Args:
         spec: what the file names.
         where: the file, and the place in it.
         allow_code: whether the user allows code that a file names.
-        error: is raised if the name is refused.
-        or_else: what the user can do in place of allowing it.
+        error: the class to raise if the name is refused.
+        or_else: what the user can do instead of allowing it.
 
     Raises:
         HmhsaInsertError: an `error`: the file names code.
@@ -108,34 +108,48 @@ def named_by_file(
 
 
 def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
-    """Build the network that `spec` names.
+    """Build a model by its name in timm or torchvision, or with a factory function of your own.
 
     Args:
-        spec: ``timm/NAME``, ``torchvision/NAME``, a bare name (timm's first, then torchvision's), or
-            ``package.module:factory`` of the user's own.
-        pretrained: load the library's pretrained weights (downloads them).
-        meta: build on the meta device where its factory can: shapes without weights, enough to locate and plan.
-        kwargs: for the factory, such as ``num_classes=10``.
+        spec: ``"timm/NAME"``, ``"torchvision/NAME"``, a bare name (looked up in timm first, then in
+            torchvision), or ``"package.module:factory"``.
+        pretrained: download and load the library's pretrained weights.
+        meta: build on the meta device if the factory can: shapes without weights, which is enough for
+            ``hi.locate_stages`` and ``hi.plan``.
+        **kwargs: passed to the factory, such as ``num_classes=10``.
+
+    Returns:
+        An object with the ``model``, its ``source`` (enough to build it again), its ``name`` and the
+        ``input_size`` ``(C, H, W)`` it was made for: 3×224×224 if its library does not state one.
 
     Raises:
-        ModelError: no such network, or its factory fails.
+        ModelError: there is no model of this name, its module cannot be imported, its factory fails or does
+            not return an ``nn.Module``, or its pretrained weights are not available.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> loaded = hi.load_model("timm/test_resnet", num_classes=10)
+        >>> loaded.name, loaded.input_size
+        ('test_resnet', (3, 160, 160))
+        >>> loaded.model.num_classes
+        10
     """
     source = Source(_qualified(spec), kwargs)
     build = _builder(source, pretrained)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of a library's plans for its initial weights
+        warnings.simplefilter("ignore", FutureWarning)  # about future changes of a library's initial weights
         if meta and not pretrained:
             with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
                 return _loaded(build(), source)
         try:
             model = build()
-        except (Exception, SystemExit) as error:  # a script's own parser of arguments ends the program
+        except (Exception, SystemExit) as error:  # a script that parses its own arguments exits
             raise ModelError(_why_not_built(source, pretrained, error)) from error
     return _loaded(model, source)
 
 
 def model_names() -> dict[str, list[str]]:
-    """Return the names each library knows."""
+    """Return the names of all models of each library."""
     return {library: sorted(_names(library)) for library in _LIBRARIES}
 
 
@@ -145,14 +159,14 @@ def build_bare(source: Source) -> nn.Module:
 
 
 def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
-    """Return what builds the network; code of the user's is imported here, before any device is set for building."""
+    """Return a function that builds the network; user code is imported here, before a device is set."""
     library, _, name = source.spec.partition("/")
     if library == "timm":
         return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
     if library == "torchvision":
         kwargs: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None, **source.kwargs}
         if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
-            kwargs.setdefault("weights_backbone", None)  # else a detector downloads those of its backbone
+            kwargs.setdefault("weights_backbone", None)  # else a detector downloads its backbone's
         return partial(torchvision.models.get_model, name, **kwargs)
     if pretrained:
         message = "a factory of your own gives its network the weights it should have"
@@ -167,7 +181,7 @@ def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Pr
         bare = isinstance(error, TypeError) and not source.kwargs
         return Problem(source.spec, message, "it is called without arguments" if bare else "")
     if pretrained:
-        message = f"its pretrained weights cannot be had: {reason}"
+        message = f"its pretrained weights are not available: {reason}"
         return Problem(source.spec, message, "a file of weights can be given with --weights FILE")
     return Problem(source.spec, f"it cannot be built: {reason}")
 
@@ -196,7 +210,7 @@ def _qualified(spec: str) -> str:
     if slash:
         message = f"there is no such folder, and no library '{library}'"
         if os.path.isdir(spec):
-            message = "this is a folder, and no artifact that `apply` wrote"
+            message = "this folder is not an artifact that `apply` wrote"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
     for candidate in _LIBRARIES:
         if _base_name(spec) in _names(candidate):
@@ -204,7 +218,7 @@ def _qualified(spec: str) -> str:
     tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
     module, dot, factory = spec.rpartition(".")
     if dot:
-        tip = f"a function of your own is written {module}:{factory}"
+        tip = f"write a function of your own as {module}:{factory}"
     raise ModelError(Problem(spec or "MODEL", "neither timm nor torchvision has a network of this name", tip))
 
 
@@ -230,15 +244,15 @@ def _factory(spec: str) -> Callable[..., Any]:
     """Import the function that ``package.module:factory`` names."""
     module_name, _, attribute = spec.partition(":")
     if not module_name or not attribute:
-        raise ModelError(Problem(spec, "this names no function", _FORMS_TIP))
+        raise ModelError(Problem(spec, "this does not name a function", _FORMS_TIP))
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not look in the folder it is called from
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        reason = "it ends the program" if isinstance(error, SystemExit) else str(error)
+        reason = "it exits the program" if isinstance(error, SystemExit) else str(error)
         message = f"module '{module_name}' cannot be imported: {reason}"
-        raise ModelError(Problem(spec, message, "it may lie in this folder, or be installed")) from error
+        raise ModelError(Problem(spec, message, "it must be in this folder, or installed")) from error
     found = getattr(module, attribute, None)
     if found is None:
         tip = near(attribute, (name for name in dir(module) if callable(getattr(module, name))))

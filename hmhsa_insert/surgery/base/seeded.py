@@ -1,4 +1,4 @@
-"""One seed for every generator a network may draw from, all of them put back afterwards.
+"""Seed every random generator that a network may use, and restore them all afterwards.
 
 Layers draw from torch's generator, from Python's ``random`` and numpy's global one, from generators of their own, and
 from those of the file that their class is written in.
@@ -20,7 +20,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class _Kind:
-    """How one kind of generator is read, put back and seeded."""
+    """How one kind of generator is read, restored and seeded."""
 
     read: Callable[[Any], Any]
     put_back: Callable[[Any, Any], object]
@@ -47,7 +47,7 @@ _KINDS: dict[type, _Kind] = {
 
 @contextmanager
 def seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Seed every generator that `model` may draw from, and put each back as it was at the end."""
+    """Seed every generator that `model` may use, and restore each at the end."""
     devices = [*{p.device for p in model.parameters() if p.is_cuda}]
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
         torch.manual_seed(seed)
@@ -58,7 +58,7 @@ def seeded(model: nn.Module, seed: int) -> Iterator[None]:
 
 
 def _generators(model: nn.Module) -> Iterator[tuple[_Kind, Any]]:
-    """Yield every generator beside torch's global ones, with its kind."""
+    """Yield every generator except torch's global ones, with its kind."""
     files = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
     spaces = [vars(sys.modules[name]) for name in files if name in sys.modules]
     spaces += [vars(module) for module in model.modules()]

@@ -1,7 +1,7 @@
-"""What a network's code keeps outside of it, put back after a run on fake tensors or copies.
+"""Restore what a network's code keeps outside of it, after a run on fake tensors or copies.
 
-Tables in globals, in class attributes and behind ``functools.lru_cache`` outlive a run. Filled by one on fake tensors,
-they would hand those to the user's own network.
+Tables in globals, class attributes and ``functools.lru_cache`` outlive a run. Filled by a run on fake
+tensors, they would give those to the user's own network.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NOT_THE_USERS = ("torch", "builtins", "hmhsa_insert")
 
 @contextmanager
 def without_side_effects(model: nn.Module) -> Iterator[None]:
-    """Put back what changes in the globals and classes of the files that `model` is written in."""
+    """Restore the globals and classes of the files that `model` is written in."""
     spaces = [(put, dict(space)) for put, space in _spaces(model)]
     values = [value for _, space in spaces for value in space.values()]
     containers = [(value, value.copy()) for value in values if type(value) in _CONTAINERS]
     caches = [cache for value in values if (cache := _cache_of(value))]
-    for cache in caches:  # so that every run begins alike
+    for cache in caches:  # so that all runs start in the same state
         cache.cache_clear()
     try:
         yield
@@ -38,7 +38,7 @@ def without_side_effects(model: nn.Module) -> Iterator[None]:
 
 
 def _spaces(model: nn.Module) -> Iterator[tuple[Callable[[dict[str, Any]], None], dict[str, Any]]]:
-    """Yield each namespace with what puts it back to an earlier copy of itself."""
+    """Yield each namespace with a function that restores it from an earlier copy."""
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     own = [cls for cls in classes if cls.__module__.partition(".")[0] not in _NOT_THE_USERS]
     for cls in own:
@@ -76,6 +76,6 @@ def _items(value: Any) -> list[Any]:
 
 
 def _cache_of(value: Any) -> Any:
-    """Return a function that remembers its results, also one that is a static or class method; else None."""
+    """Return the cached function in `value`, which may be a static or class method; else None."""
     function = getattr(value, "__func__", value) if isinstance(value, staticmethod | classmethod) else value
     return function if hasattr(function, "cache_clear") and hasattr(function, "cache_info") else None

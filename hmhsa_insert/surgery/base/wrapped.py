@@ -1,4 +1,4 @@
-"""Models that cannot be edited as they stand: wrappers hide the module tree, and lazy parameters have no shape yet.
+"""Models that cannot be edited as they are: wrappers hide the module tree, lazy parameters have no shape.
 
 A wrapper may be the model or any module in it. What runs inside a compiled child is compiled code, which neither a
 trace nor a hook sees; a child sharded or replicated over processes answers only where all of them take part.
@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from hmhsa_insert.errors import ModelError, Problem
 
-# Class of torch's -> what to do instead, of the whole model and of a module in it.
+# Name of a torch class -> what to do instead.
 _WRAPPERS = {
     "DistributedDataParallel": "apply the recipe to the inner model (`.module`) and wrap the result",
     "FullyShardedDataParallel": "apply the recipe before sharding",
@@ -29,7 +29,7 @@ _COMPILED = "it was compiled in place, by its compile()"
 def refuse_wrapped(model: nn.Module) -> None:
     """Raise ModelError for a model that is, or holds, a wrapper that hides the module tree.
 
-    A scripted module inside of a model hides only what is its own: it is traced as one operation.
+    A scripted module inside a model is traced as one operation.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError(Problem("ScriptModule", "a scripted model cannot be edited", "use the Python model"))
@@ -49,8 +49,8 @@ def refuse_wrapped(model: nn.Module) -> None:
 
 
 def eagerly() -> AbstractContextManager[object]:
-    """Return a context in which functions that were compiled run as they are written: fake tensors go through both."""
-    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and the import takes long
+    """Return a context in which compiled functions run uncompiled, so that fake tensors can go through."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and importing it is slow
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

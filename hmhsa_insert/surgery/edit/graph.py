@@ -1,7 +1,7 @@
 """The edited network as one ``torch.fx.GraphModule``, for those who need a graph.
 
-Traced only as deep as the edits lie: every module that holds no edit stays one call, so that BatchNorm, dropout and
-whatever else differs in training keep their behaviour and their keys.
+It is traced only as deep as the edits lie: every module without an edit stays one call, so that BatchNorm,
+dropout and everything else that differs in training keep their behavior and their keys.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIP = "use backend tree, which leaves every forward as it is written"
 
 
 class _EditTracer(fx.Tracer):
-    """Goes into the modules that hold an edit, and into no other."""
+    """Traces into the modules that hold an edit, and into no others."""
 
     def __init__(self, edited: set[str]) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class _EditTracer(fx.Tracer):
 
 
 def as_graph_module(model: nn.Module, made: Plan, source: Source | None) -> fx.GraphModule:
-    """Return a spliced `model` as a ``GraphModule`` with the same keys; inserted blocks are nodes of their own.
+    """Return an edited `model` as a ``GraphModule`` with the same keys; inserted blocks are separate nodes.
 
     Args:
         model: the network, edited in place.
-        made: what was done to it.
-        source: how its base network is built, which nothing could tell from a GraphModule afterwards.
+        made: the plan that was carried out on it.
+        source: how its base network is built, which cannot be found from a GraphModule afterwards.
 
     Raises:
         PlanError: a forward on the way to an edit cannot be traced, or does different things in train and eval mode.
@@ -70,7 +70,7 @@ def as_graph_module(model: nn.Module, made: Plan, source: Source | None) -> fx.G
 
 
 class _Mode(nn.Module):
-    """Gives a graph its training mode: a traced ``self.training`` is a constant."""
+    """Gives a graph its training mode; a traced ``self.training`` would be a constant."""
 
     def forward(self) -> bool:
         """Return the mode that ``train()`` and ``eval()`` set."""
@@ -81,7 +81,8 @@ _MODE = "mode_of_graph"
 
 
 def _follow_mode(in_training: fx.Graph, in_eval: fx.Graph, where: str) -> bool:
-    """Where the graphs differ in ``training=True`` against ``False``, make `in_eval` ask the mode; say if it did."""
+    """Make `in_eval` read the mode wherever the graphs differ in ``training``; return True if they do."""
+    # Both traces must have the same operations: only arguments may differ, and only by the mode.
     pairs = list(zip(in_training.nodes, in_eval.nodes, strict=False))
     alike = len(in_training.nodes) == len(in_eval.nodes) and all(
         (a.op, a.target, a.name) == (b.op, b.target, b.name) for a, b in pairs
@@ -104,7 +105,7 @@ def _follow_mode(in_training: fx.Graph, in_eval: fx.Graph, where: str) -> bool:
 
 
 def _differ_in_mode(trained: Any, evaluated: Any) -> bool:
-    """Return True if two arguments are the same but for values that are True in training and False in eval."""
+    """Return True if two arguments are equal except for values that are True in training, False in eval."""
     if isinstance(evaluated, Mapping):
         return trained.keys() == evaluated.keys() and all(
             _differ_in_mode(trained[k], evaluated[k]) for k in trained
@@ -138,7 +139,7 @@ def _ancestors(name: str) -> list[str]:
 
 
 def _keep_all(model: nn.Module, module: fx.GraphModule) -> None:
-    """Carry over what the graph does not call, such as auxiliary heads: its keys belong to the network."""
+    """Add the modules that the graph does not call, such as auxiliary heads, so that all keys stay."""
     held: dict[str, Any] = module.state_dict()
     for name, child in model.named_modules(remove_duplicate=False):
         keys = [f"{name}.{key}" for key in child.state_dict()] if name else []

@@ -1,4 +1,4 @@
-"""Edits of a module that is a graph already: a ``torch.fx.GraphModule`` takes a block as one node more."""
+"""Edit a module that is already a graph: in a ``torch.fx.GraphModule``, a block is one more node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import fx, nn
 
 
 def insert_node(host: nn.Module, name: str, child: nn.Module, after: str) -> None:
-    """Run `child`, registered as `name`, on the value of the node called `after`; all its readers read the child's.
+    """Run `child`, registered as `name`, on the value of node `after`; all readers get the child's output.
 
     Raises:
         StopIteration: a graph of the module has no such node.
@@ -16,6 +16,7 @@ def insert_node(host: nn.Module, name: str, child: nn.Module, after: str) -> Non
         node = next(n for n in graph.nodes if n.name == after)
         with graph.inserting_after(node):
             call = graph.call_module(name, (node,))
+        # All readers but the new call itself, which reads the node.
         node.replace_all_uses_with(call, delete_user_cb=lambda user, call=call: user is not call)
     _recompile(host)
 
@@ -31,7 +32,7 @@ def remove_node(host: nn.Module, name: str) -> None:
 
 
 def _graphs(host: nn.Module) -> list[fx.Graph]:
-    """Return the graphs a module keeps: torchvision's feature extractors have one for each mode."""
+    """Return the graphs of a module: torchvision's feature extractors have one for each mode."""
     return list({id(graph): graph for graph in vars(host).values() if isinstance(graph, fx.Graph)}.values())
 
 

@@ -1,7 +1,7 @@
-"""What a splice puts into the module tree: a child that carries a block, and the hook of its host that runs it.
+"""What an insertion adds to the module tree: a child that holds a block, and a hook of its host that runs it.
 
-The hook holds a name. It runs the child that its host has under that name now: in a replica or a deep copy that one's
-own, and whatever a user put in the child's place (a compiled, quantized, checkpointed or adapted block).
+The hook keeps the child's name, not the child. So a replica or a deep copy runs its own child, and a module
+that a user puts in its place (a compiled, quantized, checkpointed or adapted block) is run too.
 """
 
 from __future__ import annotations
@@ -14,39 +14,40 @@ from typing import Any
 from torch import Tensor, nn
 
 from hmhsa_insert.blocks import Residual
-from hmhsa_insert.surgery.base.inputs import Path
+from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.locate.maps import Layout
 
 
 class RunsChild:
-    """A forward hook, or forward pre-hook, that runs a child of its host on one tensor that comes out, or goes in.
+    """A forward hook or forward pre-hook that runs a child of its host on one of its outputs or inputs.
 
     Args:
         name: of the child.
-        path: where the tensor is in the output, or in the inputs with its position or name first.
+        path: where the tensor is in the output; for an input, its position or name comes first.
     """
 
-    def __init__(self, name: str, path: Path = ()) -> None:
+    def __init__(self, name: str, path: LeafPath = ()) -> None:
         self.name, self.path = name, path
 
     def hook(self, host: nn.Module, on_input: bool) -> None:
-        """Register with `host`, before the hooks of its user: they see the map with the block."""
+        """Register with `host`, before the user's hooks, which then see the map with the block."""
         if on_input:
             host.register_forward_pre_hook(self.on_input, with_kwargs=True)
         else:
             host.register_forward_hook(self.on_output)
+        # torch appends hooks, so the user's are moved behind ours; those of earlier edits keep their order.
         for hooks in (host._forward_pre_hooks, host._forward_hooks):
             for number in [n for n, hook in hooks.items() if self.of_hook(hook) is None]:
                 hooks.move_to_end(number)  # type: ignore[attr-defined]
 
     @staticmethod
     def of_hook(hook: Any) -> RunsChild | None:
-        """Return the object whose method `hook` is, None for a hook that is not of this kind."""
+        """Return the object whose method `hook` is, or None for any other hook."""
         owner = getattr(hook, "__self__", None)
         return owner if isinstance(owner, RunsChild) else None
 
     def on_output(self, host: nn.Module, _args: Any, output: Any) -> Any:
-        """Return `output` with the child run on its tensor, wherever in `output` that tensor stands."""
+        """Return `output` with the child's result in every place where its tensor stands."""
         child = host._modules[self.name]
         assert child is not None
         if not self.path:
@@ -55,7 +56,7 @@ class RunsChild:
         return _substituted(output, old, child(old))
 
     def on_input(self, host: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Return the inputs with the child run on theirs."""
+        """Return the inputs with the child's result in every place where its tensor stands."""
         child = host._modules[self.name]
         assert child is not None
         inputs = kwargs if isinstance(self.path[0], str) else args
@@ -65,7 +66,7 @@ class RunsChild:
 
 
 class _Spliced(nn.Module):
-    """Runs ``self.on_map`` on one map in its host's layout."""
+    """Runs ``self.on_map`` on one map in the layout of its host."""
 
     layout: Layout
 
@@ -80,7 +81,7 @@ class _Spliced(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Show the layout, with what the block itself shows."""
+        """Return the block's own text and the layout, for ``repr``."""
         own = super().extra_repr()
         return f"{own}, layout={self.layout}" if own else f"layout={self.layout}"
 
@@ -94,7 +95,7 @@ class InsertedResidual(_Spliced, Residual):
 
 
 class InsertedBlock(_Spliced):
-    """``f(x)`` for a block that changes the shape, such as a TDB before a stage, or stands in for a module."""
+    """``f(x)`` for a block that changes the shape, such as a TDB, or that replaces a module."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class InsertedBlock(_Spliced):
         return out
 
 
-def _at(value: Any, path: Path) -> Any:
+def _at(value: Any, path: LeafPath) -> Any:
     for step in path:
         held: Any = value
         value = held[step] if isinstance(held, Mapping | list | tuple) else getattr(held, str(step))  # type: ignore[index]
@@ -114,7 +115,8 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _substituted(value: Any, old: Any, new: Any) -> Any:
-    """Return `value` with `new` wherever `old` stood; containers that held it are rebuilt and not written into."""
+    """Return `value` with `new` in place of `old`; containers that hold it are copied, not modified."""
+    # By identity, not by path alone: one tensor may stand in several places, such as two keys of a dict.
     if value is old:
         return new
     if isinstance(value, Mapping):
@@ -130,7 +132,7 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
             return value
         if isinstance(value, list):
             return _with_items(value, dict(enumerate(sequence)))
-        # A named tuple takes its items one by one.
+        # A named tuple takes its items as separate arguments.
         made = type(value)(*sequence) if hasattr(value, "_fields") else type(value)(sequence)
         if hasattr(value, "__dict__"):
             vars(made).update(vars(value))
@@ -138,6 +140,7 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _substituted(getattr(value, f.name), old, new) for f in dataclasses.fields(value)}
         twin = copy.copy(value)
+        # A dataclass may be frozen.
         for name, item in fields.items():
             object.__setattr__(twin, name, item)
         return twin
@@ -145,7 +148,7 @@ def _substituted(value: Any, old: Any, new: Any) -> Any:
 
 
 def _with_items(value: Any, items: Mapping[Any, Any]) -> Any:
-    """Return a copy of a mapping or list with other items: a copy, because its class may keep more than them."""
+    """Return a copy of a mapping or list with other items, of the same class and with its attributes."""
     if isinstance(value, Mapping) and not isinstance(value, MutableMapping):
         return type(value)({**value, **items})  # type: ignore[call-arg]
     twin = copy.copy(value)

@@ -1,8 +1,8 @@
-"""Edit inside a forward: where a map is no module's return value, ``torch.fx`` rewrites that one module.
+"""Edit inside a forward without source code: if no module returns the map, ``torch.fx`` rewrites one module.
 
-The module keeps its class (the edited one is a subclass), its children and its keys; only its forward is replaced by
-generated code. Children are leaves of the trace, so what they do in train and eval mode stays theirs; the module's
-own forward is traced in both modes and the one that fits is run.
+The module keeps its class (the edited one is a subclass), its children and its keys; only its forward is
+replaced by generated code. Children are leaves of the trace, so their behavior in train and eval mode does
+not change; the module's own forward is traced in both modes, and the one for the current mode is run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REFLECTED = {"radd": "add", "rmul": "mul", "rsub": "sub"}
 
 
 class _SequenceProxy(fx.Proxy):
-    """Stands for a list or tuple of known length, so that ``*size`` and ``len(size)`` can be traced."""
+    """A proxy for a list or tuple of known length, so that ``*size`` and ``len(size)`` can be traced."""
 
     def __init__(self, node: fx.Node, tracer: fx.Tracer, length: int) -> None:
         super().__init__(node, tracer)
@@ -36,7 +36,7 @@ class _SequenceProxy(fx.Proxy):
 
 
 class _ShallowTracer(fx.Tracer):
-    """Traces one module's own forward: every child is a leaf, and arguments of known length can be unpacked."""
+    """Traces the forward of one module: children are leaves, arguments of known length can be unpacked."""
 
     def __init__(self, lengths: Mapping[str, int]) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def rewrite_forward(
             graphs.append(_find(host, operation, where, lengths or {}))
     finally:
         host.training = was_training
-    host.add_module(name, child)  # after tracing: a forward may loop over all its children
+    host.add_module(name, child)  # after tracing: the forward may loop over all its children
     in_training, in_eval = (_forward_with(host, name, graph, node) for graph, node in graphs)
 
     @functools.wraps(in_eval)  # torch.fx reads the signature when another edit traces this forward again
@@ -88,6 +88,7 @@ def rewrite_forward(
         return (in_training if self.training else in_eval)(self, *args, **kwargs)
 
     base = type(host)
+    # A subclass, so that isinstance checks hold and undoing is taking the base class again.
     host.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})
 
 
@@ -97,11 +98,11 @@ def restore_forward(host: nn.Module) -> None:
 
 
 def own_operation(traced: Trace, node: fx.Node) -> tuple[str, tuple[str, int]] | None:
-    """Return the module in whose own forward the value of `node` appears, and as which operation.
+    """Return the module whose own forward makes the value of `node`, and the operation that makes it.
 
     Returns:
         The module's qualified name, and the operation: a function's name, or ``self.`` and a child's name, with its
-        occurrence from 0 among that module's own. None where every such module runs more than once.
+        occurrence (from 0) in that forward. None if every such module runs more than once.
     """
     index = node.meta["call"]
     call = traced.calls[index] if index is not None else traced.calls[0]
@@ -109,6 +110,7 @@ def own_operation(traced: Trace, node: fx.Node) -> tuple[str, tuple[str, int]] |
     own = [n for n in before if n.meta["call"] == call.index and n.op == "call_function"]
     name = same_name(node.meta["function"])
     occurrence = sum(same_name(n.meta["function"]) == name for n in own)
+    # A module that runs twice, or is scripted, cannot be edited here: its call is an operation of its parent.
     while call.parent is not None and (
         len(traced.calls_of(call.qualname)) != 1 or issubclass(call.kind, Scripted)
     ):
@@ -123,7 +125,7 @@ def own_operation(traced: Trace, node: fx.Node) -> tuple[str, tuple[str, int]] |
 
 
 def argument_lengths(host: nn.Module, call: ModuleCall) -> dict[str, int]:
-    """Return how many items each list or tuple among the arguments of `call` has, by its name in `host`'s forward."""
+    """Return the length of each list or tuple among the arguments of `call`, by its name in the forward."""
     names = list(inspect.signature(host.forward).parameters)
     named = ((names[key] if isinstance(key, int) else key, length) for key, length in call.lengths.items())
     return dict(named)
@@ -132,7 +134,7 @@ def argument_lengths(host: nn.Module, call: ModuleCall) -> dict[str, int]:
 def _find(
     host: nn.Module, operation: tuple[str, int], where: str, lengths: Mapping[str, int]
 ) -> tuple[fx.Graph, fx.Node]:
-    """Trace the own forward of `host` and find the operation in it."""
+    """Trace the forward of `host` and find the operation in it."""
     function, occurrence = operation
     tip = "choose a module's output; see --all-cut-points"
     try:
@@ -162,7 +164,7 @@ def _forward_with(host: nn.Module, name: str, graph: fx.Graph, node: fx.Node) ->
 
 
 def same_name(function: str) -> str:
-    """Return one name for an operation's spellings: ``Tensor.__add__``, ``operator.add`` and ``add`` are one."""
+    """Return one name for all spellings of an operation, such as ``Tensor.__add__`` and ``operator.add``."""
     plain = function.strip("_")
     return _REFLECTED.get(plain, plain)
 

@@ -1,7 +1,8 @@
 """Splice: carry out a plan on a model, in place, one site after another.
 
-Hooks and registered children leave every class, forward and base key as they were. What a site displaces is kept in
-the model's ledger, outside the module tree, so that :func:`~hmhsa_insert.surgery.edit.undo.remove` can put it back.
+Hooks and registered children change no class, forward or base key. A module that a site displaces is kept in
+the model's ledger, outside the module tree, so that :func:`~hmhsa_insert.surgery.edit.undo.remove` can put it
+back.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from hmhsa_insert.torch_private import FakeTensor, unset_fake_temporarily
 
 @dataclass
 class Change:
-    """One thing done to a model, with what undoes it.
+    """One change of a model, with what is needed to undo it.
 
     Attributes:
-        site: what was done.
-        displaced: for ``swap``, ``drop`` and ``unstride``: the module that stood there.
-        names: all qualified names it stood at (a shared module stands at several).
-        attributes: for ``unstride``: the attributes that were changed, as they were.
+        site: what was done, and where.
+        displaced: for ``swap``, ``drop`` and ``unstride``: the module that was there.
+        names: all qualified names of that module (a shared module has several).
+        attributes: for ``unstride``: the old values of the attributes that were changed.
     """
 
     site: Site
@@ -50,9 +51,9 @@ class Ledger:
 
     Attributes:
         plan: the plan.
-        seed: of the new blocks' initial values.
+        seed: for the initial values of the new blocks.
         changes: in the order in which they were made.
-        backend: ``tree``, or ``graph`` once the model was made a ``GraphModule``.
+        backend: ``tree``, or ``graph`` if the model was converted to a ``GraphModule``.
     """
 
     plan: Plan
@@ -68,7 +69,7 @@ def ledgers(model: nn.Module) -> list[Ledger]:
 
 
 def set_ledgers(model: nn.Module, done: list[Ledger]) -> None:
-    """Note what was done to `model`; nothing, for a model that is its base again."""
+    """Store what was done to `model`; an empty list removes the entry."""
     notes(model)[LEDGER] = done
     if not done:
         del notes(model)[LEDGER]
@@ -77,8 +78,8 @@ def set_ledgers(model: nn.Module, done: list[Ledger]) -> None:
 def splice(model: nn.Module, plan: Plan, seed: int = 0) -> None:
     """Carry out `plan` on `model`, in place.
 
-    The initial values of every block depend on `seed` and its key alone, and the global random state is left as it
-    was: adding an edit changes neither the other blocks nor the order of the data.
+    The initial values of a block depend on `seed` and its key alone, and the global random state does not
+    change: another edit changes neither the other blocks nor the order of the training data.
     """
     ledger = Ledger(plan, seed)
     for site in plan.sites:
@@ -87,7 +88,7 @@ def splice(model: nn.Module, plan: Plan, seed: int = 0) -> None:
 
 
 def inserted_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the key and the module of everything that was put into `model`, and not displaced by a later edit."""
+    """Yield key and module of everything that edits added to `model` and no later edit displaced."""
     named = dict(model.named_modules(remove_duplicate=False))
     for ledger in ledgers(model):
         for change in ledger.changes:
@@ -96,11 +97,11 @@ def inserted_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def make_module(site: Site, host: nn.Module, model: nn.Module, seed: int) -> nn.Module:
-    """Build what a site puts in, as its map was made: on its device, in its dtype; in its host's mode."""
+    """Build the new module of a site on the device and in the dtype of its map, in the mode of its host."""
     reference = weights_beside(host, model)
     device = reference.device if reference is not None else torch.device("cpu")
     if site.device is not None and any(str(p.device) == site.device for p in model.parameters()):
-        device = torch.device(site.device)  # else it was planned elsewhere
+        device = torch.device(site.device)  # else it was planned on another machine
     dtype = reference.dtype if reference is not None else None
     if site.dtype is not None:
         dtype = DTYPES[site.dtype]
@@ -109,12 +110,13 @@ def make_module(site: Site, host: nn.Module, model: nn.Module, seed: int) -> nn.
             module = _drawn(site, "meta", seed).to(dtype=dtype)
             module = fake_copy(module, reference.fake_mode, meta_as=device)
         return module.train(host.training)
+    # Drawn on the CPU and then moved: initial values are the same on every device.
     module = _drawn(site, "meta" if device.type == "meta" else "cpu", seed)
     return module.train(host.training).to(device=device, dtype=dtype)
 
 
 def _drawn(site: Site, device: str, seed: int) -> nn.Module:
-    """Build what a site puts in with initial values that depend on `seed` and its key alone."""
+    """Build the new module of a site with initial values that depend on `seed` and its key alone."""
     digest = hashlib.sha256(f"{seed}:{site.key or site.qualname}".encode()).digest()
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
@@ -140,7 +142,7 @@ def _wrapped(site: Site, block: nn.Module) -> nn.Module:
 
 def _hook(model: nn.Module, site: Site, seed: int) -> Change:
     host = model.get_submodule(site.qualname)
-    # Not by add_module, which asks the class: it may answer to every name.
+    # Not by add_module, which asks the class with hasattr: a class with __getattr__ may have every name.
     host._modules[site.child] = make_module(site, host, model, seed)
     RunsChild(site.child, site.path).hook(host, on_input=site.action == "hook_input")
     return Change(site)
@@ -174,7 +176,7 @@ def _swap(model: nn.Module, site: Site, seed: int) -> Change:
     displaced = model.get_submodule(site.qualname)
     names = _names_of(model, displaced)
     module = make_module(site, displaced, model, seed)
-    if site.inp is not None:  # so that the new keys live under the edit's id and never meet the old ones
+    if site.inp is not None:  # the new keys then begin with the edit's id and cannot collide with old ones
         module = _Replacement(site.child, module).train(displaced.training)
     for name in names:
         set_module(model, name, module)
@@ -184,6 +186,7 @@ def _swap(model: nn.Module, site: Site, seed: int) -> Change:
 def _drop(model: nn.Module, site: Site, _seed: int) -> Change:
     displaced = model.get_submodule(site.qualname)
     names = _names_of(model, displaced)
+    # An Identity and not nothing: forwards and containers go on calling the module by its name.
     for name in names:
         set_module(model, name, nn.Identity().train(displaced.training))
     return Change(site, displaced, names)
@@ -200,6 +203,7 @@ def _unstride(model: nn.Module, site: Site, _seed: int) -> Change:
     return Change(site, module, names, attributes)
 
 
+# What unstriding may change; an nn.Conv2d computes the last one from its padding when it is built.
 _STRIDE_ATTRIBUTES = ("stride", "padding", "_reversed_padding_repeated_twice")
 
 _DO = {
@@ -215,7 +219,7 @@ _DO = {
 
 
 class _Replacement(nn.Module):
-    """Stands where a module stood and runs the child that is named after the edit."""
+    """Takes the place of a module and runs the child that is named after the edit."""
 
     def __init__(self, name: str, child: nn.Module) -> None:
         super().__init__()
@@ -234,7 +238,7 @@ def _names_of(model: nn.Module, module: nn.Module) -> tuple[str, ...]:
 
 
 def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` at `name` in the module tree, whatever stands there."""
+    """Put `module` at `name` in the module tree, in place of what is there."""
     parent, _, child = name.rpartition(".")
     model.get_submodule(parent)._modules[child] = module
 

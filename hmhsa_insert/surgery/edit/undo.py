@@ -19,12 +19,29 @@ from hmhsa_insert.surgery.edit.wrapping import unwrap
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """Return the base network of an edited model; `model` itself is untouched.
+    """Undo all edits on a copy of an edited model; the edited model itself is not changed.
 
-    Its weights are those the edited model holds now: the original ones if it was not trained.
+    Args:
+        model: a model from ``hi.apply`` or ``hi.load``.
+
+    Returns:
+        The model as it was before the first edit, of its original class. Its weights are those that `model`
+        has now: the original ones if it was not trained since.
 
     Raises:
-        ModelError: the model was not edited, or is a ``GraphModule`` (backend graph), whose tree is gone.
+        ModelError: the model was not edited, cannot be copied, or is a ``GraphModule`` (``backend="graph"``),
+            which no longer has the original classes.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> restored = hi.remove(edited)
+        >>> restored.state_dict().keys() == model.state_dict().keys()
+        True
+        >>> torch.equal(restored.fc.weight, model.fc.weight)
+        True
     """
     _edited(model)
     if any(ledger.backend == "graph" for ledger in ledgers(model)):
@@ -39,17 +56,34 @@ def remove(model: nn.Module) -> nn.Module:
 
 
 def base_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the state of the base network under its own keys, tensors shared with `model`.
+    """Return the state dict that an edited model would have without its edits.
+
+    Args:
+        model: a model from ``hi.apply`` or ``hi.load``, with either backend.
+
+    Returns:
+        The tensors of the model before the first edit, under their original keys, on the model's device. They
+        share memory with `model`, as those of ``model.state_dict()`` do.
 
     Raises:
         ModelError: the model was not edited.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64))
+        >>> len(edited.state_dict()), len(hi.base_state_dict(edited))
+        (98, 92)
+        >>> model.load_state_dict(hi.base_state_dict(edited))
+        <All keys matched successfully>
     """
     _edited(model)
     return state_before(model, 0)
 
 
 def state_before(model: nn.Module, done: int) -> dict[str, torch.Tensor]:
-    """Return the state of the network as it was after the first `done` of its edits, under the keys it had then."""
+    """Return the state dict that the network would have after the first `done` of its edits."""
     state: dict[str, torch.Tensor] = dict(model.state_dict())
     for ledger in reversed(ledgers(model)[done:]):
         new = keys_of(state, ledger.plan.new_keys)
@@ -60,11 +94,12 @@ def state_before(model: nn.Module, done: int) -> dict[str, torch.Tensor]:
 
 
 def displaced_state(changes: list[Change], keep_vars: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the key and the tensor of everything that modules taken away hold, under every name they had.
+    """Yield key and tensor of all parameters and buffers of displaced modules, under every name they had.
 
-    With `keep_vars`, the modules' own parameters and buffers, as ``state_dict`` has it.
+    `keep_vars` is passed to ``state_dict``.
     """
     for change in changes:
+        # An unstrided module stays in the tree, or gives its place to one without parameters.
         if change.displaced is not None and change.site.action != "unstride":
             for name in change.names:
                 for key, tensor in change.displaced.state_dict(keep_vars=keep_vars).items():
@@ -73,9 +108,9 @@ def displaced_state(changes: list[Change], keep_vars: bool = False) -> Iterator[
 
 @contextmanager
 def bypassed(model: nn.Module, done: int = 0) -> Iterator[None]:
-    """Run `model` without the blocks inserted after its first `done` edits for a while, on the same instance.
+    """Run `model` itself without the blocks inserted after its first `done` edits, inside a ``with``.
 
-    Only for plans that insert: what was swapped or taken away stays so.
+    For plans that insert only: replaced or removed modules do not return.
     """
     keys = [key for ledger in ledgers(model)[done:] for key in ledger.plan.new_keys]
     with passing_on(*(model.get_submodule(key) for key in keys)):
@@ -84,7 +119,8 @@ def bypassed(model: nn.Module, done: int = 0) -> Iterator[None]:
 
 @contextmanager
 def passing_on(*modules: nn.Module) -> Iterator[None]:
-    """Have modules return their input for a while."""
+    """Let modules return their input, inside a ``with``."""
+    # A user may have set a forward on the instance, which has to come back.
     saved = [(module, module.__dict__.get("forward")) for module in modules]
     for module in modules:
         module.__dict__["forward"] = _unchanged
@@ -104,7 +140,7 @@ def _unchanged(x: torch.Tensor) -> torch.Tensor:
 def _edited(model: nn.Module) -> None:
     if not ledgers(model):
         message = "nothing was inserted into this model"
-        raise ModelError(Problem(type(model).__name__, message, "hi.apply makes one"))
+        raise ModelError(Problem(type(model).__name__, message, "hi.apply makes an edited model"))
 
 
 def _unhook(model: nn.Module, change: Change) -> None:
@@ -136,10 +172,10 @@ def _restore_forward(model: nn.Module, change: Change) -> None:
 def _put_back(model: nn.Module, change: Change) -> None:
     assert change.displaced is not None
     reference = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if reference is not None:  # the displaced module sat outside the tree when the model was moved
+    if reference is not None:  # the displaced module was outside of the tree when the model was moved
         change.displaced.to(device=reference.device, dtype=reference.dtype)
     mode = model.get_submodule(change.names[0]).training
-    if change.displaced.training != mode:  # else it keeps parts of it that are frozen in another mode
+    if change.displaced.training != mode:  # train() would also change parts that are frozen in another mode
         change.displaced.train(mode)
     for name in change.names:
         set_module(model, name, change.displaced)

@@ -1,8 +1,8 @@
-"""Run a child on the value of one expression in a module's own methods, everything else in them unchanged.
+"""Run a child on the value of one expression in a method of a module, with everything else in it unchanged.
 
-``EXPR`` becomes ``self.child(EXPR)``. The module gets a subclass of its class in which that one method is compiled
-again; its children, keys and attributes stay, and what is done with the module (deep copies, pickling, compilation,
-export, debugging) is done with the user's own Python.
+``EXPR`` becomes ``self.child(EXPR)``. The module gets a subclass of its class in which that one method is
+compiled again. Its children, keys and attributes stay, and deep copies, pickling, compilation, export and
+debugging work on the user's own Python.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Wrap:
 
 
 def wrap(host: nn.Module, name: str, child: nn.Module, expression: Expression, where: str) -> None:
-    """Run `child`, registered as `name`, on the value of an expression of `host`, which is changed in place.
+    """Run `child`, registered as `name`, on the value of an expression of `host`; changes `host` in place.
 
     Args:
         host: the module.
@@ -47,11 +47,11 @@ def wrap(host: nn.Module, name: str, child: nn.Module, expression: Expression, w
         PlanError: the class's source is not the one that the expression was found in.
     """
     _set_wraps(host, (*wraps_of(host), Wrap(name, expression)), where)
-    host._modules[name] = child  # add_module asks the class, which may answer to every name
+    host._modules[name] = child  # not by add_module: a class with __getattr__ may have every name
 
 
 def unwrap(host: nn.Module, name: str) -> nn.Module:
-    """Undo :func:`wrap` and return the child that stands there now."""
+    """Undo :func:`wrap` and return the child that is there now."""
     child = host._modules.pop(name)
     assert child is not None
     _set_wraps(host, tuple(w for w in wraps_of(host) if w.child != name), name)
@@ -59,7 +59,7 @@ def unwrap(host: nn.Module, name: str) -> nn.Module:
 
 
 def wraps_of(host: nn.Module) -> tuple[Wrap, ...]:
-    """Return what was wrapped in the methods of `host`, oldest first."""
+    """Return what is wrapped in the methods of `host`, oldest first."""
     ours = our_class(type(host))
     wraps: tuple[Wrap, ...] = vars(ours)["hmhsa_wraps"] if ours else ()
     return wraps
@@ -70,24 +70,25 @@ def _set_wraps(host: nn.Module, wraps: tuple[Wrap, ...], where: str) -> None:
     try:
         set_class(host, edited_class(base, wraps) if wraps else base)
     except SourceError as error:
-        tip = "make the edit anew, with the versions of the libraries that are installed"
+        tip = "apply the recipe again, with the versions of the libraries that are installed"
         raise PlanError(Problem(where, f"its forward {error}", tip)) from error
 
 
 @dataclass(frozen=True)
 class Outer:
-    """What goes around expressions of one method besides wraps, and assignments before it."""
+    """What else goes around expressions of one method, and assignments at its beginning."""
 
     wrappers: dict[Span, Wrapper]
     prologue: list[ast.Assign]
 
 
+# Cached, so that copies of a host share its class.
 @functools.lru_cache(maxsize=1024)
 def edited_class(base: type, wraps: tuple[Wrap, ...]) -> type:
     """Return a subclass of `base` whose methods run children on the values of expressions.
 
     Raises:
-        SourceError: the source of a method is not the one it was.
+        SourceError: the source of a method has changed.
     """
     return build_class(base, wraps, {}, {})
 
@@ -95,7 +96,7 @@ def edited_class(base: type, wraps: tuple[Wrap, ...]) -> type:
 def build_class(
     base: type, wraps: tuple[Wrap, ...], outer: dict[Method, Outer], attributes: dict[str, Any]
 ) -> type:
-    """Do as :func:`edited_class`, with more around expressions and more attributes."""
+    """Make the class of :func:`edited_class`, with more around expressions and more attributes."""
     by_method: dict[Method, list[Wrap]] = {method: [] for method in outer}
     for each in wraps:
         by_method.setdefault(method_of(base, each.expression), []).append(each)
@@ -105,7 +106,7 @@ def build_class(
 
 
 def _subclass(base: type, edits: dict[Method, types.FunctionType], attributes: dict[str, Any]) -> type:
-    """Return a subclass of `base` with other functions in some methods, of its own or of classes it inherits from."""
+    """Return a subclass of `base` with other functions in some of its methods, own or inherited."""
     own: dict[str, Any] = {}
     inherited: dict[type, dict[str, Any]] = defaultdict(dict)
     originals = {}
@@ -115,7 +116,8 @@ def _subclass(base: type, edits: dict[Method, types.FunctionType], attributes: d
         for function, new in pairs:
             originals.update(dict.fromkeys(codes_in(new.__code__), function.__code__))
             attribute = replaced(attribute, function, new)
-        # What a subclass overrides is reached by super(): it goes between the subclass and its owner.
+        # An overridden method is reached by super(), so its replacement goes between the subclass and its
+        # owner.
         (own if is_own else inherited[owner])[name] = attribute
     mixins = (new_class(o.__name__, (o,), inherited[o]) for o in base.__mro__ if o in inherited)
     names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
@@ -133,7 +135,7 @@ def _by_attribute(
 
 
 def _edited(method: Method, wraps: list[Wrap], outer: Outer | None) -> types.FunctionType:
-    """Return the method's function with the wraps of one method in it."""
+    """Return the function of a method, compiled with its wraps."""
     by_span: dict[Span, list[Wrap]] = defaultdict(list)
     for each in wraps:
         by_span[absolute(method, each.expression.span)].append(each)
@@ -142,6 +144,7 @@ def _edited(method: Method, wraps: list[Wrap], outer: Outer | None) -> types.Fun
     for number, (span, group) in enumerate(by_span.items()):
         counter = f"hmhsa_turn_{number}"
         if any(w.expression.turn is not None for w in group):
+            # Counts evaluations in one call; the first test of each evaluation adds one, so it begins at -1.
             prologue.append(ast.Assign([ast.Name(counter, ast.Store())], ast.Constant(-1)))
         inner = Wrapper(_calls(method.receiver, group, counter), group[0].expression.target)
         wrappers[span] = inner.inside(wrappers[span]) if span in wrappers else inner
@@ -149,13 +152,13 @@ def _edited(method: Method, wraps: list[Wrap], outer: Outer | None) -> types.Fun
 
 
 def absolute(method: Method, span: Span) -> Span:
-    """Return the place in the file of a place in the method."""
+    """Return the span in the file of a span in the method."""
     first = method.function.__code__.co_firstlineno
     return span[0] + first, span[1], span[2] + first, span[3]
 
 
 def _calls(receiver: str, wraps: list[Wrap], counter: str) -> Callable[[ast.expr], ast.expr]:
-    """Return what makes ``self.child(EXPR)``, or ``self.child(EXPR) if (turn := turn + 1) == 2 else EXPR``."""
+    """Return a function that makes ``self.child(EXPR)``, or ``… if (turn := turn + 1) == 2 else EXPR``."""
 
     def make(value: ast.expr) -> ast.expr:
         turns = sorted({w.expression.turn for w in wraps if w.expression.turn is not None})
@@ -165,7 +168,7 @@ def _calls(receiver: str, wraps: list[Wrap], counter: str) -> Callable[[ast.expr
         for turn in reversed(turns):
             here = [w for w in wraps if w.expression.turn == turn]
             now: ast.expr = ast.Name(counter, ast.Load())
-            if turn == turns[0]:  # asked first: this counts
+            if turn == turns[0]:  # evaluated first, so this one counts
                 one_more = ast.BinOp(ast.Name(counter, ast.Load()), ast.Add(), ast.Constant(1))
                 now = ast.NamedExpr(ast.Name(counter, ast.Store()), one_more)
             test = ast.Compare(now, [ast.Eq()], [ast.Constant(turn)])
@@ -183,7 +186,7 @@ def _chain(receiver: str, wraps: list[Wrap], value: ast.expr) -> ast.expr:
 
 
 def _hiding(base: type, children: set[str]) -> dict[str, Any]:
-    """Return methods with which a container that goes over itself in its forward does not come upon the children."""
+    """Return methods that hide the children from a container whose forward iterates over itself."""
     if issubclass(base, nn.ModuleDict):
 
         def shown(self: nn.Module) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def _hiding(base: type, children: set[str]) -> dict[str, Any]:
             return [(name, module) for name, module in self._modules.items() if name not in children]
 
         def item(self: nn.Module, index: int | slice) -> Any:
-            if isinstance(index, slice):  # a container of the user's class, which runs no child of ours
+            if isinstance(index, slice):  # a container of the user's class, without our children
                 return base(OrderedDict(listed(self)[index]))
             return listed(self)[index][1]
 
@@ -216,6 +219,7 @@ def _hiding(base: type, children: set[str]) -> dict[str, Any]:
 
 def _reduce(self: nn.Module, protocol: Any) -> Any:
     """Copy and pickle as the user's class does, and wrap again."""
+    # The subclass is made at run time, so pickle cannot find it by name: it is built again from the wraps.
     kind: Any = our_class(type(self))
     make, arguments, *rest = super(kind, self).__reduce_ex__(protocol)
     arguments = tuple(user_class(kind) if argument is kind else argument for argument in arguments)

@@ -1,8 +1,8 @@
-"""Which values of a trace are feature maps: their layout, cumulative stride and channels, by measurement.
+"""Find the feature maps of a trace, with their layout, cumulative stride and channels, by measurement.
 
-Two traces at two input sizes tell: an axis that grows with the image is height or width, one that does not is
-channels. The second input is not square, so height and width cannot be confused, and what an adaptive pool fixed at
-1×1 is seen to be no map.
+Two traces at two input sizes are compared: an axis that grows with the image is height or width, one that
+does not is channels. The second input is not square, so height and width cannot be confused. An output that
+an adaptive pool fixed at 1×1 does not grow, so it is not taken for a map.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from hmhsa_insert.surgery.base.inputs import Inputs
 from hmhsa_insert.surgery.locate.trace import Trace, trace
 
 Layout = Literal["NCHW", "NHWC"]
+# Strides that are tried first: maps of few cells round, and nearly all networks halve.
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Height × width × channels of one image in a trace, at a cumulative stride.
+    """The feature map of one image in a trace.
 
     Attributes:
-        frames: how many such maps one sample has: those of a clip whose frames run as a batch.
+        stride: cumulative stride: pixels of the image for each pixel of the map, along one side.
+        channels, height, width: its size, without the batch axis.
+        layout: order of the axes, ``"NCHW"`` or ``"NHWC"``.
+        frames: number of such maps for one sample; more than 1 for a clip whose frames run as a batch.
     """
 
     stride: int
@@ -43,12 +47,12 @@ class FeatureMap:
 
 
 def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
-    """Return the feature map of every node of `first` that is one.
+    """Return the feature map of every node of `first` whose value is one.
 
     Args:
         first: the trace at the input size of interest.
-        second: a trace at :func:`other_size`; None when the network takes one size only, and then the layout
-            follows from sizes alone, with the sources' layout deciding where they leave a choice.
+        second: a trace at :func:`other_size`; None if the network takes one size only. The layout then
+            follows from sizes alone; if both layouts fit, that of the node's inputs is taken.
     """
     height, width = _image(first.inputs)
     batches = _batches(first)
@@ -70,7 +74,9 @@ def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
         if frames is None or frames != others.get(_first_axis(twin)):
             continue
         measured = _from_growth(_shape(node), _shape(twin), growth, frames)
-        if measured and measured.height * measured.stride >= 0.5 * height:  # else a head's unpadded kernel
+        # A smaller one is made by an unpadded kernel of a head: it grows with the image and does not cover
+        # it.
+        if measured and measured.height * measured.stride >= 0.5 * height:
             found[node] = measured
     return found
 
@@ -83,7 +89,8 @@ def other_size(inputs: Inputs) -> Inputs:
 def trace_other_size(model: nn.Module, first: Trace) -> Trace | None:
     """Trace at :func:`other_size`, or return None for a network that takes one size only.
 
-    Of one image where the forward does the same with it as with two: one trace then answers for both.
+    The trace is of a single image if the forward does the same with one image as with two, so that one trace
+    covers both the other size and a batch of one.
     """
     inputs = other_size(first.inputs)
     if inputs.batch is None:
@@ -106,9 +113,9 @@ def _image(inputs: Inputs) -> Size:
 
 
 def _batches(traced: Trace) -> dict[int, int]:
-    """Return the lengths that the first axis of a map may have, with the maps that one sample has then.
+    """Return the lengths that the first axis of a map may have, each with the number of maps of one sample.
 
-    Of a clip T × C × H × W (or C × T × H × W), frames may run as a batch: N·T × C × H × W.
+    For a clip T × C × H × W (or C × T × H × W), frames may run as a batch: N·T × C × H × W.
     """
     image = traced.inputs.image
     leading = image.size[:-2] if image and len(image.size) > 3 else ()
@@ -120,7 +127,7 @@ def _shape(node: Node | None) -> tuple[int, ...]:
 
 
 def _keys(traced: Trace) -> Iterator[tuple[tuple[object, ...], Node]]:
-    """Yield a key for each node that a trace at another size shares: module, function and how often before."""
+    """Yield each node with a key that holds at every input size: module, function, number of repeats."""
     seen: Counter[tuple[object, ...]] = Counter()
     for node in traced.nodes:
         call = node.meta.get("call")
@@ -136,6 +143,7 @@ def _first_axis(node: Node | None) -> int:
 def _from_growth(small: Size, large: Size, growth: tuple[int, int], frames: int) -> FeatureMap | None:
     if len(small) != 4 or len(large) != 4:
         return None
+    # Layout, axis of the channels, axis of the rows; columns follow rows in both.
     axes: tuple[tuple[Layout, int, int], ...] = (("NCHW", 1, 2), ("NHWC", 3, 1))
     for layout, channel_axis, row_axis in axes:
         rows, columns = (large[row_axis + i] - small[row_axis + i] for i in (0, 1))
@@ -150,12 +158,13 @@ def _from_growth(small: Size, large: Size, growth: tuple[int, int], frames: int)
 
 
 def _stride_of_growth(growth: tuple[int, int], grown: tuple[int, int]) -> int | None:
-    """Return the stride that best explains how much a map grew with the image; None where none does.
+    """Return the stride that best explains how much a map grew with the image, or None.
 
     Sizes round, so a map of few cells may grow by one more or less than the image divided by the stride.
     """
     for strides in (
         _POWERS,
+        # What the growth itself gives, for networks whose stride is not a power of two.
         sorted({round(image / cells) for image, cells in zip(growth, grown, strict=True)}),
     ):
         error = {
@@ -164,13 +173,14 @@ def _stride_of_growth(growth: tuple[int, int], grown: tuple[int, int]) -> int | 
             if stride
         }
         best = min(error, key=error.__getitem__, default=0)
+        # Summed over both axes: one of them may be off by a whole cell, and not both.
         if best and error[best] <= 1.5:
             return best
     return None
 
 
 def _stride(ratio: float) -> int:
-    """Round a measured ratio: to a power of two when within 8 % of one (sizes round at odd inputs), else plainly."""
+    """Round a measured ratio to a power of two within 8 % of it (odd sizes round), else to an integer."""
     power = 1
     while power * 2 <= ratio * 1.08:
         power *= 2
@@ -178,7 +188,7 @@ def _stride(ratio: float) -> int:
 
 
 def _stride_of(side: int, mapped: int) -> int:
-    """Return the power of two that divides `side` into `mapped`, rounding up or down; else the plain ratio."""
+    """Return the power of two that divides `side` into `mapped` cells, rounded up or down; else the ratio."""
     fitting = [s for s in _POWERS if side // s <= mapped <= -(-side // s)]
     return fitting[0] if fitting else _stride(side / mapped)
 
@@ -192,8 +202,10 @@ def _from_one_size(
     axes: tuple[tuple[Layout, int, int], ...] = (("NCHW", 1, 2), ("NHWC", 3, 1))
     for layout, channel_axis, row_axis in axes:
         rows, columns = shape[row_axis], shape[row_axis + 1]
-        if rows <= 1 or columns <= 1:
+        if rows <= 1 or columns <= 1:  # pooled features
             continue
+        # Without growth to measure, the map has to cover the image in both directions at one stride, to a
+        # cell.
         down, right = _stride_of(height, rows), _stride_of(width, columns)
         if down == right and 1 <= down <= _POWERS[-1] and abs(rows * down - height) < 2 * down:
             fits[layout] = FeatureMap(down, shape[channel_axis], rows, columns, layout, batches[shape[0]])

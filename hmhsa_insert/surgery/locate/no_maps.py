@@ -1,4 +1,4 @@
-"""Why a network has no stages: what its tensors are instead of maps of an image."""
+"""Explain why a network has no stages: what its tensors are, if not maps of an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _WANTED = "blocks act on N×C×H×W maps"
 
 
 def why_no_maps(located: Located) -> str:
-    """Return the reason why no stage was found, as a sentence without an end."""
+    """Return the reason why no stage was found, as a sentence without its full stop."""
     if located.maps and any(node.op != "placeholder" for node in located.maps):
         return "no feature map lies on every path of this network"
     axes = {d for d in (1, 2, 3) if _works_along(located, d)}
@@ -26,17 +26,18 @@ def why_no_maps(located: Located) -> str:
 
 
 def has_tokens(located: Located, stride: int) -> bool:
-    """Return True if it carries N×L×C sequences with a token for each cell of a map at `stride`, or a few more."""
+    """Return True if there are N×L×C sequences with one token for each cell of a map at `stride`."""
     image = located.trace.inputs.image
     if image is None:
         return False
+    # A few more tokens than cells: class tokens and the like.
     cells = (image.size[-2] // stride) * (image.size[-1] // stride)
     shapes = (node.meta.get("shape", ()) for node in located.trace.nodes)
     return any(len(s) == 3 and s[0] == located.trace.batch and cells <= s[1] <= cells + 8 for s in shapes)
 
 
 def _works_along(located: Located, dimensions: int) -> bool:
-    """Return True if a convolution or pool over so many spatial axes ran."""
+    """Return True if a convolution or pool over this number of spatial axes ran."""
     names = (f"conv{dimensions}d", f"conv_transpose{dimensions}d", f"pool{dimensions}d")
     functions = {str(node.meta.get("function")) for node in located.trace.nodes}
     return any(function.endswith(names) for function in functions)

@@ -1,4 +1,4 @@
-"""The recorder: watches a forward run and writes a node for every tensor it makes, inside of which module call."""
+"""The recorder: observes a forward pass and writes a node for every tensor, with its module call."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from torch.fx import Graph, Node
 from torch.overrides import TorchFunctionMode
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.base.inputs import Path, tensors_in
+from hmhsa_insert.surgery.base.inputs import LeafPath, tensors_in
 from hmhsa_insert.torch_private import FakeTensor
 
-# Functions that read the shape of their argument and not its values: no path runs through them.
+# Functions that read the shape of their argument, not its values: no path of data runs through them.
 _SHAPE_ONLY = {
     *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
     *("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),
 }
 
-
+# What runs for every call of a module: among frames, it separates the code of one module from that of the
+# next.
 _CALL = nn.Module._call_impl.__code__
 
 
@@ -38,10 +39,11 @@ class ModuleCall:
         kind: the module's class.
         parent: index of the enclosing call, None for the root.
         first: position in the graph of the first node inside; ``last`` is one past the final node.
-        inputs: nodes of the tensors that went in; ``arguments`` says where each stood (position or name first).
+        inputs: nodes of the tensors that went in.
+        arguments: for each of them its path in the arguments, which begins with a position or a name.
         lengths: number of items of each list or tuple among the arguments, by its position or name.
-        outputs: ``(path, node)`` of each tensor that came out; the path is empty when the output is one tensor.
-        autocast: kinds of device for which autocast is on around the call.
+        outputs: ``(path, node)`` of each tensor that came out; the path is empty if the output is one tensor.
+        autocast: device types for which autocast is on around the call.
     """
 
     index: int
@@ -51,9 +53,9 @@ class ModuleCall:
     first: int
     last: int = -1
     inputs: tuple[Node, ...] = ()
-    arguments: tuple[Path, ...] = ()
+    arguments: tuple[LeafPath, ...] = ()
     lengths: Mapping[int | str, int] = field(default_factory=dict)
-    outputs: tuple[tuple[Path, Node], ...] = ()
+    outputs: tuple[tuple[LeafPath, Node], ...] = ()
     autocast: frozenset[str] = frozenset()
 
 
@@ -61,8 +63,9 @@ class Recorder(TorchFunctionMode):
     """Writes a node for every tensor that a torch function makes, and the span of every module call.
 
     Args:
-        model: a copy to run: hooks are left in it, and wrappers around what takes none.
-        original: what it is a copy of, whose weights it must not use.
+        model: the copy to run. It keeps the hooks that are added here, and wrappers around modules without
+            hooks.
+        original: the model that it is a copy of, whose weights must not be used.
     """
 
     def __init__(self, model: nn.Module, original: nn.Module) -> None:
@@ -72,11 +75,11 @@ class Recorder(TorchFunctionMode):
         self._stack: list[ModuleCall] = []
         self._node_of: dict[int, Node] = {}
         self._alive: list[Any] = []  # ids are only unique among living objects
-        self._sharing: dict[
-            int, list[Tensor]
-        ] = {}  # what is a view of the same memory, by the storage's identity
+        # Tensors by the identity of their storage: those that may share memory.
+        self._sharing: dict[int, list[Tensor]] = {}
         self._count = 0
         self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
+        # A closure or a global may still hold the original's tensors; a copy that reads them is no copy.
         self._foreign = {id(t): name for name, t in (*original.named_parameters(), *original.named_buffers())}
         _wrap_scripted(model)
         self._watched = {id(module) for module in model.modules()}
@@ -96,7 +99,7 @@ class Recorder(TorchFunctionMode):
         self._sharing.clear()
 
     def position_of(self, tensor: Tensor) -> int:
-        """Return the position of the node whose value `tensor` is now, -1 for one that is not known yet."""
+        """Return the position of the node whose value `tensor` is now, or -1 if it is not known."""
         node = self._node_of.get(id(tensor))
         return node.meta["position"] if node is not None else -1
 
@@ -104,7 +107,8 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        # What is looked at here need not pass the modes that the forward runs under: that would take half the time.
+        # Without the modes that the forward runs under: passing them would take half the time. Before the
+        # call, which may change its arguments in place.
         with torch._C.DisableTorchFunction():
             sources = [self._lookup(t) for _, t in tensors_in((args, kwargs))]
             values = tuple(_describe(arg) for arg in args)
@@ -123,7 +127,7 @@ class Recorder(TorchFunctionMode):
     def _add_function(self, func: Any, sources: list[Node], made: list[Tensor]) -> Node:
         # An operator of an exported graph is named with its overload: conv2d.default.
         name = getattr(func, "__name__", type(func).__name__).partition(".")[0]
-        if name == "__get__":
+        if name == "__get__":  # a property such as x.T, which has its name on the descriptor
             name = getattr(getattr(func, "__self__", None), "__name__", "get")
         node = self._add("call_function", name, tuple(sources), made[0])
         for tensor in made[1:]:
@@ -150,7 +154,7 @@ class Recorder(TorchFunctionMode):
         return node
 
     def _bind(self, tensor: Tensor, node: Node) -> None:
-        """Let later readers of `tensor` see `node`; once it is written into, readers of what shares its memory too."""
+        """Let later readers of `tensor` see `node`; after a write, also readers of overlapping tensors."""
         known = self._node_of.get(id(tensor))
         self._node_of[id(tensor)] = node
         self._alive.append(tensor)
@@ -169,7 +173,7 @@ class Recorder(TorchFunctionMode):
         if id(tensor) in self._foreign:
             raise _not_a_copy(self._foreign[id(tensor)])
         if not isinstance(tensor, FakeTensor) and type(tensor) is Tensor:
-            return self._add("call_function", "constant", (), tensor)  # it was there before the run
+            return self._add("call_function", "constant", (), tensor)  # it existed before the run
         # Made where no torch function was seen (a custom autograd function, a scripted one): it may come from
         # anything that entered the innermost module.
         known = self._stack[-1].inputs if self._stack else ()
@@ -193,42 +197,43 @@ class Recorder(TorchFunctionMode):
             call = self._stack.pop()
             call.last, call.outputs = self._count, outputs
 
+        # Before all other pre-hooks and after all other hooks: what those compute belongs to the call.
         module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
         module.register_forward_hook(leave, with_kwargs=True)
 
 
 class Scripted(nn.Module):
-    """Runs a scripted module, which takes no hooks; nothing inside of it is seen."""
+    """Runs a scripted module, which takes no hooks; nothing inside of it is recorded."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.__dict__["inner"] = inner  # no child: what it holds cannot be watched either
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the scripted module returns: its operations are others once it was optimized."""
+        """Return the output of the scripted module, unrecorded: optimization changes its operations."""
         with torch._C.DisableTorchFunction():
             return self.__dict__["inner"](*args, **kwargs)
 
 
-# Containers that run whatever they hold, and scripted code.
+# Containers that run everything they hold, and scripted code.
 _NO_HOSTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, Scripted)
 _CHILDREN = {"children", "named_children", "_modules"}
 
 
 def can_host(kind: type[nn.Module]) -> bool:
-    """Return True if a module of this kind leaves a new child alone: going over its children, it would run it."""
+    """Return True if only our hook would run a new child of such a module, no loop over children."""
     return not issubclass(kind, _NO_HOSTS) and not goes_over_children(kind)
 
 
 def goes_over_children(kind: type[nn.Module]) -> bool:
-    """Return True if the forward of this kind asks for all its children."""
+    """Return True if the forward of this class reads all children of the module."""
     forwards = (vars(cls).get("forward") for cls in kind.__mro__ if cls is not nn.Module)
     codes = (getattr(inspect.unwrap(forward), "__code__", None) for forward in forwards if callable(forward))
     return any(_CHILDREN & names_in(code) for code in codes if code)
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return the names that code uses, those of comprehensions and inner functions too."""
+    """Return the names that code uses, including those in comprehensions and inner functions."""
     inner = (const for const in code.co_consts if isinstance(const, CodeType))
     return set(code.co_names).union(*map(names_in, inner))
 
@@ -241,9 +246,9 @@ def _wrap_scripted(model: nn.Module) -> None:
 
 
 def _frames(watched: set[int]) -> tuple[tuple[CodeType, int], ...]:
-    """Return what code is running, and the instruction it is at, from the function that made a tensor outwards.
+    """Return the running code objects with their current instructions, innermost first.
 
-    Of calls of modules only those of `watched` ones, by their ids: a forward may make a module, and call it.
+    Calls of modules are kept only for `watched` ones, by id: a forward may create a module and call it.
     """
     frame = sys._getframe(2)
     found = []
@@ -255,38 +260,37 @@ def _frames(watched: set[int]) -> tuple[tuple[CodeType, int], ...]:
 
 
 def run_watched(recorder: Recorder, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Run a model while `recorder` watches; what runs outside of this is not recorded."""
+    """Run a model under `recorder`; frames outside of this function are not recorded."""
     with recorder:
         return model(*args, **kwargs)
 
 
 def _not_a_copy(name: str) -> ModelError:
-    message = (
-        "a copy of the network runs this tensor of the original: a function set on it, or a global, holds it"
-    )
+    message = "a copy of the network uses this tensor of the original: a function set on it, or a global, refers to it"
     tip = "set the function from inside another function, whose variables can be copied, or on the class"
     return ModelError(Problem(name, message, tip))
 
 
 def autocast_kinds() -> frozenset[str]:
-    """Return the kinds of device for which autocast is on."""
+    """Return the device types for which autocast is on."""
     return frozenset(kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.is_autocast_enabled(kind))
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return False for two parts of one tensor beside each other, as ``chunk`` gives them; True where in doubt."""
+    """Return False for two parts of one tensor side by side, as from ``chunk``; True if in doubt."""
     if one.stride() != other.stride():
         return True
     first, second = sorted((one, other), key=lambda part: part.storage_offset())
+    # Apart by whole steps along one axis, and by at least the length of the first part there: side by side.
     apart = second.storage_offset() - first.storage_offset()
     axes = zip(first.shape, first.stride(), strict=True)
     return not any(step and apart % step == 0 and apart // step >= length for length, step in axes)
 
 
 def _marker(*_: Any) -> None:
-    """Stands as the target of every recorded function: the graph is read, never run."""
+    """Target of every recorded function: the graph is read, never run."""
 
 
 def _describe(value: Any) -> Any:
-    """Return what later readers need of an argument: a tensor's shape, else the value itself."""
+    """Return the shape of an argument that is a tensor, else the argument itself."""
     return tuple(value.shape) if isinstance(value, Tensor) else value

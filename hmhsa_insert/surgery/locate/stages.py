@@ -1,8 +1,8 @@
 """Locate: find the stages of a network, its blocks and its cut points, by structure and measurement.
 
-A **cut point** is a feature map through which every path to the network's deepest map passes. A **stage** is a run of
-cut points at one cumulative stride; stage k has stride 2^(k+1), so stage 1 is 1/4 and stage 4 is 1/32 as in the paper,
-and stage 0 is a stem at 1/2. Nothing is read from names or tables.
+A **cut point** is a feature map through which every path to the network's deepest map passes. A **stage** is
+a run of cut points at one cumulative stride; stage k has stride 2^(k+1), so stage 1 is at 1/4 and stage 4 at
+1/32 as in the paper, and stage 0 is a stem at 1/2. Neither names nor tables are used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import groupby
 from torch import nn
 from torch.fx import Node
 
-from hmhsa_insert.surgery.base.inputs import InputSize, Path
+from hmhsa_insert.surgery.base.inputs import InputSize, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout, feature_maps, trace_other_size
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.trace import Trace, trace
@@ -24,15 +24,15 @@ from hmhsa_insert.surgery.locate.units import Unit, find_units, has_kernel
 
 @dataclass(frozen=True)
 class Host:
-    """A module whose return value is the map: where an edit is made in the module tree.
+    """A module whose return value is the map, so that an edit can be made in the module tree.
 
     Attributes:
-        qualname: the module.
-        path: where in its output the map is; empty when the output is the map itself.
+        qualname: qualified name of the module.
+        path: where in its output the map is; empty if the output is the map itself.
     """
 
     qualname: str
-    path: Path = ()
+    path: LeafPath = ()
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,10 @@ class CutPoint:
     """One feature map of the trunk.
 
     Attributes:
-        qualname: the module whose output it is, else the module in whose forward it is computed.
+        qualname: the module that returns it, else the module in whose forward it is computed.
         node: name of its node in the trace.
-        stride, channels, height, width, layout: the map, measured.
-        host: where a hook carries an edit; None when the map is no module's return value.
-        frames: how many such maps one sample has, as in :class:`FeatureMap`.
+        stride, channels, height, width, layout, frames: as measured, see :class:`~.maps.FeatureMap`.
+        host: the module that an edit can be hooked to; None if no module returns the map.
     """
 
     qualname: str
@@ -63,10 +62,10 @@ class Stage:
     """A run of blocks at one stride.
 
     Attributes:
-        index: k with stride = 2^(k+1); None for strides that are no power of two.
-        stride, channels, height, width: of the map at the stage's end.
-        cut_points: the end of every block, in order; the last is the stage's end.
-        entry: the map after a downsampling step of its own (no block); None where the first block strides.
+        index: k with stride = 2^(k+1); None for a stride that is not a power of two.
+        stride, channels, height, width: of the map at the end of the stage, in pixels of that map.
+        cut_points: the map at the end of every block, in order; the last is the end of the stage.
+        entry: the map after a separate downsampling layer; None if the first block strides itself.
     """
 
     index: int | None
@@ -80,7 +79,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Located:
-    """A network's map: the trace, the one at another size (None if it takes one only), its maps, its stages."""
+    """Everything that was found in a network.
+
+    Attributes:
+        trace: the recorded forward.
+        other: the same at another input size; None if the network takes one size only.
+        maps: the feature maps by their nodes in `trace`.
+        stages: in the order of the forward.
+        all_cut_points: those of `stages`, and all others.
+    """
 
     trace: Trace
     other: Trace | None
@@ -90,33 +97,54 @@ class Located:
 
     @property
     def one_size_only(self) -> bool:
-        """Whether the network takes one input size only."""
+        """True if the network takes one input size only."""
         return self.other is None
 
     @property
     def one_image_alike(self) -> bool:
-        """Whether the trace at another size is of one image, with which the forward goes the same way."""
+        """True if the trace at another size is of a single image, with which the forward does the same."""
         return self.other is not None and self.other.batch == 1
 
 
 def locate_stages(
     model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
 ) -> tuple[Stage, ...]:
-    """Return the stages of any convolutional network.
+    """Find the stages of a convolutional model, by structure and measurement.
 
     Args:
-        model: the network; it is neither run nor changed, and no memory is allocated for weights.
-        input_size: ``(C, H, W)``, or whatever else describes its inputs, see :meth:`Inputs.of`.
-        inputs: the same, where example tensors say it: a tensor, a tuple of them by position, a dict by name.
+        model: the model; it is neither run nor changed, and no memory is allocated for weights.
+        input_size: ``(C, H, W)`` of one image. For models with several inputs, see :meth:`Inputs.of`.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+
+    Returns:
+        The stages in the order of the forward; empty if no feature map lies on every path through the model.
+        Stage k has stride 2^(k+1), so stage 1 is at 1/4 of the image and stage 4 at 1/32, as in the paper;
+        channels, height and width are those of its last map, in pixels of that map.
 
     Raises:
-        ModelError: the forward fails on this input, or the model is wrapped (DDP, compiled, scripted).
+        ModelError: the forward fails on this input, the model cannot be copied, is wrapped (DDP, compiled,
+            scripted) or has lazy parameters, or the inputs are not described correctly.
+
+    Source:
+        arXiv 2106.03180: four stages at 1/4, 1/8, 1/16 and 1/32 of the image.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> for stage in hi.locate_stages(model, input_size=(3, 64, 64)):
+        ...     print(stage.index, stage.stride, stage.channels, stage.cut_points[-1].qualname)
+        0 2 32 act1
+        1 4 32 layer1.0
+        2 8 48 layer2.0
+        3 16 192 layer3.0
+        4 32 96 layer4.0
     """
     return locate(model, input_size if inputs is None else inputs).stages
 
 
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
-    """Trace `model` at two sizes and return everything that was found."""
+    """Trace `model` at two input sizes and return everything that was found."""
     traced = trace(model, input_size)
     other = trace_other_size(model, traced)
     maps = feature_maps(traced, other)
@@ -130,7 +158,7 @@ def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
 def cut_point(
     traced: Trace, maps: Mapping[Node, FeatureMap], node: Node, preferred: ModuleCall | None = None
 ) -> CutPoint:
-    """Describe the map of `node`; `preferred` is the call whose output it should be named after, if it can."""
+    """Describe the map of `node`, named after the call `preferred` if that returns it."""
     hosts = list(hosts_of(traced, node))
     chosen = next((pair for pair in hosts if preferred and pair[0] is preferred), hosts[0] if hosts else None)
     feature = maps[node]
@@ -150,11 +178,11 @@ def cut_point(
     )
 
 
-def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, Path]]:
-    """Yield the module calls, outermost first, whose return value is `node` and which can carry a child.
+def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, LeafPath]]:
+    """Yield the module calls, outermost first, that return `node` and can have a new child.
 
-    Left out are the root, modules called more than once (a site is a call, not a module), containers that run
-    whatever child they are given, and modules that read the map again before they return.
+    Left out are the root, modules that are called more than once (a site is one call), containers that run
+    every child, and modules that read the map again before they return.
     """
     call_index = node.meta["call"]
     chain: list[ModuleCall] = []
@@ -167,6 +195,7 @@ def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, Path]]:
             continue
         if len(traced.calls_of(call.qualname)) != 1:
             continue
+        # A reader inside the module would read the map before the hook has changed it.
         if any(position < user.meta["position"] < call.last for user in node.users):
             continue
         for path, output in call.outputs:
@@ -176,9 +205,10 @@ def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, Path]]:
 
 
 def _stages(traced: Trace, maps: Mapping[Node, FeatureMap], units: list[Unit]) -> Iterator[Stage]:
-    previous = 1
+    previous = 1  # the image's own
     for stride, group in groupby(units, key=lambda unit: maps[unit.end].stride):
         run = list(group)
+        # A stage of one unit keeps it as a block: without it there would be none.
         enters = stride != previous and len(run) > 1 and _only_strides(traced, run[0], run[1])
         points = [cut_point(traced, maps, unit.end, unit.call) for unit in run]
         entry = points.pop(0) if enters else None
@@ -189,7 +219,9 @@ def _stages(traced: Trace, maps: Mapping[Node, FeatureMap], units: list[Unit]) -
 
 
 def _only_strides(traced: Trace, unit: Unit, following: Unit) -> bool:
-    """Return True for a downsampling layer (pool, strided convolution, transition, TDB), not a block that strides."""
+    """Return True for a downsampling layer (pool, strided convolution, TDB), not a block that strides."""
+    # A TDB has two convolutions. A block that strides has three or more, or more than the block after it, for
+    # its shortcut.
     weights = _weights(traced, unit)
     return unit.kind != following.kind and weights < 3 and weights <= _weights(traced, following)
 

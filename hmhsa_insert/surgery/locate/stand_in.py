@@ -1,8 +1,8 @@
-"""Stand-ins for values that only the pixels have, so that a forward that looks at them runs on shapes alone.
+"""Stand-ins for values that depend on the pixels, so that a forward that reads them runs on shapes alone.
 
-``x.max().item()``, ``if mask.any()``, ``nonzero`` and ``.numpy()`` have no answer on fake tensors. They are answered as
-for tensors full of zeros or of ones. Where the answer decides which way the forward takes (an early exit, an
-assertion), both are tried and the way that runs most of the network is taken.
+``x.max().item()``, ``if mask.any()``, ``nonzero`` and ``.numpy()`` have no answer on fake tensors. They are
+answered as for tensors filled with one number. If the answer decides the path of the forward (an early exit,
+an assertion), several numbers are tried, and the path that runs most of the network is taken.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ _TO_NUMPY = {"numpy", "__array__", "tolist"}
 _ONLY_VALUES_KNOW = (DataDependentOutputException, DynamicOutputShapeException)
 
 
-Answers = tuple[int, ...]  # what the tensors of each read are full of, in order; the last one goes on
-# A test on a value may ask for a small one or a great one of either sign (``-p.log().item() < 0.3``). Zeros come first:
-# of ways that are equally long theirs is taken. The greatest is small enough for a loop that counts to it.
+# The number that fills the tensors of each read, in order; the last one is used for all further reads.
+Answers = tuple[int, ...]
+# A test on a value may need a small or a large one of either sign (``-p.log().item() < 0.3``). Zeros come
+# first: of paths that are equally long, theirs is taken. The largest is small enough for a loop that counts
+# up to it.
 _NUMBERS = (0, 1, -1, 100, -100)
 _MOST_WAYS = 24
 
 
 @dataclass(frozen=True)
 class Way(Generic[T]):
-    """One way through a forward.
+    """One path through a forward.
 
     Attributes:
         result: what the run returned.
-        answers: with which it was gone.
-        reads: how many values were asked for.
+        answers: the answers that lead to it.
+        reads: number of values that were read.
     """
 
     result: T
@@ -52,15 +54,16 @@ class Way(Generic[T]):
 
 
 def with_stand_ins(mode: FakeTensorMode, run: Callable[[], T], answers: Answers | None = None) -> T:
-    """Return what `run` returns, values that `mode` does not have stood in for.
+    """Return what `run` returns, with stand-ins for the values that fake tensors do not have.
 
     Args:
-        mode: under which `run` runs.
-        run: may be called again.
-        answers: of :func:`longest_way`, to go the same way; by default zeros, and ones where zeros raise.
+        mode: the fake mode that `run` runs under.
+        run: may be called more than once.
+        answers: those that :func:`longest_way` found, to take the same path; by default zeros, or ones if
+            zeros raise.
 
     Raises:
-        Exception: what `run` raises with zeros, if it raises with ones as well.
+        Exception: what `run` raises with zeros, if it raises with ones too.
     """
     return _first_way(mode, run, answers or (0,)).result
 
@@ -68,10 +71,10 @@ def with_stand_ins(mode: FakeTensorMode, run: Callable[[], T], answers: Answers 
 def longest_way(
     mode: FakeTensorMode, run: Callable[[], T], length: Callable[[T], int]
 ) -> tuple[Way[T], list[Way[T]]]:
-    """Return the way with the greatest `length` through what `run` does, and the others that were tried.
+    """Return the path of greatest `length` through `run`, and the others that were tried.
 
-    All reads are answered alike first. Where that made a difference, the reads of the longest way are then answered
-    otherwise, one after another, as long as it leads further.
+    First all reads get the same answer. If another answer makes a longer path, the reads of the longest path
+    are then changed one by one, as long as this makes it longer.
 
     Raises:
         Exception: as :func:`with_stand_ins`.
@@ -84,7 +87,7 @@ def longest_way(
     while front and len(tried) < _MOST_WAYS:
         answers = front.pop(0)
         way = None if answers in tried else _tried(mode, run, answers)
-        if way is None:
+        if way is None:  # tried before, or the forward raises with these values
             continue
         tried[answers] = way
         if length(way.result) > length(best.result):
@@ -94,7 +97,7 @@ def longest_way(
 
 
 def _answered(way: Way[Any], read: int, number: int) -> Answers:
-    """Return the answers of a way, with another one for one read."""
+    """Return the answers of a path with another one for one read."""
     answers = [*way.answers, *[way.answers[-1]] * way.reads][: way.reads + 1]
     return (*answers[:read], number, *answers[read + 1 :])
 
@@ -123,7 +126,7 @@ def _tried(mode: FakeTensorMode, run: Callable[[], T], answers: Answers) -> Way[
 
 
 class _StandIns(TorchFunctionMode):
-    """Runs what needs values on real tensors full of one number, in each read the one that is its turn."""
+    """Runs functions that need values on real tensors, filled with the next answer at each read."""
 
     def __init__(self, mode: FakeTensorMode, answers: Answers) -> None:
         super().__init__()
@@ -141,7 +144,7 @@ class _StandIns(TorchFunctionMode):
                 pass
         self._number = self._answers[min(self.reads, len(self._answers) - 1)]
         self.reads += 1
-        with unset_fake_temporarily():
+        with unset_fake_temporarily():  # else the stand-ins would be fake again
             real = func(*tree_map(self._filled, args), **tree_map(self._filled, kwargs))
         return tree_map(self._hollow, real)
 
@@ -149,6 +152,7 @@ class _StandIns(TorchFunctionMode):
         if not isinstance(value, FakeTensor):
             return value
         number = self._number
+        # Unsigned integers have no negative numbers.
         if not value.dtype.is_floating_point and not value.dtype.is_complex and value.dtype is not torch.bool:
             number = max(number, torch.iinfo(value.dtype).min)
         return torch.full(value.shape, number, dtype=value.dtype)

@@ -1,9 +1,10 @@
-"""Trace: run a model once on fake tensors and write down what happened as a ``torch.fx.Graph``.
+"""Trace: run a model once on fake tensors and record what happens as a ``torch.fx.Graph``.
 
-Every torch function that makes a tensor becomes one node, with the shape of its value and the module call it ran
-in. The forward runs as plain Python on tensors that carry shapes, so control flow, factory functions and isinstance
-checks behave as they do in the real network; nothing is computed and nothing is allocated. The graph is a map (who
-feeds whom, inside which module), not a program: edits are made in the module tree or by :mod:`.rewrite`.
+Every torch function that makes a tensor becomes one node, with the shape of its value and the module call
+that it ran in. The forward runs as plain Python on tensors that have shapes alone, so control flow, factory
+functions and isinstance checks behave as in the real network; nothing is computed or allocated. The graph is
+a record (which value is read by which operation, inside which module), not a program: edits are made in the
+module tree or by :mod:`.rewrite`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ class Trace:
         graph: nodes in order of execution; ``meta`` holds ``shape``, ``call`` (index of the innermost module call)
             and ``position``.
         calls: every module call, in order of entry.
-        inputs: what went in.
-        answers: the way that was taken where the forward looks at values.
-        passed_by: modules that run on another path only.
+        inputs: the inputs of the forward.
+        nodes: those of the graph, as a list.
+        answers: those that lead to this path, for a forward that reads values.
+        passed_by: modules that run on other paths only.
         exits: answers that lead to other paths than this one.
     """
 
@@ -79,13 +81,14 @@ def trace(
 
     Args:
         model: any network.
-        input_size: what goes in, see :meth:`Inputs.of`: ``(C, H, W)``, without the batch axis; several sizes; texts;
-            example tensors.
-        dtype: of the inputs; default the dtype of the first floating-point parameter.
-        answers: of another trace, to go its way where the forward looks at values; default the longest way.
+        input_size: the inputs, see :meth:`Inputs.of`: ``(C, H, W)`` without the batch axis, several sizes,
+            texts or example tensors.
+        dtype: of the inputs; by default that of the first floating-point parameter.
+        answers: those of another trace, to take its path if the forward reads values; by default the longest
+            path.
 
     Raises:
-        ModelError: the forward fails on this input.
+        ModelError: the forward fails on this input, or the model is wrapped, lazy, or cannot be copied.
     """
     refuse_wrapped(model)
     refuse_lazy(model)
@@ -93,7 +96,7 @@ def trace(
     try:
         return _record(model, inputs, dtype, answers)
     except Exception as error:
-        if inputs.has_examples and inputs.batch is None:  # of one sample each: it may take no more
+        if inputs.has_examples and inputs.batch is None:  # of one sample each: the network may take no more
             with suppress(Exception):
                 return _record(model, replace(inputs, batch=1), dtype, answers)
         if isinstance(error, ModelError):
@@ -119,7 +122,7 @@ def output_shapes(traced: Trace) -> list[Size]:
 
 
 def _record(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, answers: Answers | None) -> Trace:
-    """Trace without the hooks of the model's user; with them where it does not run otherwise."""
+    """Trace without the user's own hooks; with them if the network does not run otherwise."""
     try:
         return _record_copy(model, inputs, dtype, answers, users_hooks=False)
     except ModelError:
@@ -133,6 +136,7 @@ def _record(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, answers
 def _record_copy(
     model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, answers: Answers | None, users_hooks: bool
 ) -> Trace:
+    # A tensor that is an ordinary attribute of a module stays real in the copy.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
 
     def run() -> Recorder:
@@ -157,9 +161,9 @@ def record(
     dtype: torch.dtype,
     started: Callable[[Recorder], object] = lambda recorder: None,
 ) -> Recorder:
-    """Run a fake copy of `original` under a recorder, within its fake mode, and return the recorder.
+    """Run a fake copy of `original` under a recorder, inside its fake mode, and return the recorder.
 
-    `started` is given the recorder before the run.
+    `started` is called with the recorder before the run.
     """
     device = next((p.device for p in copy.parameters()), torch.device("cpu"))
     recorder = Recorder(copy, original)
@@ -172,12 +176,12 @@ def record(
 
 
 def as_trace(recorder: Recorder, inputs: Inputs, answers: Answers = (0,)) -> Trace:
-    """Return what a recorder wrote."""
+    """Return the trace that a recorder wrote."""
     return Trace(recorder.graph, recorder.calls, inputs, list(recorder.graph.nodes), answers)
 
 
 def _went(recorder: Recorder) -> tuple[object, ...]:
-    """Return the operations of a way, which two ways that are one have in common."""
+    """Return the operations of a path; two runs that took the same path have the same ones."""
     return tuple((node.meta.get("function"), node.meta.get("call")) for node in recorder.graph.nodes)
 
 
@@ -187,7 +191,8 @@ def _names_called(recorder: Recorder) -> set[str]:
 
 @contextmanager
 def on_shapes(mode: FakeTensorMode, gradients: bool = False) -> Iterator[None]:
-    """Run networks on the fake tensors of `mode`, uncompiled; what fails there is not logged, the error says it."""
+    """Run networks on the fake tensors of `mode`, uncompiled and without torch's log of failures."""
+    # Failures there become errors with a message of their own.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
     try:

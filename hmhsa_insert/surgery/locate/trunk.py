@@ -11,22 +11,21 @@ from hmhsa_insert.surgery.locate.trace import Trace
 
 
 def trunk(traced: Trace, maps: Mapping[Node, FeatureMap]) -> list[Node]:
-    """Return the cut points of a network in order: nodes that no edge jumps over on the way to its deepest map.
+    """Return the cut points of a network in order: the maps that every path to its deepest map passes.
 
-    In a network with one way out these are the dominators of the output. Where outputs leave early (U-Net skips, a
-    list of features) they are those of the deepest map, so that an encoder's stages are still found.
+    In a network with one output these are the dominators of the output. If outputs leave early (U-Net skips,
+    a list of features), they are those of the deepest map, so that the stages of an encoder are still found.
 
     Returns:
-        Every cut point that is a feature map; empty when no map lies on every path.
+        Every cut point that is a feature map; empty if no map lies on every path.
     """
     placeholders = [node for node in traced.nodes if node.op == "placeholder"]
-    images = [
-        n for n in placeholders if n in maps or len(n.meta["shape"]) > 4
-    ]  # clips: frames run as a batch
+    # More than four axes: a clip, whose frames run as a batch.
+    images = [n for n in placeholders if n in maps or len(n.meta["shape"]) > 4]
     if not images:
         return []
     output = traced.graph.output_node()
-    live = _descendants(images)
+    live = _descendants(images)  # what depends on no image, such as position tables, decides nothing
     through = dominators(traced, live, output)
     deepest = _deepest(traced, maps, live & _ancestors([output]), through)
     if deepest is None:
@@ -35,9 +34,10 @@ def trunk(traced: Trace, maps: Mapping[Node, FeatureMap]) -> list[Node]:
 
 
 def dominators(traced: Trace, live: set[Node], sink: Node) -> list[Node]:
-    """Return the nodes of `live` that every path to `sink` passes, in order, `sink` last.
+    """Return the nodes of `live` that every path to `sink` passes, in order, with `sink` last.
 
-    One sweep: a node is one when no edge between live nodes before and after it jumps over it.
+    One pass over the nodes in order of execution: a node is a dominator if no edge leads past it, from a node
+    before to a node after it.
     """
     inside = _ancestors([sink]) & live
     inside.add(sink)
@@ -46,7 +46,7 @@ def dominators(traced: Trace, live: set[Node], sink: Node) -> list[Node]:
         if node not in inside:
             continue
         position = node.meta["position"]
-        if reach <= position:
+        if reach <= position:  # no value from before this node is read after it
             found.append(node)
         reach = max([reach, *(user.meta["position"] for user in node.users if user in inside)])
     return found
@@ -55,10 +55,10 @@ def dominators(traced: Trace, live: set[Node], sink: Node) -> list[Node]:
 def _deepest(
     traced: Trace, maps: Mapping[Node, FeatureMap], live: set[Node], through: list[Node]
 ) -> Node | None:
-    """Return the map the trunk ends at.
+    """Return the map at which the trunk ends.
 
-    The last map at the largest stride that all outputs depend on, unless the maps end there because outputs left
-    before (then the last one at the largest stride of all).
+    It is the last map at the largest stride that all outputs depend on; but if the maps shared by all outputs
+    end because some outputs leave earlier, it is the last map at the largest stride of all.
     """
     everywhere = [node for node in traced.nodes if node in live and node in maps]
     shared = [node for node in through if node in maps and node.op != "output"]
@@ -68,6 +68,8 @@ def _deepest(
     if not shared:
         return _before_the_ways_part(traced, maps, live, last)
     last_shared = _last_at_largest_stride(shared, maps)
+    # After the shared maps all outputs pass through pooled features: the head of a classifier, and no early
+    # output.
     ends_in_vector = any(
         node.op != "output" and node not in maps and node.meta["position"] > shared[-1].meta["position"]
         for node in through
@@ -80,11 +82,11 @@ def _deepest(
 def _before_the_ways_part(
     traced: Trace, maps: Mapping[Node, FeatureMap], live: set[Node], last: Node
 ) -> Node:
-    """Return the last map on the way to `last` that all which enters its stride passes.
+    """Return the last map on the path to `last` that everything at its stride passes.
 
-    In a pyramid the deepest level has a head of its own beside the way up: what that head computes is no longer the
-    trunk's. Where a second way leads down again (a path aggregation network), the one that was there first is the
-    trunk's, if it comes through more strides.
+    In a pyramid the deepest level has a head of its own beside the top-down path: what that head computes
+    does not belong to the trunk. If a second path leads down again (a path aggregation network), the first
+    one is the trunk's, provided that it passes more strides.
     """
     stride = maps[last].stride
     down = [n for n in dominators(traced, live, last) if n in maps and maps[n].stride == stride][:1]

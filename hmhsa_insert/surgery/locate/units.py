@@ -1,7 +1,8 @@
-"""Block boundaries of the trunk: the modules a network is repeated from, found by what they compute.
+"""Block boundaries of the trunk: the repeated modules of a network, found by what they compute.
 
-Going down the module tree from the root, a module that passes its map from child to child is a container; one whose
-children share a skip connection, or that mixes space only once, is a block. No class or module name is known here.
+Going down the module tree from the root, a module that passes its map from child to child is a container; one
+whose children share a skip connection, or that mixes space only once, is a block. No name of a class or
+module is used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from hmhsa_insert.surgery.locate.maps import FeatureMap
 from hmhsa_insert.surgery.locate.recorder import ModuleCall
 from hmhsa_insert.surgery.locate.trace import Trace
 
+# Functions that join paths, if two or more of their inputs are maps.
 _ADDS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "cat", "concat", "concatenate", "stack"}
+# Parts of the names of functions in which one position of a map sees another.
 _MIXES = (
     "pool",
     "interpolate",
@@ -34,6 +37,7 @@ _MIXES = (
 )
 _MIXES_ALONE = {"scaled_dot_product_attention", "multi_head_attention_forward", "pad"}
 _RESIZES = {"interpolate", "upsample"}
+# Products of two computed tensors mix space, as in attention; those with a weight are pointwise projections.
 _PRODUCTS = {"matmul", "__matmul__", "bmm", "baddbmm", "einsum"}
 
 
@@ -42,10 +46,10 @@ class Unit:
     """One block, or one strided step between blocks.
 
     Attributes:
-        call: the module call it is; None for an operation in a container's own forward.
+        call: its module call; None for an operation in a container's own forward.
         end: the cut point after it, its norm and activation included.
-        start: graph position at which it begins.
-        kind: what to compare with its neighbours: the module's class, or the function's name.
+        start: position in the graph at which it begins.
+        kind: the module's class or the function's name, to compare it with its neighbors.
     """
 
     call: ModuleCall | None
@@ -72,7 +76,8 @@ class _Finder:
         self.traced, self.maps, self.cuts = traced, maps, cuts
         self.cut_set = set(cuts)
         self._cut_positions = [node.meta["position"] for node in cuts]
-        # How many nodes mix space, and how many weigh, before each position: spans are asked about for every call.
+        # Number of nodes that mix space, and that apply a kernel, before each position: looked up for every
+        # call.
         self._mixing = list(accumulate(map(self.mixes, traced.nodes), initial=0))
         self._kernels_before = list(accumulate(map(has_kernel, traced.nodes), initial=0))
         self.children: dict[int, list[ModuleCall]] = {}
@@ -82,23 +87,24 @@ class _Finder:
 
     def find(self) -> list[Unit]:
         units = self._descend(self.traced.calls[0])
-        if not units:  # cut points that no block makes, such as the map a head flattens
+        if not units:  # cut points that no block makes, such as the map that a head flattens
             return []
         units = [unit for unit in units if not self._only_pads(unit)]
+        # Each unit takes the norm and activation up to where the next one begins.
         starts = [unit.start for unit in units[1:]] + [len(self.traced.nodes)]
         units = [self._absorb(unit, before) for unit, before in zip(units, starts, strict=True)]
         return units[:-1] if len(units) > 1 and self._is_output_layer(units[-1], units[-2]) else units
 
     def _only_pads(self, unit: Unit) -> bool:
-        """Return True for a margin around a map, made before a convolution or a pool, which is no block."""
+        """Return True for explicit padding before a convolution or a pool, which is no block."""
         nodes = self.traced.nodes[unit.start : unit.end.meta["position"] + 1]
         mixing = [node for node in nodes if self.mixes(node)]
         return not any(map(has_kernel, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
 
     def _is_output_layer(self, unit: Unit, before: Unit) -> bool:
-        """Return True for the layer that makes a dense prediction, as a linear layer makes a class: no last block.
+        """Return True for the layer that makes a dense prediction, which is no block.
 
-        It is a bare one: nothing but resizing stands between its weights and the output of the network.
+        Nothing but resizing comes between its weights and the output of the network.
         """
         last = max(node.meta["position"] for node in self.traced.nodes if has_kernel(node))
         rest = self.traced.nodes[last + 1 : -1]
@@ -110,7 +116,7 @@ class _Finder:
         items = self._items(call)
         inner = [item for item in items if isinstance(item, ModuleCall)]
         if not self._ends_in_cut(call) and not items:
-            return []  # a head: what maps it makes are its own
+            return []  # a head: the maps it makes are not on the trunk
         if not items or (self._ends_in_cut(call) and not self._is_container(call, items, inner)):
             return [Unit(call, self._cuts_in(call)[-1], call.first, call.kind)]
         units: list[Unit] = []
@@ -125,17 +131,18 @@ class _Finder:
         self, call: ModuleCall, items: list[ModuleCall | Node], inner: list[ModuleCall]
     ) -> bool:
         """Return True if the parts of `call` are blocks themselves, rather than parts of one block."""
-        if call.parent is None or len(self._new_strides(call)) >= 2:
+        if call.parent is None or len(self._new_strides(call)) >= 2:  # it holds whole stages
             return True
-        if call.kind in self._atomic:
+        if call.kind in self._atomic:  # one block elsewhere, so one block here
             return False
         if len(items) == 1 and inner:
             return not self._has_kernels_outside(call, inner[0])  # a plain wrapper
+        # Blocks are of one class, or kept in a list; the parts of one block are neither.
         alike = len({child.kind for child in inner}) == 1
         return len(inner) >= 2 and (alike or any(_is_listed(call, child) for child in inner))
 
     def _items(self, call: ModuleCall) -> list[ModuleCall | Node]:
-        """Return what in `call` makes cut points by mixing space: child calls and its own operations, in order."""
+        """Return the child calls and own operations of `call` that mix space and make cut points."""
         own = [n for n in self._cuts_in(call) if n.meta["call"] == call.index and self.mixes(n)]
         inner = [
             child
@@ -150,7 +157,7 @@ class _Finder:
         return self._ends_in_cut(call) and self._mixes_inside(call)
 
     def _ends_in_cut(self, call: ModuleCall) -> bool:
-        """Return True if a cut point made inside `call` is what it returns (an embedding may return tokens)."""
+        """Return True if `call` returns a cut point made inside it (an embedding may return tokens)."""
         made = (node for _, node in call.outputs if call.first <= node.meta["position"] < call.last)
         return any(node in self.cut_set for node in made)
 
@@ -173,7 +180,7 @@ class _Finder:
 
     @cached_property
     def _atomic(self) -> set[type[nn.Module]]:
-        """Classes seen to work as one block somewhere: they mix space, but no child of theirs makes a cut point."""
+        """Classes that are one block somewhere: they mix space, and no child makes a cut point."""
         return {
             call.kind
             for call in self.traced.calls
@@ -214,7 +221,7 @@ class _Finder:
 
 
 def _is_listed(call: ModuleCall, child: ModuleCall) -> bool:
-    """Return True if `child` is, or is held by, a sequence of modules inside `call`: networks keep blocks in lists."""
+    """Return True if `child` is a list of modules, or in a list inside `call`, as blocks often are."""
     lists = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
     below = child.qualname[len(call.qualname) + 1 :] if call.qualname else child.qualname
     return issubclass(call.kind, lists) or issubclass(child.kind, lists) or "." in below
@@ -228,6 +235,7 @@ def has_kernel(node: Node) -> bool:
 
 
 def _kernel(node: Node) -> tuple[int, ...]:
+    # A weight that the forward computes (weight normalization) is no attribute; it is the second argument.
     values = node.meta.get("values", ())
     weight = values[1] if len(values) > 1 and isinstance(values[1], tuple) else ()
     for source in node.all_input_nodes:

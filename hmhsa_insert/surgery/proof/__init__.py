@@ -1,1 +1,1 @@
-"""What shows that an edit is the one that was asked for: rehearsed on fake tensors, and compared."""
+"""Prove that an edit does what was asked: rehearse it on fake tensors and compare the networks."""

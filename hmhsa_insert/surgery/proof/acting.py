@@ -20,13 +20,13 @@ GRADIENTS, ACTS = "gradients", "blocks act"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        passed: whether it holds.
-        value: the number measured, such as max |Δ|; None where there is none.
-        detail: one sentence.
+        name: what was checked.
+        passed: True if it holds.
+        value: the measured number, such as max |Δ|; None if there is none.
+        detail: one sentence about it.
     """
 
     name: str
@@ -36,14 +36,15 @@ class Check:
 
 
 def check_gradients(base: nn.Module, model: nn.Module, size: Inputs) -> Check:
-    """Check that a gradient reaches every new parameter once each gamma has left zero."""
+    """Check that a gradient reaches every new parameter if no gamma is zero."""
     subject = model.train()
     for parameter in subject.parameters():
-        if parameter.is_leaf:  # those of a copied scripted module are none
-            parameter.requires_grad_(False)  # gradients of the base's cost time and prove nothing
+        if parameter.is_leaf:  # those of a copied scripted module are not
+            parameter.requires_grad_(False)  # gradients of the base network's cost time and prove nothing
     blocks = new_modules(base, subject)
     for _, module in blocks:
         module.requires_grad_(True)
+        # At zero, only gamma itself would get a gradient that is not zero.
         for gamma in gammas(module):
             nn.init.constant_(gamma, 0.1)
     with torch.enable_grad():
@@ -64,15 +65,16 @@ def check_gradients(base: nn.Module, model: nn.Module, size: Inputs) -> Check:
 
 
 def gammas(module: nn.Module) -> list[nn.Parameter]:
-    """Return the gammas of inserted blocks in `module`, which may be wrapped by now."""
+    """Return the gammas of inserted blocks in `module`, which a user may have wrapped."""
     parts = (part for part in module.modules() if isinstance(part, InsertedResidual))
     return [part.gamma for part in parts if part.gamma is not None]
 
 
 def check_acting(base: nn.Module, model: nn.Module, size: Inputs) -> Check:
-    """Check that each block, its gamma not zero any more, moves the outputs.
+    """Check that each block changes the outputs if its gamma is not zero; to be called after the gradients.
 
-    A gradient that is not zero shows it; where no gradient can come, the outputs with and without the block do.
+    A gradient that is not zero shows it. For blocks without gradient, the outputs with and without the block
+    are compared.
     """
     blocks = new_modules(base, model)
     still = [
@@ -99,13 +101,13 @@ def _moves(model: nn.Module, module: nn.Module, size: Inputs) -> bool:
 
 
 def new_modules(base: nn.Module, model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the key and the module of everything that `model` has beyond `base`."""
+    """Return key and module of everything that was inserted into `model` and not into `base`."""
     before = {key for key, _ in inserted_modules(base)}
     return [(key, module) for key, module in inserted_modules(model) if key not in before]
 
 
 def outputs(model: nn.Module, size: Inputs, batch: int = BATCH, grad: bool = False) -> list[Tensor]:
-    """Run `model` on one fixed random input under one fixed seed of every generator; each is left as it was."""
+    """Run `model` on one fixed random input, with every generator seeded and restored afterwards."""
     parameter = next(model.parameters(), torch.empty(0))
     with seeded(model, 0), torch.set_grad_enabled(grad):
         args, kwargs = size.drawn(input_dtype(model), parameter.device, batch)

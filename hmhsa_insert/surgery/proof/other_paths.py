@@ -1,7 +1,8 @@
-"""Other paths through a forward than the one that was located: training, a batch of one, an early exit, compilation.
+"""Compare on other paths through a forward: training, one image, early exits, compilation.
 
-A forward may read a map there that it does not read in evaluation mode, or reach a module past the module tree. So an
-edited copy is recorded on each of these paths as the base network is, and the two are compared.
+There a forward may read a map that it does not read in eval mode, or call a module that is not in the module
+tree. So both the base network and an edited copy are recorded on each of these paths, and the two are
+compared.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ from hmhsa_insert.surgery.proof.wiring import Wiring, compare
 from hmhsa_insert.surgery.sites.site import Plan, Site
 from hmhsa_insert.torch_private import FakeTensorMode, pretend_compiling
 
-_TRIES = 4  # in training: stochastic depth may skip a host now and then
-_TRIES_AT_RANDOM = 8  # where Python draws, and each run may be another
+_TRIES = 4  # in training: stochastic depth may skip a host in some of the runs
+_TRIES_AT_RANDOM = 8  # if Python's or numpy's generator is used: each run may take another path
 _MOST_EXITS = 4
-# Names in a network's code with which it asks for the compiler, and for gradients.
+# Names with which the code of a network asks whether it is compiled, and whether gradients are computed.
 _COMPILER = {"is_compiling", "is_dynamo_compiling", "is_exporting"}
 _GRADIENTS = {"is_grad_enabled", "requires_grad", "grad"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What makes a forward take another path.
+    """A condition under which a forward may take another path.
 
     Attributes:
         said: the condition, for messages.
-        training: train mode, with gradients where the network's code asks for them.
-        batch: the batch, where it is another one.
-        answers: to the reads of values.
-        compiling: torch says that it compiles.
-        seed: of everything random.
+        training: train mode, with gradients if the network's code asks for them.
+        batch: the batch size, if it is another one.
+        answers: to reads of values.
+        compiling: torch reports that it is compiling.
+        seed: for all generators.
     """
 
     said: str
@@ -58,7 +59,7 @@ class Condition:
 
 
 class OtherPaths:
-    """The base network on its other paths, each recorded when it is first asked for.
+    """The base network on its other paths, each recorded when it is first needed.
 
     Args:
         model: the base network.
@@ -68,12 +69,13 @@ class OtherPaths:
     def __init__(self, model: nn.Module, located: Located) -> None:
         self._model, self._located = model, located
         self._base: dict[Condition, Trace | None] = {}
-        self._draws = False  # whether the base network was seen to draw from Python's or numpy's generator
+        self._draws = False  # True once the base network has used Python's or numpy's generator
 
     def compare(self, made: Plan) -> Wiring:
         """Return what is wrong with a plan on any of the other paths."""
         for condition in self._conditions():
             found, edited = self._compared(made, condition)
+            # With the same answers the located path is taken, on which every block has to run.
             if not found.problems and edited is not None and condition.answers == self._located.trace.answers:
                 idle = [i for i, s in enumerate(made.sites) if s.inserts and not edited.calls_of(s.key)]
                 found = Wiring({i: f"'{made.sites[i].key}' does not run" for i in idle})
@@ -91,16 +93,16 @@ class OtherPaths:
             yield Condition("under torch.compile", compiling=True, answers=traced.answers)
 
     def _in_training(self, made: Plan) -> Wiring:
-        """Compare in training mode, and check that every block runs in one of a few runs.
+        """Compare in train mode, and check that every block runs in at least one of a few runs.
 
-        A module that is replaced and not called in eval mode has to be called here.
+        A replaced module that is not called in eval mode has to be called here.
         """
         base = self._located.trace
         waiting = {i: s for i, s in enumerate(made.sites) if s.inserts or not base.calls_of(s.qualname)}
         for seed in range(_TRIES_AT_RANDOM):
             condition = Condition("in training mode", training=True, answers=base.answers, seed=seed)
             found, edited = self._compared(made, condition)
-            if edited is None:  # such as BatchNorm on one value: on real inputs verification trains it
+            if edited is None:  # such as BatchNorm on a single value; verification runs it on real inputs
                 return Wiring()
             if found.problems:
                 return found.under(condition.said)
@@ -110,8 +112,8 @@ class OtherPaths:
         return Wiring({i: _why_waiting(site) for i, site in waiting.items()})
 
     def _compared(self, made: Plan, condition: Condition) -> tuple[Wiring, Trace | None]:
-        """Return what is wrong, and the edited network's trace; no trace where the base does not run."""
-        if condition not in self._base:
+        """Return what is wrong and the edited network's trace; no trace if the base network does not run."""
+        if condition not in self._base:  # several plans are compared with one base network
             try:
                 self._base[condition] = self._recorded(condition, None)
             except Exception:
@@ -142,24 +144,24 @@ class OtherPaths:
 
         gradients = condition.training and _asks(self._located.trace, _GRADIENTS)
         with seeded(model, condition.seed), on_shapes(mode, gradients):
-            before = _drawn()
+            before = _drawn()  # right after seeding: a change is a draw by the network
             traced = as_trace(with_stand_ins(mode, run, condition.answers), inputs, condition.answers)
             self._draws |= made is None and before != _drawn()
         return traced
 
 
 def _drawn() -> tuple[object, object]:
-    """Return how far Python's and numpy's generators have come."""
+    """Return the states of Python's and numpy's generators."""
     return random.getstate(), np.random.get_state(legacy=False)["state"]["pos"]
 
 
 def twins(located: Trace, other: Trace, site: Site) -> list[Node]:
-    """Return the nodes of a trace of another path that may be the map of `site`; none where it is not made there.
+    """Return the nodes in a trace of another path that may be the map of `site`; may be none.
 
     Args:
         located: the trace that the site was found in.
-        other: that of another path of the same network.
-        site: an insert.
+        other: a trace of another path of the same network.
+        site: an insertion.
     """
     if site.action == "hook_output":
         return [
@@ -177,7 +179,7 @@ def twins(located: Trace, other: Trace, site: Site) -> list[Node]:
 
 
 def _made_by(traced: Trace, node: Node) -> tuple[object, ...]:
-    """Return what a node is known by on every path: its function, its code, the children called since the last such."""
+    """Return what identifies a node on every path: function, code, children called since its last run."""
     index = node.meta["call"]
     place = _place(node)
     if index is None or not place:
@@ -189,6 +191,7 @@ def _made_by(traced: Trace, node: Node) -> tuple[object, ...]:
         and other.meta["position"] < node.meta["position"]
         and _place(other) == place
     ]
+    # In a loop one instruction makes many nodes: the children called in between show which pass it is.
     start = max(before, default=traced.calls[index].first - 1)
     between = [
         c.qualname for c in traced.calls if c.parent == index and start < c.first <= node.meta["position"]
@@ -197,7 +200,7 @@ def _made_by(traced: Trace, node: Node) -> tuple[object, ...]:
 
 
 def _place(node: Node) -> tuple[object, ...]:
-    """Return the instructions that made a node, of the innermost module's own code."""
+    """Return the instructions that made a node, in the code of the innermost module."""
     place = []
     for code, instruction in node.meta.get("frames", ()):
         if code is nn.Module._call_impl.__code__:
@@ -213,7 +216,7 @@ def _why_waiting(site: Site) -> str:
 
 
 def _asks(traced: Trace, names: set[str]) -> bool:
-    """Return True if code of the network's own uses any of `names`."""
+    """Return True if the network's own code (not torch's) uses any of `names`."""
     codes = {code for node in traced.nodes for code, _ in node.meta.get("frames", ())}
     torchs = str(Path(nn.__file__ or "").parents[1])
     return any(names & names_in(code) for code in codes if not code.co_filename.startswith(torchs))

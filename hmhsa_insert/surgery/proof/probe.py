@@ -1,6 +1,7 @@
-"""Probe: run a fake copy in which expressions report the value they have, to learn which of them makes a map.
+"""Probe: run a fake copy in which expressions report their values, to find the expression that makes a map.
 
-One run answers for all maps that need it, and says at which of its evaluations an expression in a loop makes the map.
+One run covers all maps that need it. For an expression in a loop it also shows which evaluation makes the
+map.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Reading:
     """One evaluation of an expression.
 
     Attributes:
-        call: an object that one call of the method has; two calls have two.
-        position: of the node whose value it was, -1 for none.
-        changed: the variables that are the same tensor.
+        call: an object that identifies the call of the method.
+        position: position of the node whose value it was; -1 for none.
+        changed: the variables that hold the same tensor.
     """
 
     call: object
@@ -44,18 +45,18 @@ class Reading:
 
 @dataclass
 class Expressions:
-    """The expressions of a traced network that make its maps, found on demand."""
+    """The expressions in the source of a traced network that make its maps, found on demand."""
 
     traced: Trace
     model: nn.Module
     _found: dict[Node, list[tuple[str, Expression]]] = field(default_factory=dict)
 
     def of(self, node: Node, others: Iterable[Node] = ()) -> list[tuple[str, Expression]]:
-        """Return module and expression of each that makes the map of `node` and nothing else, innermost first.
+        """Return module and expression of all that make the map of `node` and nothing else, innermost first.
 
         Args:
             node: the map.
-            others: maps that will be asked for next: one run finds them all.
+            others: maps that will be needed next; one run finds the expressions of all.
         """
         if node not in self._found:
             wanted = [n for n in dict.fromkeys((node, *others)) if n not in self._found]
@@ -69,9 +70,9 @@ def _confirmed(
 ) -> dict[Node, list[tuple[str, Expression]]]:
     probes = list(dict.fromkeys(candidate for found in asked.values() for candidate in found))
     by_probe = _readings(traced, model, probes)
-    if (
-        not by_probe
-    ):  # one that cannot be probed spoils the run for all: the innermost of each map, then the next
+    # One expression that cannot be probed fails the run for all: try the innermost of each map, then the
+    # next.
+    if not by_probe:
         for level in itertools.zip_longest(*asked.values()):
             by_probe |= _readings(traced, model, list(dict.fromkeys(filter(None, level))))
     return {
@@ -85,14 +86,14 @@ def _confirmed(
 
 
 def _made(node: Node, candidate: Candidate, readings: list[Reading]) -> Expression | None:
-    """Return the expression with its turn, if it makes the map of `node` in the one call of its method."""
+    """Return the expression with its turn, if it makes the map of `node` once in one call of its method."""
     turns = [turn for turn, reading in enumerate(readings) if reading.position == node.meta["position"]]
     if len(turns) != 1 or len({id(reading.call) for reading in readings}) != 1:
         return None
     target = ""
     if candidate.changed:
         same = readings[turns[0]].changed
-        if not same:
+        if not same:  # its value is thrown away and no variable holds it: wrapping it changes nothing
             return None
         target = same[0]
     if len(readings) == 1:
@@ -101,7 +102,7 @@ def _made(node: Node, candidate: Candidate, readings: list[Reading]) -> Expressi
 
 
 def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> dict[Candidate, list[Reading]]:
-    """Run a fake copy with all probes in it; return the readings of each, none where it does not run so."""
+    """Run a fake copy with all probes; return the readings of each, or none if it does not run with them."""
     readings: list[list[Reading]] = [[] for _ in probes]
     watching: list[Recorder] = []
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -113,7 +114,7 @@ def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> dict[
         return value
 
     def run() -> Recorder:
-        for found in readings:
+        for found in readings:  # stand-ins may run it more than once
             found.clear()
         copy = fake_copy(model, mode, users_hooks=False)
         _put_probes(copy, probes, read)
@@ -122,7 +123,7 @@ def _readings(traced: Trace, model: nn.Module, probes: list[Candidate]) -> dict[
     try:
         with on_shapes(mode):
             with_stand_ins(mode, run, traced.answers)
-    except Exception:  # an edit that the forward does not run with is none; the caller goes on to the next
+    except Exception:  # the forward does not run with these probes; the caller tries others
         return {}
     return dict(zip(probes, readings, strict=True))
 
@@ -139,12 +140,13 @@ def _put_probes(copy: nn.Module, probes: list[Candidate], read: Any) -> None:
 
 
 def _around(method: Method, group: list[tuple[int, Candidate]]) -> Outer:
-    """Return what makes ``self.hmhsa_probe(number, call, EXPR)`` of every expression, `call` being new in each call."""
+    """Wrap every expression as ``self.hmhsa_probe(number, call, EXPR)``; each call has its own `call`."""
     wrappers: dict[Span, Wrapper] = {}
     for number, candidate in group:
         span = absolute(method, candidate.expression.span)
         probe = Wrapper(_probing(method.receiver, number, candidate.changed))
         wrappers[span] = wrappers[span].inside(probe) if span in wrappers else probe
+    # An empty list: each call of the method makes a new object.
     return Outer(wrappers, [ast.Assign([ast.Name("hmhsa_call", ast.Store())], ast.List([], ast.Load()))])
 
 

@@ -1,7 +1,8 @@
-"""Rehearse a plan on a copy made of fake tensors, and settle where each block goes.
+"""Rehearse a plan on a copy made of fake tensors, and decide where each block goes.
 
-The edited copy is recorded as the base was, and the two are compared reader by reader. A block that does not act where
-it was put is put elsewhere, as :mod:`.spots` has it, until every edit is proved right or refused with its reason.
+The edited copy is recorded like the base network, and the two are compared reader by reader. A block that
+does not act where it was put is moved to the next place that :mod:`.spots` offers, until every edit is proved
+right or refused.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from hmhsa_insert.torch_private import FakeTensorMode
 
 
 class Settling:
-    """The sites of a plan while it is being found where each can go.
+    """Decides where each site of a plan goes.
 
     Args:
         model: the network.
         located: its maps.
-        recipe: where refusals are placed.
-        expressions: those of this trace that were found for another recipe.
+        recipe: the recipe, for the places of refusals.
+        expressions: those of this trace, if they were found for another recipe.
     """
 
     def __init__(
@@ -83,17 +84,17 @@ class Settling:
     def _is_free(self, site: Site, spot: Spot) -> bool:
         host = self._model.get_submodule(spot.qualname)
         kept = (vars(host), host._modules, host._parameters, host._buffers)
-        # Not hasattr: a class may answer to every name.
+        # Not hasattr on the module: a class with __getattr__ may have every name.
         return not any(site.edit in names for names in kept) and not hasattr(type(host), site.edit)
 
     def _refuse(self, refusals: Refusals, site: Site, path: KeyPath, message: str, tip: str) -> None:
         refusals.add(next(edit for edit in self._recipe.edits if edit.id == site.edit), path, message, tip)
 
     def settle(self, sites: list[Site], refusals: Refusals) -> list[Site]:
-        """Return the sites where every block acts on all readers of its map; the others go to `refusals`.
+        """Return the sites at which every block acts on all readers of its map; refuse the others.
 
         Raises:
-            PlanError: the edited network fails, and no single edit is why.
+            PlanError: the edited network fails, but with no single edit alone.
         """
         general = ""
         while True:
@@ -102,6 +103,7 @@ class Settling:
             if not found.problems:
                 return list(made.sites)
             general = general or found.general
+            # A problem of no single site: find the insertions that fail alone.
             failed = found.by_site or self._failing_alone(made.sites)
             if not failed:
                 raise PlanError(Problem(made.model, found.general, "apply its edits one after another"))
@@ -112,7 +114,7 @@ class Settling:
                 return sites
 
     def _plan(self, sites: Iterable[Site]) -> Plan:
-        """Return a plan of the sites in the order of their edits, blocks that one host takes from one edit numbered."""
+        """Return a plan of the sites in order; several blocks of one edit in one host are numbered."""
         seen: Counter[str] = Counter()
         numbered = []
         for site in sites:
@@ -124,7 +126,7 @@ class Settling:
         return Plan(self._recipe.to_dict(), type(self._model).__name__, inputs, tuple(_ordered(numbered)))
 
     def _failing_alone(self, sites: Sequence[Site]) -> dict[int, str]:
-        """Return the inserts that fail by themselves, with the reason."""
+        """Return the insertions that fail alone, with the reason."""
         failed = {}
         for index, site in enumerate(sites):
             if site.inserts:
@@ -134,7 +136,8 @@ class Settling:
         return failed
 
     def _moved(self, site: Site, reason: str, refusals: Refusals) -> Site | None:
-        """Return the site at the next spot of its map; None, with a refusal, where there is none."""
+        """Return the site at the next spot of its map; None, with a refusal, if there is none."""
+        # The reason at the first spot is reported: the later ones were only tried because of it.
         first = self._reasons.setdefault((site.edit, site.node), f"'{site.qualname or '(root)'}': {reason}")
         left = self._left.get((site.edit, site.node), iter(())) if site.inserts else iter(())
         spot = next((spot for spot in left if self._is_free(site, spot)), None)
@@ -144,7 +147,8 @@ class Settling:
         return self._put(site, spot)
 
 
-# Structural changes first; then inserts in list order, those that change the map last at their site.
+# Structural changes first, then insertions inside forwards, then hooks; at one site those that change the map
+# last.
 _STRUCTURAL = ("unstride", "drop", "swap")
 
 
@@ -157,10 +161,11 @@ def _ordered(sites: list[Site]) -> list[Site]:
 
 
 def rehearse(model: nn.Module, made: Plan, located: Located, other_paths: OtherPaths) -> Wiring:
-    """Apply a plan to a fake copy, record it at every size and on every path that the base takes, and compare.
+    """Apply a plan to fake copies, and compare them with the base at both sizes and on all paths.
 
     Raises:
-        PlanError: the block itself cannot be built.
+        BlockError: a block cannot be built.
+        PlanError: an edit cannot be carried out.
     """
     for base in (located.trace, located.other):
         if base is None:

@@ -1,8 +1,8 @@
 """Spots: the ways to put a block at a map, the most robust first.
 
-A hook where the map is a module's return value leaves every forward as it is. Where a forward does not use what a
-module returns, or the map is no module's, the expression that makes it is wrapped. What reads a map alone can take
-the block at its input. The rehearsal tells which way works.
+If a module returns the map, a hook changes no forward. If a forward does not use what that module returns, or
+no module returns the map, the expression that makes it is wrapped. If a single module reads the map, the
+block can run on its input. The rehearsal finds out which way works.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def spots(
         model: the network.
         expressions: of this trace.
         node: the map.
-        others: maps that will be asked for next.
+        others: maps that will be needed next.
     """
     traced = located.trace
     hosts = [(call, path) for call, path in hosts_of(traced, node) if _keeps_hooks(model, call)]
-    # A norm is replaced by what turns BatchNorm into SyncBatchNorm or fuses it, and its hooks go with it.
+    # Conversion to SyncBatchNorm and fusion replace a norm, and its hooks with it: such hosts come last.
     fragile = [(call, path) for call, path in hosts if issubclass(call.kind, _NormBase)]
     for call, path in hosts:
         if (call, path) not in fragile:
@@ -55,7 +55,7 @@ def spots(
 
 
 def _keeps_hooks(model: nn.Module, call: ModuleCall) -> bool:
-    """Return False for a GraphModule, whose copies lose its hooks: its graph takes a node instead."""
+    """Return False for a GraphModule: its copies lose their hooks, so its graph gets a node instead."""
     return not isinstance(model.get_submodule(call.qualname), fx.GraphModule)
 
 
@@ -68,7 +68,7 @@ def _in_graph(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
             index = call.parent
             continue
         host = model.get_submodule(call.qualname)
-        # Each copy of a GraphModule has a class and code of its own; nodes have their names in all of them.
+        # Each copy of a GraphModule has its own class and code, but node names are the same in all of them.
         if isinstance(host, fx.GraphModule) and code.co_filename.startswith("<eval_with_key>"):
             name = _assigned_at(code, instruction)
             if name in {n.name for n in host.graph.nodes} and len(located.trace.calls_of(call.qualname)) == 1:
@@ -76,7 +76,7 @@ def _in_graph(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
 
 
 def _assigned_at(code: object, instruction: int) -> str:
-    """Return the variable that the statement running at `instruction` assigns: generated code has one for each node."""
+    """Return the variable that the current statement assigns; generated code has one for each node."""
     for found in dis.get_instructions(code):  # type: ignore[arg-type]
         if found.offset > instruction and found.opname == "STORE_FAST":
             return str(found.argval)
@@ -84,7 +84,7 @@ def _assigned_at(code: object, instruction: int) -> str:
 
 
 def _rewritten(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
-    """Yield the operation for torch.fx to find, in a forward without source that does nothing a trace loses."""
+    """Yield the operation to rewrite, if the forward has no source and a trace of it loses nothing."""
     found = own_operation(located.trace, node) if node.op != "placeholder" else None
     if found is None:
         return
@@ -105,20 +105,22 @@ def _has_source(host: nn.Module) -> bool:
 
 
 def _loses_by_tracing(host: nn.Module) -> bool:
-    """Return True if a trace might freeze what this forward reads, or drop what it does besides its result."""
+    """Return True if a trace might freeze a value that this forward reads, or drop a side effect."""
     code = getattr(host.forward, "__code__", None)
     if code is None:
         return True
     names = names_in(code)
+    # Numbers and containers that it may read become constants in a trace; its mode is traced both ways.
     held = [vars(module) for module in host.modules()] + [host.forward.__globals__]
     frozen = (space[name] for space in held for name in names & space.keys() if name != "training")
     if any(isinstance(value, _FROZEN) for value in frozen):
         return True
+    # Its other methods are not searched for what they read; contexts and assignments are not traced.
     methods = {name for cls in type(host).__mro__ if cls not in nn.Module.__mro__ for name in vars(cls)}
     operations = {found.opname for found in dis.get_instructions(code)}
     return bool(names & methods) or not operations.isdisjoint(_BESIDES)
 
 
-# What a trace has the value of, and not the place it is kept.
+# Types whose value a trace records, but not where it was read.
 _FROZEN = (bool, int, float, str, list, tuple, dict, set)
 _BESIDES = {"BEFORE_WITH", "LOAD_SPECIAL", "SETUP_WITH", "STORE_ATTR"}

@@ -1,4 +1,4 @@
-"""The two networks of a verification side by side: recorded at one size, compared, and kept as they were."""
+"""The two networks of a verification: traced at the same size, compared, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from hmhsa_insert.surgery.locate.trace import Trace, trace
 
 
 class Traces:
-    """Both networks recorded at another size than the plan's; at the plan's where the base takes no other.
+    """Both networks traced at another input size than the plan's; at the plan's if the base takes no other.
 
     Attributes:
-        at: the size.
-        base: of the base network; None if it cannot be traced at all.
-        edited: of the edited one, or why there is none.
-        sites: what lies between the two.
-        is_graph: whether the edited one is a GraphModule, which has lost the modules between its root and its edits.
+        at: the inputs of both traces.
+        base: trace of the base network; None if it cannot be traced.
+        edited: trace of the edited network, or the reason why there is none.
+        sites: the edits between the two.
+        is_graph: True if the edited network is a GraphModule, without the modules between its root and its
+            edits.
     """
 
     base: Trace | None
@@ -51,7 +52,7 @@ class Traces:
 
 @contextmanager
 def kept_buffers(*models: nn.Module) -> Iterator[list[str]]:
-    """Put buffers back that change in the block, and fill the list that is yielded with their names."""
+    """Restore buffers that change inside the ``with``, and add their names to the list that is yielded."""
     before = [(name, buffer, buffer.clone()) for model in models for name, buffer in model.named_buffers()]
     changed: list[str] = []
     yield changed
@@ -63,20 +64,22 @@ def kept_buffers(*models: nn.Module) -> Iterator[list[str]]:
 
 
 def _same(left: Tensor, right: Tensor) -> bool:
+    # nan_to_num: NaN in the same place is no change.
     return left.is_meta or torch.equal(left.nan_to_num(), right.nan_to_num())
 
 
 def max_change(wanted: list[Tensor], got: list[Tensor]) -> float:
-    """Return max |Δ| over all outputs, infinite for other shapes."""
+    """Return max |Δ| over all outputs; infinity if the shapes differ."""
     if [t.shape for t in wanted] != [t.shape for t in got]:
         return float("inf")
     return max((difference(a, b) for a, b in zip(wanted, got, strict=True)), default=0.0)
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """Return max |a − b|; NaN in the same places is no difference, NaN in one alone is infinite."""
+    """Return max |a − b|; NaN in both is no difference, NaN in one is infinite."""
     if a.numel() == 0:
         return 0.0
+    # inf − inf is NaN, so infinities are compared by value first and then left out.
     infinite = a.isinf() | b.isinf()
     if (a.isnan() != b.isnan()).any() or (a != b)[infinite].any():
         return float("inf")
@@ -84,10 +87,11 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 
 def randomize_norms(*models: nn.Module) -> None:
-    """Give BatchNorm of all models the same random affine values and running statistics, by name."""
+    """Give the BatchNorms of all models the same random affine values and running statistics."""
     for model in models:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(1)
+            # Norms of inserted blocks draw nothing, or the draws of the other model would shift.
             new = {id(m) for _, inserted in inserted_modules(model) for m in inserted.modules()}
             for module in model.modules():
                 if isinstance(module, _NormBase) and id(module) not in new:

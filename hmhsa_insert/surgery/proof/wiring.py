@@ -1,8 +1,9 @@
-"""Wiring: the proof that an edited forward is the base's with the edits in it, and nothing else.
+"""Wiring: prove that an edited forward is that of the base network with the edits, and nothing else.
 
-Both forwards were recorded. Node by node they must be alike; where the base reads a map that takes a block, the edited
-one must read what the block makes of it, the output included. A block whose result is thrown away, read by some and
-not by others, or run twice shows here, though identity would hide it from every comparison of numbers.
+Both forwards were recorded. They must be the same node by node; where the base network reads a map that gets
+a block, the edited network must read the output of the block, and so must its own output. A block whose
+result is discarded, read by some readers only, or computed twice is found here; comparing numbers would not
+find it, because the block is the identity.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from hmhsa_insert.surgery.sites.site import Site
 
 @dataclass
 class Wiring:
-    """What was found wrong.
+    """The differences that were found.
 
     Attributes:
         by_site: reasons by the index of the site.
-        general: what is wrong and belongs to no site; empty if nothing.
+        general: a difference that belongs to no site; empty if there is none.
     """
 
     by_site: dict[int, str] = field(default_factory=dict)
@@ -32,11 +33,11 @@ class Wiring:
 
     @property
     def problems(self) -> list[str]:
-        """All of it."""
+        """All reasons in one list."""
         return [*self.by_site.values(), *([self.general] if self.general else [])]
 
     def under(self, condition: str) -> Wiring:
-        """Return the same, said to be so under a condition."""
+        """Return the same reasons with a condition in front of each."""
         by_site = {index: f"{condition}, {reason}" for index, reason in self.by_site.items()}
         return Wiring(by_site, f"{condition}, {self.general}" if self.general else "")
 
@@ -51,13 +52,16 @@ def compare(
     """Compare two recorded forwards.
 
     Args:
-        base: of the network before the edits.
-        edited: of the network after.
-        sites: the edits; the map of an insert is the node it names, where `base` has it.
-        by_module: whether operations must lie in modules of the same name; in the one graph of a whole network they
-            do not.
-        maps: by the index of an insert, the nodes of `base` of which one is its map; none where it is not made on this
-            way. By default the node that the site names.
+        base: trace of the network before the edits.
+        edited: trace of the network after the edits.
+        sites: the edits; the map of an insertion is the node it names, if `base` has that.
+        by_module: whether operations must be in modules of the same name; not so for a single graph of the
+            network.
+        maps: for each insertion (by its index) the nodes of `base` that may be its map; none if the map is
+            not made on this path. By default the node that the site names.
+
+    Returns:
+        What differs; its ``problems`` are empty if nothing does.
     """
     return _Comparison(base, edited, sites, by_module, maps).run()
 
@@ -74,13 +78,15 @@ class _Comparison:
         self._by_module, self._maps = by_module, maps
         self._base, self._edited, self._sites = base, edited, sites
         self._found = Wiring()
-        self._image: dict[
-            Node, Node
-        ] = {}  # what stands for a base node in the edited forward, before inserts
-        self._through: dict[Node, Node] = {}  # what its readers must read
-        self._inserted: dict[Node, list[int]] = {}  # base node to the sites at it
+        # For each node of the base network: its counterpart in the edited forward, before insertions; the
+        # node that its readers must read; the indices of the sites at it.
+        self._image: dict[Node, Node] = {}
+        self._through: dict[Node, Node] = {}
+        self._inserted: dict[Node, list[int]] = {}
 
     def run(self) -> Wiring:
+        # What lies inside replaced modules and new blocks has no counterpart; everything else has one, in
+        # order.
         holes = self._holes()
         blocks = [call for site in self._inserts() for call in self._edited.calls_of(site.key)]
         left = list(_outside(self._base, [one for one, _ in holes]))
@@ -101,7 +107,7 @@ class _Comparison:
         return (site for site in self._sites if site.inserts)
 
     def _holes(self) -> list[tuple[ModuleCall, ModuleCall]]:
-        """Pair the calls of what was replaced with those of what stands there now."""
+        """Pair the calls of replaced modules with the calls of their replacements."""
         holes: list[tuple[ModuleCall, ModuleCall]] = []
         for index, site in enumerate(self._sites):
             if site.inserts:
@@ -138,7 +144,7 @@ class _Comparison:
         return node.op, function, traced.calls[call].qualname if call is not None else None
 
     def _constants(self, node: Node) -> str:
-        """Return the numbers and words that an operation was given, which edits of other shapes may change."""
+        """Return the numbers and strings given to an operation; edits that change shapes may change them."""
         if not self._by_module or not all(site.residual for site in self._sites):
             return ""
         given = [*node.meta.get("values", ()), *node.meta.get("named", {}).items()]
@@ -151,7 +157,7 @@ class _Comparison:
                 self._image[node] = made[path]
 
     def _follow(self, index: int, site: Site) -> None:
-        """Check that the block of a site runs once, on its map; note what its readers must read."""
+        """Check that the block of a site runs once, on its map; store what readers of the map must read."""
         calls = self._edited.calls_of(site.key)
         if not calls and self._maps is not None and not self._maps[index]:
             return
@@ -173,10 +179,10 @@ class _Comparison:
         named = next((node for node in self._base.nodes if node.name == site.node), None)
         if named is not None or not call.inputs:
             return named
-        return self._made(call)  # another size may number the nodes otherwise, and an older plan names none
+        return self._made(call)  # at another size nodes may have other names, and older plans name none
 
     def _made(self, call: ModuleCall) -> Node | None:
-        """Return the base node that the block of `call` runs on."""
+        """Return the node of the base network that the block of `call` runs on."""
         if not call.inputs:
             return None
         made = {image: node for node, image in self._image.items()}
@@ -189,7 +195,7 @@ class _Comparison:
             call = one.meta["call"]
             inside = self._base.calls[call].qualname if call is not None else None
             if one.meta.get("function") == "opaque" and inside in hooked:
-                continue  # recorded with the inputs of its module, before the hook
+                continue  # it was recorded with the inputs of its module, which are those before the hook
             self._compare_sources(_sources(one), _sources(self._image[one]), _text(self._base, one))
         for before, after in holes:
             if before.qualname in hooked:
@@ -221,7 +227,7 @@ def _is_constant(value: object) -> bool:
 
 
 def _outside(traced: Trace, calls: Iterable[ModuleCall]) -> Iterator[Node]:
-    """Yield the nodes that lie in none of the calls; parameters are read when they are first met, and left out."""
+    """Yield the nodes outside of all `calls`, without parameters, which are recorded at their first use."""
     spans = sorted((call.first, call.last) for call in calls)
     skip = iter(spans)
     span = next(skip, None)

@@ -1,1 +1,1 @@
-"""The Python that a network is written in: sources, closures and classes, without a word of layers."""
+"""The Python code of a network: sources, closures and classes; nothing about layers."""

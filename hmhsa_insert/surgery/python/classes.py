@@ -1,4 +1,4 @@
-"""The classes of a host: its user's, ours with expressions wrapped, and torch's parametrized one on top of both."""
+"""The classes of a host: the user's, ours with wrapped expressions, and torch's parametrized class above."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 
 def user_class(kind: type) -> type:
-    """Return the class that the user wrote, for one of ours or of torch's that was made from it."""
+    """Return the class that the user wrote, given it or a class that we or torch made from it."""
     if _is_parametrized(kind):
         return user_class(kind.__bases__[0])
     base: type = vars(kind).get("hmhsa_base", kind)
@@ -18,24 +18,28 @@ def user_class(kind: type) -> type:
 
 
 def our_class(kind: type) -> type | None:
-    """Return the class of ours that `kind` is, or that torch parametrized; None for a network's own."""
+    """Return our class if `kind` is one, or torch's parametrized class of one; None for a user's class."""
     if _is_parametrized(kind):
         return our_class(kind.__bases__[0])
     return kind if "hmhsa_base" in vars(kind) else None
 
 
 def set_class(host: nn.Module, made: type) -> None:
-    """Give `host` another class under torch's parametrized one, if it has that: each host has its own."""
+    """Change the class of `host`; if torch parametrized it, change the class under the parametrized one."""
     kind = type(host)
     if _is_parametrized(kind):
+        # Each parametrized host has its own class, whose properties compute the parameters: made again on the
+        # new base.
         own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
         made = new_class(f"Parametrized{made.__name__}", (made,), own)
     host.__class__ = made
 
 
 def new_class(name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
-    """Make a class of which those it inherits from take no notice: registries stay as they are."""
+    """Make a class without the hooks of its base classes, so that their registries do not change."""
     meta = type(bases[0])
+    # Not by calling the metaclass, which may be the user's and register what it makes; abstract ones need
+    # their own.
     make = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
     made = make(meta, name, (_Unnoticed, *bases), namespace)
     made.__bases__ = bases
@@ -43,7 +47,7 @@ def new_class(name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> 
 
 
 class _Unnoticed:
-    """Stands before the user's classes while one is made, so that no ``__init_subclass__`` of theirs runs."""
+    """First base class while a class is made, so that no ``__init_subclass__`` of the user's classes runs."""
 
     def __init_subclass__(cls, **_: Any) -> None:
         """Do nothing."""

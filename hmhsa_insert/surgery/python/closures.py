@@ -1,7 +1,8 @@
-"""Functions that hold on to a model: copies of them that hold on to the model's copy.
+"""Functions that refer to a model, copied so that they refer to the model's copy.
 
-``copy.deepcopy`` returns a function as it is. One that was set on a module (``block.forward = wrapper(block.forward)``)
-or hooked to it, and that closes over the module, would make every copy run the original's weights.
+``copy.deepcopy`` does not copy functions. A function that was set on a module (``block.forward =
+wrapper(block.forward)``) or hooked to it, and that closes over the module, would make every copy of the model
+run the original's weights.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ _ATOMS = (
     types.ModuleType,
     types.BuiltinFunctionType,
 )
+# What every module keeps; it holds no functions, and children are visited themselves.
 _TREE = ("_modules", "_parameters", "_buffers")
 
 
 class Rebinding:
-    """Copies of the functions that hold on to parts of a model: made before the model is copied, filled after.
+    """Copies functions that refer to parts of a model: made before the model is copied, completed after.
 
     Args:
         model: the original.
@@ -46,17 +48,17 @@ class Rebinding:
         self._held = {id(f): f for f in functions if self.holds(f)}
 
     def holds(self, value: Any) -> bool:
-        """Return True if `value` leads to a part of the model, through closures, defaults, receivers or items."""
+        """Return True if `value` refers to a part of the model: by closures, defaults, receivers, items."""
         return any(key in self._own for key in _reached(value))
 
     def start(self, memo: dict[int, Any]) -> None:
-        """Put a copy, its closure still empty, of every such function into the memo of a deep copy."""
+        """Add a copy of every such function, with empty closure, to the memo of a deep copy."""
         for key, function in self._held.items():
             closure = tuple(self._cell(cell) for cell in function.__closure__ or ())
             memo[key] = like(function, _function(function, closure))
 
     def finish(self, memo: dict[int, Any]) -> None:
-        """Give the copies what the memo has for what their originals hold."""
+        """Fill the copies with the copied objects from the memo."""
         for old, new in self._cells.values():
             new.cell_contents = self._copied(old.cell_contents, memo)
         for key, function in self._held.items():
@@ -71,13 +73,14 @@ class Rebinding:
     def _cell(self, cell: types.CellType) -> types.CellType:
         if _empty(cell):
             return cell
+        # Functions that share a variable share its cell, and so must their copies.
         return self._cells.setdefault(id(cell), (cell, types.CellType()))[1]
 
 
 def replaced(
     function: types.FunctionType, old: types.FunctionType, new: types.FunctionType
 ) -> types.FunctionType:
-    """Return a decorated `function` that calls `new` in the place of `old`, which it holds in its closure."""
+    """Return a copy of a decorated `function` that calls `new` instead of `old`, which is in its closure."""
     if function is old:
         return new
     cells = []
@@ -94,7 +97,7 @@ def replaced(
 
 
 def functions_in(function: Any) -> list[types.FunctionType]:
-    """Return `function` and those that it, being a decorator's, holds in its closure; outermost first."""
+    """Return `function` and, if a decorator made it, the functions in its closure; outermost first."""
     found: list[types.FunctionType] = []
     front = [function]
     while front:
@@ -106,9 +109,9 @@ def functions_in(function: Any) -> list[types.FunctionType]:
 
 
 def drop_users_hooks(twin: nn.Module, model: nn.Module) -> None:
-    """Take the hooks of `model`'s user from its deep copy `twin`: plain functions that the copy did not need anew.
+    """Remove the user's hooks from `twin`, a deep copy of `model`: plain functions that were not copied.
 
-    They watch the network and write elsewhere. What is bound to the network, or an object, is a part of it.
+    They observe the network and write elsewhere. Bound methods and objects are part of the network and stay.
     """
     for copied, module in zip(twin.modules(), model.modules(), strict=True):
         for name in ("_forward_hooks", "_forward_pre_hooks"):
@@ -133,7 +136,7 @@ def _empty(cell: types.CellType) -> bool:
 
 
 def _functions_of(module: nn.Module) -> list[types.FunctionType]:
-    """Return the functions that a module keeps: set on it, hooked to it, or inside of what it keeps."""
+    """Return the functions that a module keeps: set on it, hooked to it, or nested in its attributes."""
     kept = [value for name, value in vars(module).items() if name not in _TREE]
     leads = (
         value for value in kept if not isinstance(value, (*_ATOMS, torch.Tensor)) and not _is_empty(value)
@@ -147,7 +150,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _parts(model: nn.Module) -> set[int]:
-    """Return the ids of what a deep copy of `model` copies: modules, tensors, and the containers that modules keep."""
+    """Return the ids of what a deep copy of `model` copies: modules, tensors, and containers in modules."""
     parts: set[int] = set()
     for module in model.modules():
         parts.add(id(module))
@@ -157,7 +160,7 @@ def _parts(model: nn.Module) -> set[int]:
 
 
 def _reached(value: Any, functions: bool = True) -> dict[int, Any]:
-    """Return by id everything that `value` leads to, itself included; modules and tensors lead no further."""
+    """Return by id everything that `value` refers to, itself included; modules are not searched."""
     seen: dict[int, Any] = {}
     front = [value]
     while front:

@@ -1,8 +1,9 @@
-"""A method compiled again from its own source, with some of its expressions wrapped.
+"""Compile a method again from its own source, with some of its expressions wrapped.
 
-The running code is trusted, not the file: a source that does not compile to exactly the code that runs (it changed on
-disk, a test runner rewrote it, there is none) is refused. Line numbers, globals, defaults and closure stay the
-original's, so that tracebacks, debuggers, dynamo and pickling see the user's own method.
+The running code is trusted, not the file: a source that does not compile to exactly the running code (it
+changed on disk, a test runner rewrote it, there is none) is refused. Line numbers, globals, defaults and
+closure are those of the original, so that tracebacks, debuggers, dynamo and pickling see the user's own
+method.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ Span = tuple[int, int, int, int]  # line, column, last line, last column, as ast
 
 
 class SourceError(Exception):
-    """Why a method cannot be compiled again; the text follows "its forward"."""
+    """A method cannot be compiled again; the message continues "its forward …"."""
 
 
 @dataclass(frozen=True)
 class Wrapper:
-    """What stands in an expression's place.
+    """What replaces an expression.
 
     Attributes:
         make: returns the new expression for the old one.
-        target: the variable that gets the new value where a statement such as ``self.act(x)`` throws it away.
+        target: the variable to assign the new value to, for a statement such as ``self.act(x)`` that discards
+            it.
     """
 
     make: Callable[[ast.expr], ast.expr]
     target: str = ""
 
     def inside(self, outer: Wrapper) -> Wrapper:
-        """Return the two, one around the other."""
+        """Return one wrapper that applies this one, then `outer`."""
         return Wrapper(lambda value: outer.make(self.make(value)), self.target)
 
 
@@ -46,17 +48,18 @@ class Source:
     """A function's definition in its file.
 
     Attributes:
-        definition: its syntax tree, with the file's line numbers.
-        digest: of its text.
+        definition: its syntax tree, with the line numbers of the file.
+        digest: digest of its text.
     """
 
     definition: ast.FunctionDef | ast.Lambda
     digest: str
 
     def expression(self, span: Span) -> ast.expr | ast.AugAssign | None:
-        """Return the expression (or augmented assignment) that stands exactly at `span`; None if there is none.
+        """Return the expression (or augmented assignment) at exactly `span`; None if there is none.
 
-        From Python 3.12 a method call over several lines begins, for the interpreter, at the method's name.
+        From Python 3.12, the interpreter lets a method call over several lines begin at the name of the
+        method.
         """
         ends: list[ast.expr | ast.AugAssign] = []
         for node in ast.walk(self.definition):
@@ -69,15 +72,16 @@ class Source:
 
 
 def span_of(node: ast.expr | ast.stmt) -> Span:
-    """Return where a node stands."""
+    """Return the span of a node."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
 
 
 def span_at(code: types.CodeType, instruction: int) -> Span | None:
-    """Return where the expression stands that the instruction at byte `instruction` of `code` evaluates."""
+    """Return the span of the expression that the instruction at byte `instruction` of `code` evaluates."""
     positions = list(code.co_positions())
+    # An instruction has two bytes; co_positions has one entry for each instruction.
     line, end, column, end_column = positions[instruction // 2]
     if line is None or end is None or column is None or end_column is None:
         return None
@@ -89,7 +93,7 @@ def source_of(code: types.CodeType) -> Source:
     """Return the definition that `code` was compiled from.
 
     Raises:
-        SourceError: there is no source, or it is not what runs.
+        SourceError: there is no source, or it does not compile to the running code.
     """
     lines = linecache.getlines(code.co_filename)
     if not lines:
@@ -99,6 +103,7 @@ def source_of(code: types.CodeType) -> Source:
     except (SyntaxError, ValueError) as error:
         raise SourceError(f"has source code that cannot be read: {error}") from error
     definition, alike = _definition(tree, code), codes.get(_key(code), ())
+    # Two lambdas on one line have the same name and line number.
     if code.co_name == "<lambda>" and len(alike) > 1:
         raise SourceError("is one of two lambdas on one line")
     if definition is None or not any(_same_code(found, code) for found in alike):
@@ -115,26 +120,25 @@ def compiled(
     """Return `function` with expressions of its source wrapped.
 
     Args:
-        function: the method as it runs.
-        wrappers: by the place of the expression in its file. An augmented assignment (``x += y``) is followed by
-            ``x = wrapped(x)``.
+        function: the running method.
+        wrappers: by the span of the expression in the file. An augmented assignment (``x += y``) is followed
+            by ``x = wrapped(x)``.
         prologue: assignments to run first.
 
     Raises:
-        SourceError: the source is not what runs, or does not compile with the edit.
+        SourceError: the source does not compile to the running code, or does not compile with the edit.
     """
     code = function.__code__
     source_of(code)
-    tree = ast.parse(
-        "".join(linecache.getlines(code.co_filename))
-    )  # the whole file: names mean what they do there
+    # The whole file, not the function alone: closures and private names then compile as they do there.
+    tree = ast.parse("".join(linecache.getlines(code.co_filename)))
     definition = _definition(tree, code)
     assert definition is not None
     _Wrap(wrappers).visit(definition)
-    if isinstance(definition, ast.FunctionDef):
+    if isinstance(definition, ast.FunctionDef):  # after the docstring, or it would be none
         first = int(ast.get_docstring(definition, clean=False) is not None)
         definition.body[first:first] = [_place(statement, definition.body[0]) for statement in prologue]
-    elif prologue:
+    elif prologue:  # a lambda has no statements: (counter := -1, EXPR)[-1]
         set_first = [ast.NamedExpr(cast(ast.Name, each.targets[0]), each.value) for each in prologue]
         whole = ast.Tuple([*set_first, definition.body], ast.Load())
         definition.body = _place(ast.Subscript(whole, ast.Constant(-1), ast.Load()), definition.body)
@@ -146,7 +150,7 @@ def compiled(
 
 
 def codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield `code` and the code of functions, classes and comprehensions inside of it."""
+    """Yield `code` and the code of functions, classes and comprehensions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -154,7 +158,8 @@ def codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def with_code(function: types.FunctionType, code: types.CodeType) -> types.FunctionType:
-    """Return a function like `function` that runs `code`, whose free variables it has."""
+    """Return a function like `function` that runs `code`, whose free variables are in its closure."""
+    # By name: compiled with the edit, the same variables may be in another order.
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     closure = tuple(cells[name] for name in code.co_freevars)
     return like(
@@ -180,7 +185,7 @@ def like(function: types.FunctionType, twin: types.FunctionType) -> types.Functi
 
 @functools.lru_cache(maxsize=64)
 def _file(text: str, name: str) -> tuple[ast.Module, dict[tuple[str, int], list[types.CodeType]]]:
-    """Return a file's syntax tree, and what it compiles to by qualified name and first line."""
+    """Return the syntax tree of a file, and its code objects by qualified name and first line."""
     tree = ast.parse(text)
     codes: dict[tuple[str, int], list[types.CodeType]] = {}
     for code in codes_in(compile(tree, name, "exec", dont_inherit=True)):
@@ -199,6 +204,7 @@ def _definition(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | ast
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef) or node.name != code.co_name:
             continue
+        # The first line of a function's code is that of its first decorator.
         if code.co_firstlineno == min([node.lineno, *(d.lineno for d in node.decorator_list)]):
             return node
     return None
@@ -233,16 +239,18 @@ def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
 
 
 def _same_constant(one: Any, other: Any) -> bool:
+    # By type and repr: 1 == True == 1.0, and NaN is not equal to itself.
     return type(one) is type(other) and repr(one) == repr(other)
 
 
 class _Wrap(ast.NodeTransformer):
-    """Puts the wrapped expression in the place of each expression."""
+    """Replaces each expression that has a wrapper with the wrapped one."""
 
     def __init__(self, wrappers: Mapping[Span, Wrapper]) -> None:
         self._wrappers = dict(wrappers)
 
     def visit(self, node: ast.AST) -> Any:
+        # Inner expressions first: an outer one may be wrapped too.
         made = self.generic_visit(node)
         if isinstance(node, ast.Expr) and span_of(node.value) in self._wrappers:
             value = self._wrapped(node.value, made.value)
@@ -273,6 +281,7 @@ class _Wrap(ast.NodeTransformer):
         made = self.visit(value)
         if not isinstance(value, ast.expr) or isinstance(parent, ast.Expr):
             return made
+        # A target of an assignment is no value.
         if not isinstance(getattr(value, "ctx", ast.Load()), ast.Load):
             return made
         return self._wrapped(value, made) if span_of(value) in self._wrappers else made
@@ -283,7 +292,7 @@ class _Wrap(ast.NodeTransformer):
 
 
 def _place(node: Any, like: ast.AST) -> Any:
-    """Give `node`, and what in it has no place yet, the place of `like`."""
+    """Give `node` and its parts without a location the location of `like`."""
     for part in ast.walk(node):
         if not hasattr(part, "lineno"):
             ast.copy_location(part, like)

@@ -1,1 +1,1 @@
-"""Sites: the places where the edits of a recipe apply, resolved against one located network."""
+"""Sites: the places in a network where the edits of a recipe apply, found in one located network."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.recipe import Edit
-from hmhsa_insert.surgery.base.inputs import Path
+from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.locate.stages import Located
 from hmhsa_insert.surgery.sites.placement import placed
 from hmhsa_insert.surgery.sites.region import Region, find_region, strided_modules
@@ -90,7 +90,7 @@ def _keep_blocks(
     inp = map_of(region.start)
     for name in modules:
         yield Site(edit.id, "unstride", name)
-    path: Path
+    path: LeafPath
     if region.call is not None:
         name, action, path = region.call.qualname, "hook_input", (0,)
     elif region.start.host is not None:

@@ -1,7 +1,7 @@
-"""The expression in a forward that makes a feature map: where it stands in the source of which method.
+"""The expression in a forward that makes a feature map: its method, and its span in the source.
 
-The trace has, for every node, the frames that were running. The innermost one that runs a method of the host, and the
-instruction it had come to, give the expression's place in the source exactly.
+The trace has the running frames for every node. The innermost one that runs a method of the host, and its
+current instruction, give the exact span of the expression.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ class Expression:
 
     Attributes:
         owner: ``module:Class``, the class among the host's bases that defines the method.
-        method: its name there.
-        span: first line and column, last line and column; lines counted from the method's first.
+        method: the name of the method.
+        span: first line and column, last line and column; lines are counted from the first line of the
+            method.
         text: the expression, for readers.
-        digest: of the method's source: another release's method is another one.
-        target: the variable that gets the new value, where the expression is a statement that changes it in place.
-        turn: which evaluation within one call of the method makes the map, from 0; None for one evaluated once.
+        digest: of the source of the method, which another release may have changed.
+        target: the variable to assign the new value to, if the expression is a statement that changes it in
+            place.
+        turn: the evaluation (from 0) within one call of the method that makes the map; None if there is only
+            one.
     """
 
     owner: str
@@ -60,7 +63,7 @@ class Expression:
         """Read what ``dataclasses.asdict`` made of one.
 
         Raises:
-            TypeError: it is no expression.
+            TypeError: `data` is not an expression.
         """
         line, column, end, end_column = (int(number) for number in data["span"])
         return cls(**{**data, "span": (line, column, end, end_column)})
@@ -68,12 +71,12 @@ class Expression:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a class, as it runs.
+    """A method of a class, as it is run.
 
     Attributes:
         owner: the class that defines it.
-        name: its name there.
-        function: the function that does the work, inside of whatever decorates it.
+        name: its name.
+        function: the function that does the work, inside its decorators.
     """
 
     owner: type
@@ -82,7 +85,7 @@ class Method:
 
     @property
     def receiver(self) -> str:
-        """Name of the first parameter, ``self`` as a rule."""
+        """Name of the first parameter, usually ``self``."""
         return self.function.__code__.co_varnames[0]
 
 
@@ -94,7 +97,7 @@ class Candidate:
         qualname: the module.
         expression: the expression; its turn is not known yet.
         changed: for a statement such as ``self.act(x)``: the variables that it may change in place.
-        repeatable: whether evaluations of it can be counted.
+        repeatable: True if its evaluations can be counted.
     """
 
     qualname: str
@@ -108,7 +111,7 @@ def candidates(traced: Trace, model: nn.Module, node: Node) -> Iterator[Candidat
     index = node.meta["call"]
     for code, instruction in node.meta["frames"]:
         if code is nn.Module._call_impl.__code__:
-            if index is None:  # called past the module call that was seen, as a forward may call another's
+            if index is None:  # a forward called directly, not through the module call
                 return
             index = traced.calls[index].parent
             continue
@@ -127,14 +130,14 @@ def _candidate(call: ModuleCall, host: nn.Module, code: types.CodeType, instruct
     method = methods(user_class(type(host))).get(original_code(type(host), code))
     span = span_at(code, instruction)
     if method is None or span is None or not {"forward", method.name}.isdisjoint(vars(host)):
-        return None  # a method set on the instance is not the class's
+        return None  # a method set on the instance replaces that of the class
     try:
         source = source_of(method.function.__code__)
     except SourceError:
         return None
     node = source.expression(span)
     if isinstance(node, ast.AugAssign) and any(isinstance(part, ast.Call) for part in ast.walk(node.target)):
-        return None  # read again for the block, the place would be computed again
+        return None  # reading the target again for the block would repeat the calls in it
     if node is None or method.receiver in _assigned(source) or method.receiver in code.co_varnames[1:]:
         return None
     first = method.function.__code__.co_firstlineno
@@ -150,7 +153,7 @@ def _candidate(call: ModuleCall, host: nn.Module, code: types.CodeType, instruct
 
 
 def _changed(source: Source, node: ast.AST, method: Method) -> tuple[str, ...]:
-    """Return the variables that a statement's expression is given; none where its value is used."""
+    """Return the variables in an expression that is a statement; none if its value is used."""
     if not any(isinstance(n, ast.Expr) and n.value is node for n in ast.walk(source.definition)):
         return ()
     names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
@@ -158,7 +161,7 @@ def _changed(source: Source, node: ast.AST, method: Method) -> tuple[str, ...]:
 
 
 def _is_countable(method: Method, code: types.CodeType) -> bool:
-    """Return True if code in the method can set a variable of the method: a lambda cannot."""
+    """Return True if `code` can assign to a variable of the method; a nested lambda cannot."""
     return code.co_name in (*_COMPREHENSIONS, method.function.__code__.co_name)
 
 
@@ -171,11 +174,11 @@ def _assigned(source: Source) -> set[str]:
 
 @functools.lru_cache(maxsize=1024)
 def methods(kind: type) -> dict[types.CodeType, Method]:
-    """Return the methods that run as code of `kind`, by every code object in them, comprehensions' too."""
+    """Return the methods of `kind` by every code object in them, including comprehensions."""
     found: dict[types.CodeType, Method] = {}
     for owner in kind.__mro__[: kind.__mro__.index(nn.Module)]:
         if owner.__module__.startswith("torch."):
-            continue  # torch's own layers and containers stay as they are
+            continue  # torch's own layers and containers are not edited
         for name, attribute in vars(owner).items():
             for function in functions_in(attribute):
                 if function.__code__.co_argcount:
@@ -188,7 +191,7 @@ def method_of(kind: type, expression: Expression) -> Method:
     """Return the method of class `kind` that an expression belongs to.
 
     Raises:
-        SourceError: there is none, or its source is another one.
+        SourceError: there is none, or its source has changed.
     """
     for owner in kind.__mro__:
         if f"{owner.__module__}:{owner.__qualname__}" == expression.owner:
@@ -200,7 +203,7 @@ def method_of(kind: type, expression: Expression) -> Method:
 
 
 def original_code(kind: type, code: types.CodeType) -> types.CodeType:
-    """Return the code of the user's method that `code`, of a class with wrapped expressions, was compiled from."""
+    """Return the code of the user's method that `code` (with wrapped expressions) was compiled from."""
     ours = our_class(kind)
     originals: Mapping[types.CodeType, types.CodeType] = vars(ours)["hmhsa_originals"] if ours else {}
     return originals.get(code, code)

@@ -1,4 +1,4 @@
-"""Where and in which dtype a block computes: as its map was made, unless autocast decides for each operation."""
+"""Device and dtype of a block: those of its map, unless autocast decides for each operation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hmhsa_insert.surgery.sites.site import Site
 
 
 def placed(located: Located, model: nn.Module, site: Site, node: Node) -> Site:
-    """Return `site` with the dtype and device of the map `node`, where they are not those of the weights beside it.
+    """Return `site` with the dtype and device of the map `node`, if they differ from the host's weights.
 
-    Autocast counts if it is on where the block runs: around the host's call for a hook, at the operation inside a
-    forward. It casts weights as it casts those of the layers around.
+    What counts is whether autocast is on where the block runs: around the call of the host for a hook, at the
+    operation for an expression. Autocast casts the weights of the block like those of other layers.
     """
     weights = weights_beside(model.get_submodule(site.qualname), model)
     dtype, device = node.meta["dtype"], node.meta["device"]
@@ -25,7 +25,7 @@ def placed(located: Located, model: nn.Module, site: Site, node: Node) -> Site:
     own_dtype = weights.dtype if weights is not None else None
     own_device = weights.device if weights is not None else device
     if own_device.type == "meta":
-        own_device = device  # in the trace, fake tensors on the CPU stood for weights without a device
+        own_device = device  # in the trace, weights on the meta device were fake tensors on the CPU
     same_dtype = dtype == own_dtype or device.type in autocast or not dtype.is_floating_point
     return replace(
         site,
@@ -35,5 +35,5 @@ def placed(located: Located, model: nn.Module, site: Site, node: Node) -> Site:
 
 
 def weights_beside(host: nn.Module, model: nn.Module) -> torch.Tensor | None:
-    """Return the floating-point parameter that says where, and in which dtype, a new child of `host` computes."""
+    """Return the floating-point parameter whose device and dtype a new child of `host` takes."""
     return next((p for m in (host, model) for p in m.parameters() if p.is_floating_point()), None)

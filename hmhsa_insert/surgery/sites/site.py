@@ -1,4 +1,4 @@
-"""What a plan is made of: one site for every place an edit touches, as plain data that a lock file can hold."""
+"""A plan and its sites as plain data: one site for every place where an edit applies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hmhsa_insert.surgery.base.input import DTYPES
-from hmhsa_insert.surgery.base.inputs import Inputs, Path
+from hmhsa_insert.surgery.base.inputs import Inputs, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout
 from hmhsa_insert.surgery.sites.expression import Expression
 
@@ -30,28 +30,28 @@ INSIDE = ("expression", "graph", "rewrite")
 
 @dataclass(frozen=True)
 class Site:
-    """One place a plan touches and what is done there.
+    """The place where an edit applies, and what is done there.
 
     Attributes:
         edit: id of the edit.
-        action: what is done; :data:`ACTIONS` says it in words.
-        qualname: the module it is done at; ``""`` is the root.
-        key: prefix of the new state_dict keys; empty where none are made.
-        inp: the feature map that goes into the block; None where the block takes any tensor or there is none.
-        out_channels: channels that come out.
+        action: what is done; :data:`ACTIONS` describes each.
+        qualname: the module where it is done; ``""`` is the root.
+        key: prefix of the new state_dict keys; empty if there are none.
+        inp: the input map of the block; None if the block takes any tensor, or there is no block.
+        out_channels: channels of the output of the block.
         block: the block's spec; None without one.
-        identity: whether the block starts as the identity, behind gamma = 0.
-        residual: whether the block's output is added to its input (inserted blocks that keep the shape).
+        identity: True if the block starts as the identity, with gamma = 0.
+        residual: True if the output of the block is added to its input (inserted blocks that keep the shape).
         path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
         node: name of the map's node in the trace, as ``--all-cut-points`` shows it; empty in older plans.
         expression: for ``expression``: the one that makes the map.
         operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward;
             for ``graph``: the name of the graph's node, and 0.
         lengths: for ``rewrite``: how many items each list or tuple among the forward's arguments has, by name.
-        num_params, macs: of what is put in, from closed formulas; macs for one sample.
-        removed_params: of the module that is taken away.
-        dtype, device: of the map, where they are not those of the weights beside it: a block computes as its map was
-            made. Under autocast, which casts for each operation, a block has the weights' dtype.
+        num_params, macs: of the new module, from closed formulas; `macs` for one sample.
+        removed_params: number of parameters of the module that is removed.
+        dtype, device: those of the map, if they differ from the host's weights; the block then computes in
+            them. Under autocast, which casts for each operation, a block has the dtype of the weights.
     """
 
     edit: str
@@ -63,7 +63,7 @@ class Site:
     block: Mapping[str, Any] | None = None
     identity: bool = False
     residual: bool = False
-    path: Path = ()
+    path: LeafPath = ()
     node: str = ""
     expression: Expression | None = None
     operation: tuple[str, int] | None = None
@@ -76,22 +76,22 @@ class Site:
 
     @property
     def layout(self) -> Layout:
-        """Layout of the map, NCHW where none was measured."""
+        """Layout of the map; NCHW if none was measured."""
         return self.inp.layout if self.inp else "NCHW"
 
     @property
     def child(self) -> str:
-        """Name of the new child in its host: the edit's id, numbered where one host takes several."""
+        """Name of the new child in its host: the id of the edit, numbered if one host has several."""
         return self.key.rpartition(".")[2]
 
     @property
     def in_tree(self) -> bool:
-        """Whether the edit is made in the module tree, every forward staying as it was written."""
+        """True if the edit is made in the module tree, without changing a forward."""
         return self.action not in INSIDE
 
     @property
     def inserts(self) -> bool:
-        """Whether a block is put between a map and its readers; otherwise a module is replaced or changed."""
+        """True if a block is put between a map and its readers; otherwise a module is replaced or changed."""
         return self.action in (*INSIDE, "hook_output", "hook_input")
 
 
@@ -100,9 +100,9 @@ class Plan:
     """A recipe resolved against one network: what will be done where.
 
     Attributes:
-        recipe: the recipe, as a dict that can be written again.
-        model: the class of the network.
-        inputs: what it was resolved at.
+        recipe: the recipe, as a dict that can be written to a file.
+        model: the class name of the network.
+        inputs: the inputs at which it was resolved.
         sites: in the order in which they are applied.
     """
 
@@ -118,11 +118,11 @@ class Plan:
 
     @property
     def keeps_outputs(self) -> bool:
-        """Whether the edited network computes what the base network does, until it is trained."""
+        """True if the edited network has the outputs of the base network until it is trained."""
         return all(site.identity for site in self.sites)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-able data: the lock file."""
+        """Return the plan as JSON-able data."""
         return {
             "recipe": deepcopy(dict(self.recipe)),
             "model": self.model,
@@ -135,7 +135,7 @@ class Plan:
         """Read a plan written by :meth:`to_dict`.
 
         Raises:
-            TypeError, KeyError, ValueError: `data` is no plan.
+            TypeError, KeyError, ValueError: `data` is not a plan.
         """
         sites = []
         for written in data["sites"]:
