@@ -37,6 +37,7 @@ def run_record(folder: Path) -> dict[str, Any]:
     path = folder / _CONFIG
     config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
     result = read_json(folder / _RESULT, ReportError)
+    reached = _reached(folder, config, result)
     network = Path(config.model.rpartition(":")[2]).name
     group = network if config.detector is None else f"{config.detector} {network}"
     return {
@@ -45,7 +46,7 @@ def run_record(folder: Path) -> dict[str, Any]:
         "group": group,
         "input_size": _size(folder, config),
         **{name: result[name] for name in _COSTS if result.get(name) is not None},
-        **_reached(folder, config, result),
+        **reached,
         "data": f"{config.data.source}, {config.data.val:,} images",
     }
 
@@ -59,7 +60,7 @@ class _Reached(Shape):
 def _reached(folder: Path, config: NamedRun, result: Any) -> dict[str, Any]:
     """Return the scores where a record has them; those without a row of their own where a task has no others."""
     path = folder / _RESULT
-    if not isinstance(result, dict) or "scores" not in result:  # of version one
+    if not (isinstance(result, dict) and "scores" in result):  # of version one
         checked(Accuracy if config.detector is None else Precision, result, path, ReportError)
     scores = checked(_Reached, scores_written(result), path, ReportError).scores
     known = {name: QUANTITIES[name] for name in scores if name in QUANTITIES}
