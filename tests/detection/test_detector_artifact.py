@@ -71,7 +71,7 @@ def test_an_artifact_is_a_backbone_and_what_was_no_detector_is_saved_as_before(t
     assert same(outputs(twice), outputs(detector))
     with pytest.raises(hi.ArtifactError, match="an artifact is here already"):
         hi.save(detector, tmp_path / "detector")
-    with pytest.raises(hi.ArtifactError, match=r"no artifact \(it has no detector.json\)"):
+    with pytest.raises(hi.ArtifactError, match=r"not an artifact \(it has no detector.json\)"):
         hi.save(detector, tmp_path / "network", overwrite=True)
     hi.save(detector, tmp_path / "detector", overwrite=True)
 

@@ -70,7 +70,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     """
     done = ledgers(model)
     if not done:
-        tip = "hi.apply makes an edited model; of a wrapped or compiled one, save the inner model"
+        tip = "hi.apply makes one; of a wrapped or compiled model, save the inner one"
         raise ModelError(Problem(type(model).__name__, "nothing was inserted into this model", tip))
     source = identify(model)
     tensors = gather(model, done)
