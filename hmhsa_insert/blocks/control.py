@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, SerializeAsAny, ValidationError, WithJsonSchema, WrapValidator, create_model
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, SerializeAsAny, WithJsonSchema, WrapValidator, create_model
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.options import SAID, read_options
+from hmhsa_insert.blocks.options import read_options
 from hmhsa_insert.errors import BlockError
+from hmhsa_insert.recipe.explain import Found, refusal
 
 Lookup = Callable[[str], BlockType]
 
@@ -34,7 +34,7 @@ def control_options(name: str, lookup: Lookup) -> type[Options]:
     def read(value: Any, _: Any) -> Options:
         options, problems = _read(lookup, value)
         if options is None:
-            raise ValidationError.from_exception_data("of", [_said(problem, value) for problem in problems])
+            raise refusal([Found(each.key, each.message, each.tip) for each in problems], value)
         return options
 
     kind = Annotated[SerializeAsAny[Options], WrapValidator(read), WithJsonSchema(_SCHEMA)]
@@ -71,11 +71,3 @@ def _read(lookup: Lookup, value: Any) -> tuple[Options | None, list[OptionProble
         message = f"a control stands for a block that keeps its map, and {block.name} does not"
         return None, [OptionProblem(("type",), message, "such as hmhsa, mhsa or timm/se")]
     return read_options(block, value)
-
-
-def _said(problem: OptionProblem, value: Any) -> InitErrorDetails:
-    """Wrap a problem that already has its message; pydantic puts `of` in front of its key."""
-    context = {"message": problem.message, "tip": problem.tip}
-    return InitErrorDetails(
-        type=PydanticCustomError(SAID, "{message}", context), loc=problem.key, input=value
-    )

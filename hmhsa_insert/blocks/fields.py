@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hmhsa_insert.blocks.base import OptionProblem
+from hmhsa_insert.errors import near
+from hmhsa_insert.recipe.explain import Found, refusal
+from hmhsa_insert.recipe.scalars import shown
 
 
 def _odd(value: int) -> int:
     if value % 2 == 0:
-        raise PydanticCustomError(
-            "plain", "must be odd, so that the map keeps its size, not {value}", {"value": value}
-        )
+        message = f" must be odd, so that the map keeps its size, found {value}"
+        raise refusal([Found((), message, named=True)], value)
     return value
 
 
 def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
     # Pydantic's own check counts the valid items, so a list of invalid ones would also be too short.
     if not value:
-        raise PydanticCustomError("plain", "must not be empty")
+        raise refusal([Found((), " must not be empty", named=True)], value)
     return value
 
 
+def _auto(value: object) -> object:
+    if value != "auto":
+        message = f" must be 'auto' or a list of whole numbers, found {shown(value)}"
+        raise refusal([Found((), message, near(str(value), ["auto"]), named=True)], value)
+    return value
+
+
+Auto = Annotated[Literal["auto"], BeforeValidator(_auto)]
 Activation = Literal["silu", "gelu", "relu", "hard_swish"]
 PreNorm = Literal["group", "batch", "none"]
 

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Sides, Width, head_problems
+from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Width, head_problems
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
@@ -39,7 +39,7 @@ _LARGEST_CELL = 8
 _LAST_TOKENS = 100
 
 _Grids = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[Sides, Tag("list")],
+    Annotated[Auto, Tag("auto")] | Annotated[Sides, Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "auto"),
     Field(description="side of the cells of each step, first to last, or auto: from the size of the map"),
 ]

@@ -228,7 +228,9 @@ def _distinct(found: Iterable[Suggestion]) -> list[Suggestion]:
     unique: dict[tuple[Any, ...], Suggestion] = {}
     for each in found:
         (edit,) = each.recipe.edits
-        unique.setdefault((edit.at.numbers, repr(edit.block), each.num_blocks, each.cost), each)
+        unique.setdefault(
+            (str(edit.at.to_dict()["stage"]), repr(edit.block), each.num_blocks, each.cost), each
+        )
     return list(unique.values())
 
 

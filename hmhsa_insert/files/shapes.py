@@ -8,32 +8,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.rules import rule_of
 from hmhsa_insert.quantity import Kind
 
 _Shaped = TypeVar("_Shaped", bound="Shape")
 _MOST_SHOWN = 3
 _LONGEST = 40
-# What a value must be, by the type of pydantic's error.
-_RULES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "string_too_short": "text of {min_length} or more characters",
-    "string_too_long": "text of at most {max_length} characters",
-    "list_type": "a list",
-    "too_short": "a list of {min_length} or more",
-    "too_long": "a list of at most {max_length}",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "greater_than_equal": "{ge:g} or more",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
-    "string_pattern_mismatch": "text that fits {pattern}",
-    "literal_error": "{expected}",
-}
 
 
 class Shape(BaseModel):
@@ -105,9 +85,6 @@ def _said(found: Any) -> str:
         return f"'{key}' is not a known key"
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
-    rule = _RULES.get(
-        found["type"], found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    )
     shown = repr(found["input"])
     shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
-    return f"'{key}' must be {rule.format(**found.get('ctx', {}))}, found {shown}"
+    return f"'{key}' must be {rule_of(found)}, found {shown}"

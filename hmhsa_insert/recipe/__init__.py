@@ -10,7 +10,9 @@ from hmhsa_insert.recipe.library import ShippedRecipe, find_recipe, shipped_reci
 from hmhsa_insert.recipe.marks import KeyPath, Mark, Marks
 from hmhsa_insert.recipe.match import BlockChoice, Every, any_matches, has_attributes, matches, select_indices
 from hmhsa_insert.recipe.recipe import Recipe, load_recipe, parse_recipe, parse_text
-from hmhsa_insert.recipe.selector import Selector
+from hmhsa_insert.recipe.selectors.base import Selector
+from hmhsa_insert.recipe.selectors.table import SELECTORS, read_selector
+from hmhsa_insert.recipe.selectors.view import NetworkView
 
 __all__ = [
     "BlockChoice",
@@ -20,7 +22,9 @@ __all__ = [
     "KeyPath",
     "Mark",
     "Marks",
+    "NetworkView",
     "Recipe",
+    "SELECTORS",
     "Selector",
     "ShippedRecipe",
     "any_matches",
@@ -31,6 +35,7 @@ __all__ = [
     "matches",
     "parse_recipe",
     "parse_text",
+    "read_selector",
     "select_indices",
     "shipped_recipes",
 ]

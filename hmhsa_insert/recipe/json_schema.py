@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hmhsa_insert.recipe.schema import (
-    BLOCK_CHOICES,
-    EDIT_KEYS,
-    EDIT_REQUIRED,
-    KINDS,
-    MOST_STAGE,
-    NARROWING,
-    OPS,
-    RECIPE_KEYS,
-    RECIPE_REQUIRED,
-    VERSION,
-    Kind,
-    OpName,
-)
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from hmhsa_insert.recipe.edit import Edit
+from hmhsa_insert.recipe.recipe import RecipeFile
+from hmhsa_insert.recipe.schema import OPS, OpName
+from hmhsa_insert.recipe.selectors.table import SELECTORS, kinds_of, kinds_taking, region_kinds
 
 _Schema = dict[str, Any]
 
@@ -33,106 +26,68 @@ def json_schema(block_schemas: Mapping[str, Mapping[str, Any]] | None = None) ->
             ``{"hmhsa": {"properties": …, "required": …}}``. A name that ends in ``/*`` stands for every
             name that begins so. Without it any block with a ``type`` passes.
     """
+    recipe, edit = _schema(RecipeFile), _schema(Edit)
+    recipe["properties"]["edits"]["items"] = {"$ref": "#/$defs/edit"}
+    edit["properties"]["at"]["$ref"] = "#/$defs/selector"
+    edit["properties"]["block"]["$ref"] = "#/$defs/block"
+    edit["allOf"] = [_op_rule(op) for op in OPS]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **recipe,
         "title": "hmhsa-insert recipe",
-        "type": "object",
-        "required": list(RECIPE_REQUIRED),
-        "additionalProperties": False,
-        "properties": _described(
-            RECIPE_KEYS,
-            version={"const": VERSION},
-            name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"},
-            description={"type": "string"},
-            edits={"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/edit"}},
-        ),
-        "$defs": {
-            "edit": _edit(),
-            "selector": _selector(),
-            "block": _block(block_schemas or {}),
-            "globs": _one_or_list({"type": "string", "minLength": 1}),
-            "stages": _one_or_list({"type": "integer", "minimum": 0, "maximum": MOST_STAGE}),
-        },
+        "$defs": {"edit": edit, "selector": _selector(), "block": _block(block_schemas or {})},
     }
 
 
-def _edit() -> _Schema:
-    return {
-        "type": "object",
-        "required": list(EDIT_REQUIRED),
-        "additionalProperties": False,
-        "properties": _described(
-            EDIT_KEYS,
-            op={"enum": list(OPS)},
-            id={"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"},
-            at={"$ref": "#/$defs/selector"},
-            block={"$ref": "#/$defs/block"},
-            init={"enum": ["identity", "random"], "default": "identity"},
-            position={"enum": ["after", "before"], "default": "after"},
-            keep={"enum": ["none", "blocks"], "default": "none"},
-        ),
-        "allOf": [_op_rule(op) for op in OPS],
-    }
+class _Plain(GenerateJsonSchema):
+    """Leaves out titles, and defaults that say that a key is left out."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        written = super().default_schema(schema)
+        if not written.get("default", True):
+            del written["default"]
+        return written
+
+
+def _schema(model: type[BaseModel]) -> _Schema:
+    written = model.model_json_schema(schema_generator=_Plain)
+    return {key: value for key, value in written.items() if key not in ("title", "description")}
 
 
 def _op_rule(op: OpName) -> _Schema:
     rule = OPS[op]
     others = {option for other in OPS.values() for option in other.options} - set(rule.options)
     barred = sorted(others | (set() if rule.has_block else {"block"}))
-    at: _Schema = {"properties": {kind: False for kind in KINDS if kind not in rule.kinds}}
+    at: _Schema = {"properties": {kind: False for kind in SELECTORS if kind not in kinds_of(op)}}
     fitting: _Schema = {"properties": {"at": at, **dict.fromkeys(barred, False)}}
     if rule.has_block:
         fitting["required"] = ["block"]
     if "keep" in rule.options:
-        needs = {"properties": {"at": {"required": ["downsample"]}}}
-        fitting["dependentSchemas"] = {"keep": needs}
+        fitting["dependentSchemas"] = {"keep": {"properties": {"at": _one_of(region_kinds())}}}
     return {"if": {"properties": {"op": {"const": op}}, "required": ["op"]}, "then": fitting}
 
 
 def _selector() -> _Schema:
-    names = {"$ref": "#/$defs/globs"}
-    stages = {"$ref": "#/$defs/stages"}
-    downsample = {"type": "integer", "minimum": 1, "maximum": MOST_STAGE}
-    kinds: dict[Kind, _Schema] = {
-        "stage": {"anyOf": [stages, {"const": "all"}]},
-        "stride": _one_or_list({"type": "integer", "minimum": 1}),
-        "downsample": _one_or_list(downsample),
-        "module": names,
-        "class": names,
-        "node": names,
-    }
-    narrowing: dict[str, _Schema] = {
-        "block": _block_choice(),
-        "exclude": names,
-        "expect": {"type": "integer", "minimum": 1},
-        "in_stage": stages,
-        "with": {"type": "object", "additionalProperties": {"not": {"type": "object"}}},
-    }
+    properties: _Schema = {}
+    for selector in SELECTORS.values():
+        properties |= _schema(selector)["properties"]
+    narrowing = {key: kinds_taking(key) for key in properties if key not in SELECTORS}
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {
-            **_described(KINDS, **kinds),
-            **_described({key: meaning for key, (meaning, _) in NARROWING.items()}, **narrowing),
-        },
-        "oneOf": [{"required": [kind]} for kind in KINDS],
+        "properties": {**{kind: properties[kind] for kind in SELECTORS}, **properties},
+        "oneOf": [{"required": [kind]} for kind in SELECTORS],
         "dependentSchemas": {
-            key: {"anyOf": [{"required": [kind]} for kind in fitting]}
-            for key, (_, fitting) in NARROWING.items()
-            if len(fitting) < len(KINDS)
+            key: _one_of(kinds) for key, kinds in narrowing.items() if len(kinds) < len(SELECTORS)
         },
     }
 
 
-def _block_choice() -> _Schema:
-    every = {
-        "type": "object",
-        "required": ["every"],
-        "additionalProperties": False,
-        "properties": {"every": {"type": "integer", "minimum": 1}},
-    }
-    words = [{"enum": list(BLOCK_CHOICES)}, {"type": "string", "pattern": "^every: *[0-9]+$"}]
-    return {"default": "last", "anyOf": [*words, every, _one_or_list({"type": "integer"})]}
+def _one_of(kinds: tuple[str, ...]) -> _Schema:
+    return {"anyOf": [{"required": [kind]} for kind in kinds]}
 
 
 def _block(schemas: Mapping[str, Mapping[str, Any]]) -> _Schema:
@@ -156,11 +111,3 @@ def _block(schemas: Mapping[str, Mapping[str, Any]]) -> _Schema:
 
 def _type_schema(name: str) -> _Schema:
     return {"pattern": f"^{name[:-1]}."} if name.endswith("/*") else {"const": name}
-
-
-def _one_or_list(item: _Schema) -> _Schema:
-    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}]}
-
-
-def _described(meanings: Mapping[Any, str], **schemas: _Schema) -> _Schema:
-    return {key: {"description": meaning, **schemas[key]} for key, meaning in meanings.items()}

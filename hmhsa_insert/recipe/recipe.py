@@ -6,23 +6,56 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from hmhsa_insert.errors import Problem, RecipeError
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.recipe.edit import BlockSpec, Edit, read_edit
+from hmhsa_insert.recipe.explain import Found, Tip, refusal, validated
+from hmhsa_insert.recipe.fields import Name, Read, must
 from hmhsa_insert.recipe.library import find_recipe
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Marks
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
-from hmhsa_insert.recipe.schema import RECIPE_KEYS, RECIPE_REQUIRED, VERSION
-from hmhsa_insert.recipe.values import mapping, missing
+from hmhsa_insert.recipe.schema import VERSION
 from hmhsa_insert.recipe.yaml_text import read_text
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 _LIBRARY_TIP = "`hmhsa-insert recipes` lists recipes to start from"
+
+
+def _read_edits(value: Any) -> Any:
+    if isinstance(value, list) and value:
+        return value
+    found = "an empty list" if value == [] else shown(value)
+    tip = f"begin each edit with '- op: insert'; {_LIBRARY_TIP}"
+    raise refusal([Found((), f"'edits' must be a list of at least one edit, found {found}", tip)], value)
+
+
+_VERSION = must(
+    f"be {VERSION}",
+    lambda value: value == VERSION and type(value) is int,
+    {"const": VERSION},
+    f"this release reads version {VERSION} of the recipe language",
+)
+
+
+class RecipeFile(BaseModel):
+    """The keys of a recipe; its edits are read one by one, so that those that are right can be used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    version: Annotated[int, _VERSION, Tip(f"add 'version: {VERSION}' at the top")]
+    """The version of the recipe language: 1."""
+    name: Name = None
+    """A short name for tables and folders; the file's name if left out."""
+    description: str = ""
+    """What the recipe is for, in prose."""
+    edits: Annotated[list[Any], Read(_read_edits, {"type": "array", "minItems": 1}), Tip(_LIBRARY_TIP)]
+    """The edits, resolved together on the original model; at one site they act in this order."""
 
 
 @dataclass(frozen=True)
@@ -100,68 +133,31 @@ def parse_text(text: str, source: str = "<text>") -> tuple[Recipe, list[Problem]
 def parse_document(document: Document, default_name: str) -> tuple[Recipe, list[Problem]]:
     """Do as :func:`parse_recipe` with plain values that were read already; the name is for one without."""
     findings, value = document.findings, document.value
-    if not isinstance(value, dict):
-        if value is None:
-            findings.add((), "the recipe is empty", _LIBRARY_TIP)
-        elif value is not UNREADABLE:
-            message = f"a recipe is a mapping with 'version' and 'edits', found {shown(value)}"
-            findings.add((), message, _LIBRARY_TIP)
-        value = {}
-    else:
-        for key in missing(value, RECIPE_REQUIRED, RECIPE_KEYS):
-            tip = f"add 'version: {VERSION}' at the top" if key == "version" else _LIBRARY_TIP
-            findings.add((), f"the recipe has no '{key}'", tip)
-    known = mapping(findings, (), value, RECIPE_KEYS, "the recipe")
-    _check_version(findings, known.get("version", UNREADABLE))
-    name = _name(findings, known.get("name", UNREADABLE)) or default_name or "recipe"
-    description = _description(findings, known.get("description", ""))
-    written = known.get("edits", UNREADABLE)
-    edits = _edits(findings, written)
-    stray = _stray_blocks(findings, written, {edit.index for edit in edits})
+    head: RecipeFile | None = None
+    if isinstance(value, dict):
+        head = validated(findings, RecipeFile, value, "the recipe")
+    elif value is None:
+        findings.add((), "the recipe is empty", _LIBRARY_TIP)
+    elif value is not UNREADABLE:
+        message = f"a recipe is a mapping with 'version' and 'edits', found {shown(value)}"
+        findings.add((), message, _LIBRARY_TIP)
+    written = value.get("edits") if isinstance(value, dict) else None
+    listed = written if isinstance(written, list) else []
+    read = [read_edit(findings, index, item) for index, item in enumerate(listed)]
+    _check_ids(findings, listed)
+    edits = tuple(edit for edit in read if edit is not None and findings.clean(edit.path))
+    stray = _stray_blocks(findings, listed, {edit.index for edit in edits})
+    name = (head and head.name) or default_name or "recipe"
+    description = head.description if head else ""
     recipe = Recipe(VERSION, name, description, edits, document.marks.source, document.marks, stray)
     return recipe, findings.problems()
 
 
-def _check_version(findings: Findings, value: Any) -> None:
-    if value is not UNREADABLE and (
-        value != VERSION or not isinstance(value, int) or isinstance(value, bool)
-    ):
-        message = f"'version' must be {VERSION}, found {shown(value)}"
-        findings.add(("version",), message, f"this release reads version {VERSION} of the recipe language")
-
-
-def _name(findings: Findings, value: Any) -> str:
-    if value is UNREADABLE or (isinstance(value, str) and _NAME.match(value)):
-        return "" if value is UNREADABLE else str(value)
-    allowed = "a letter or digit, then letters, digits, '.', '_', '+' or '-'"
-    findings.add(("name",), f"'name' must be {allowed}, found {shown(value)}")
-    return ""
-
-
-def _description(findings: Findings, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is not UNREADABLE:
-        findings.add(("description",), f"'description' must be text, found {shown(value)}")
-    return ""
-
-
-def _edits(findings: Findings, value: Any) -> tuple[Edit, ...]:
-    path: KeyPath = ("edits",)
-    if not isinstance(value, list) or not value:
-        if value is not UNREADABLE:
-            found = "an empty list" if value == [] else shown(value)
-            tip = "begin each edit with '- op: insert'; " + _LIBRARY_TIP
-            findings.add(path, f"'edits' must be a list of at least one edit, found {found}", tip)
-        return ()
-    edits = [read_edit(findings, index, item) for index, item in enumerate(value)]
-    _check_ids(findings, value)
-    return tuple(edit for edit in edits if edit is not None and findings.clean(edit.path))
-
-
-def _stray_blocks(findings: Findings, written: Any, read: set[int]) -> tuple[tuple[KeyPath, BlockSpec], ...]:
+def _stray_blocks(
+    findings: Findings, written: list[Any], read: set[int]
+) -> tuple[tuple[KeyPath, BlockSpec], ...]:
     blocks: list[tuple[KeyPath, BlockSpec]] = []
-    for index, item in enumerate(written if isinstance(written, list) else ()):
+    for index, item in enumerate(written):
         block = item.get("block") if isinstance(item, dict) else None
         path: KeyPath = ("edits", index, "block")
         if index not in read and isinstance(block, dict) and findings.clean(path):

@@ -5,9 +5,11 @@ A file holds short forms, which :mod:`hmhsa_insert.studies.short_forms` writes o
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -15,10 +17,23 @@ from pydantic import (
     PositiveInt,
 )
 
+from hmhsa_insert.recipe.explain import Found, refusal
+from hmhsa_insert.recipe.fields import Name
+from hmhsa_insert.recipe.scalars import shown
+
 # Of the CPUs or GPUs of one node.
 MOST_UNITS = 65536
-Label = Annotated[str, Field(pattern=r"^\S([^\n\r\t]{0,98}\S)?$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
+_LABEL = re.compile(r"\S([^\n\r\t]{0,98}\S)?")
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        message = f"{shown(text)} is no label: one line of at most 100 characters"
+        raise refusal([Found((), message)], text)
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]
 Control = Literal["placebo", "matched"]
 
 

@@ -137,17 +137,11 @@ def _validated(document: Document) -> StudyFile | None:
     try:
         return StudyFile.model_validate(value)
     except ValidationError as error:
-        for found in error.errors():
-            if found["input"] is UNREADABLE:
-                continue
-            path = tuple(part for part in found["loc"] if part != "[key]")
-            message, tip = explain(found, StudyFile, "the study")
-            if found["type"] == "string_pattern_mismatch":
-                message = f"{shown(found['input'])} is no label: one line of at most 100 characters"
-            document.findings.add(path, message, tip, key=found["type"] == "extra_forbidden")
-        if any(found["type"] != "extra_forbidden" for found in error.errors()):
+        for found in explain(error, StudyFile, value, "the study"):
+            document.findings.add(found.path, found.message, found.tip, key=found.key)
+        if any(each["type"] != "extra_forbidden" for each in error.errors()):
             return None
-        return StudyFile.model_validate(_without(value, {tuple(found["loc"]) for found in error.errors()}))
+        return StudyFile.model_validate(_without(value, {tuple(each["loc"]) for each in error.errors()}))
 
 
 def _without(value: Any, paths: set[KeyPath], here: KeyPath = ()) -> Any:

@@ -62,9 +62,13 @@ def load_settings(
         made: RunSettings | None = kind.model_validate(values)
     except ValidationError as error:
         made = None
-        given = {path for path, _ in from_options}
-        for found in error.errors():
-            _note(document.findings, option_problems, found, given, kind)
+        for found in explain(error, kind, values, "the settings"):
+            option = next((path for path, _ in from_options if found.path[: len(path)] == path), None)
+            if option is None:
+                document.findings.add(found.path, found.message, found.tip, key=found.key)
+            else:
+                place = f"--set {'.'.join(map(str, option))}"
+                option_problems.append(Problem(place, found.message, found.tip))
     if made is not None and document.value is not UNREADABLE:
         for path, message, tip in made.contradictions():
             document.findings.add(path, message, tip)
@@ -129,22 +133,3 @@ def _merged(values: Mapping[str, Any], path: KeyPath, value: Any) -> dict[str, A
         return {**values, key: value}
     inner = values.get(key)
     return {**values, key: _merged(inner if isinstance(inner, Mapping) else {}, path[1:], value)}
-
-
-def _note(
-    findings: Findings,
-    option_problems: list[Problem],
-    found: Any,
-    given: set[KeyPath],
-    kind: type[RunSettings],
-) -> None:
-    """Turn one of pydantic's errors into a problem at its place in the file, or of the option it came from."""
-    if found["input"] is UNREADABLE:
-        return
-    path: KeyPath = tuple(found["loc"])
-    message, tip = explain(found, kind, "the settings")
-    option = next((each for each in given if path[: len(each)] == each), None)
-    if option is not None:
-        option_problems.append(Problem(f"--set {'.'.join(map(str, option))}", message, tip))
-    else:
-        findings.add(path, message, tip, key=found["type"] == "extra_forbidden")

@@ -140,8 +140,8 @@ BAD = [
     ({"type": "timm/no"}, ("type",), "timm has no attention layer 'no'"),
     ({"head_dim": 8}, (), "of must be a block with its type"),
     ("hmhsa", (), "of must be a block with its type"),
-    ({"type": "hmhsa", "hed_dim": 8}, ("hed_dim",), "hmhsa has no option 'hed_dim'"),
-    ({"type": "hmhsa", "grids": [7, 0]}, ("grids", 1), "grids[1] must be at least 1, not 0"),
+    ({"type": "hmhsa", "hed_dim": 8}, ("hed_dim",), "unknown key 'hed_dim' in the options of hmhsa"),
+    ({"type": "hmhsa", "grids": [7, 0]}, ("grids", 1), "'grids[1]' must be 1 or more, found 0"),
 ]
 
 

@@ -28,7 +28,7 @@ RECIPES = {
     "1e-3 is a number": (
         recipe(block="{type: hmhsa, head_dim: 1e-3}"),
         REFUSED,
-        "  r.yaml:7:36: head_dim must be a whole number, not 0.001",
+        "  r.yaml:7:36: 'head_dim' must be a whole number, found 0.001",
     ),
     "unknown block": (
         recipe(block="{type: hmhas}"),
@@ -39,8 +39,8 @@ RECIPES = {
     "unknown option": (
         recipe(block="{type: hmhsa, head_dims: 16}"),
         REFUSED,
-        "  r.yaml:7:37: hmhsa has no option 'head_dims'",
-        "    did you mean 'head_dim'?",
+        "  r.yaml:7:37: unknown key 'head_dims' in the options of hmhsa",
+        "    did you mean 'head_dim'? allowed: grids, head_dim, last, memory, norm, qkv_bias, type, upsample, width",
     ),
     "no match": (
         recipe("{class: GELU}", "{type: silu}", "replace"),
@@ -212,8 +212,8 @@ def test_check_reports_options_without_a_network(here) -> None:
         f"{UNUSABLE} (3 problems)",
         "  r.yaml:8:5: unknown key 'inti' in an edit",
         "    did you mean 'init'? allowed: at, block, id, init, keep, op, position",
-        "  r.yaml:7:36: head_dim must be a whole number, not the text 'x'",
-        "  r.yaml:7:47: grids[0] must be at least 1, not 0",
+        "  r.yaml:7:36: 'head_dim' must be a whole number, found 'x'",
+        "  r.yaml:7:47: 'grids[0]' must be 1 or more, found 0",
     ]
     assert error_of("recipe check r.yaml").splitlines() == report
     assert error_of("plan usernet:small -r r.yaml").splitlines() == report

@@ -190,7 +190,7 @@ RECIPE = {"version": 1, "name": "r", "edits": [{"op": "insert", "id": "__class__
     [
         (
             {"settings": {**LEAST, "input_size": 0}},
-            "settings.input_size: 'input_size' must be greater than or equal to 8, found 0",
+            "settings.input_size: 'input_size' must be 8 or more, found 0",
         ),
         (
             {"settings": LEAST, "recipe": RECIPE},

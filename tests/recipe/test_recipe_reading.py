@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmhsa_insert.recipe import Every, Selector, load_recipe, parse_recipe, parse_text
+from hmhsa_insert.recipe import Every, load_recipe, parse_recipe, parse_text, read_selector
 
 TEXT = """\
 # what it is for
@@ -36,21 +36,21 @@ def test_a_recipe():
     recipe = read(TEXT)
     insert, replace, remove = recipe.edits
     assert (recipe.version, recipe.name, recipe.description, recipe.source) == (1, "ours", "", "ours.yaml")
-    assert (insert.op, insert.id, insert.init, insert.position, insert.keep) == (
-        "insert",
-        "attn",
-        "identity",
-        "after",
-        None,
-    )
-    assert insert.at == Selector("stage", numbers=(3,), block="last")
+    assert (insert.op, insert.id, insert.init, insert.position) == ("insert", "attn", "identity", "after")
+    assert (insert.at.kind, insert.at.numbers, insert.at.block) == ("stage", (3,), "last")
     assert insert.block == {"type": "hmhsa", "grids": [2, 7]}
-    assert (replace.init, replace.position, replace.keep) == (None, None, "none")
-    assert replace.at == Selector("downsample", numbers=(2, 4))
-    assert (remove.block, remove.keep) == (None, None)
-    assert remove.at == Selector(
-        "class", names=("SE",), in_stage=(3,), with_={"p": 0.5, "k": (1, 3)}, exclude=("a.*",)
-    )
+    assert list(insert.to_dict()) == ["op", "id", "at", "block", "init", "position"]
+    assert list(replace.to_dict()) == ["op", "id", "at", "block", "keep"]
+    assert (replace.keep, replace.at.kind, replace.at.numbers) == ("none", "downsample", (2, 4))
+    assert list(remove.to_dict()) == ["op", "id", "at"]
+    assert remove.at.kind == "class"
+    assert dict(remove.at) == {
+        "names": ("SE",),
+        "in_stage": (3,),
+        "with_": {"p": 0.5, "k": (1, 3)},
+        "exclude": ("a.*",),
+        "expect": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,23 +111,20 @@ def test_aliases_are_followed():
 def test_block_choices(block, choice):
     edit = f"{{op: insert, id: a, at: {{stride: [4, 8], block: {block}}}, block: {{type: x}}}}"
     at = read(f"version: 1\nedits:\n  - {edit}\n").edits[0].at
-    assert at == Selector("stride", numbers=(4, 8), block=choice)
+    assert (at.kind, at.numbers, at.block) == ("stride", (4, 8), choice)
 
 
 def test_what_a_selector_picks():
     class GELU:
         approximate = "none"
 
-    three = Selector("stage", numbers=(3,))
-    assert [k for k in range(6) if three.picks_number(k)] == [3]
-    assert [k for k in range(6) if Selector("stage").picks_number(k)] == [1, 2, 3, 4, 5]
-    by_class = Selector("class", names=("GELU",), exclude=("head.**",), with_={"approximate": "none"})
-    assert by_class.picks_module("stages.0.act", GELU())
-    assert not by_class.picks_module("head.act", GELU())
-    assert not by_class.picks_module("stages.0.act", object())
-    by_name = Selector("module", names=("stages.*.act",), with_={"approximate": "tanh"})
-    assert not by_name.picks_module("stages.0.act", GELU())
-    assert Selector("module", names=("stages.*.act",)).picks_module("stages.0.act", GELU())
+    by_class = read_selector({"class": "GELU", "exclude": "head.**", "with": {"approximate": "none"}})
+    assert by_class.picks("stages.0.act", GELU())
+    assert not by_class.picks("head.act", GELU())
+    assert not by_class.picks("stages.0.act", object())
+    by_name = read_selector({"module": "stages.*.act", "with": {"approximate": "tanh"}})
+    assert not by_name.picks("stages.0.act", GELU())
+    assert read_selector({"module": "stages.*.act"}).picks("stages.0.act", GELU())
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmhsa_insert.recipe import Every, Selector, json_schema, load_recipe, parse_text
+from hmhsa_insert.recipe import json_schema, load_recipe, parse_text, read_selector
 from hmhsa_insert.recipe.schema import OPS, RESERVED_IDS
+from hmhsa_insert.recipe.selectors.table import kinds_of
 
 CHECK = jsonschema.Draft202012Validator(json_schema())
 
@@ -89,7 +90,7 @@ def edits_of(op, kind):
     )
 
 
-EDITS = st.one_of([edits_of(op, kind) for op, rule in OPS.items() for kind in rule.kinds])
+EDITS = st.one_of([edits_of(op, kind) for op in OPS for kind in kinds_of(op)])
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,20}", fullmatch=True)
 RECIPES = st.fixed_dictionaries(
     {
@@ -177,4 +178,5 @@ def test_equal_recipes_say_the_same_wherever_they_lie():
     other, _ = parse_text("# moved\n" + text, "other.yaml")
     assert one == other
     assert one != parse_text(text.replace("stage: 3", "stage: 4"), "one.yaml")[0]
-    assert one.edits[0].at == Selector("stage", (3,), block="last") != Selector("stage", (3,), block=Every(1))
+    last, every = ({"stage": 3, "block": block} for block in ("last", {"every": 1}))
+    assert one.edits[0].at == read_selector(last) != read_selector(every)

@@ -130,11 +130,11 @@ def test_recipes_lie_beside_the_study_first(tmp_path: Path) -> None:
         ),
         (
             HEAD.replace("seeds: 3", "seeds: 3\ncpus: 1.0e+300") + "variants:\n  plain:\n",
-            ["8:7: 'cpus' must be less than or equal to 65536"],
+            ["8:7: 'cpus' must be at most 65536"],
         ),
         (
             HEAD.replace("seeds: 3", "seeds: many") + "variants:\n  plain:\n",
-            ["7:8: 'seeds' must be a valid list"],
+            ["7:8: 'seeds' must be a list"],
         ),
         (
             HEAD.replace("digits\n", "digit\n", 1) + "variants:\n  a: stage33.yaml\n",

@@ -79,7 +79,7 @@ def test_options_win_over_the_file_and_make_sections() -> None:
     [
         ("epochs: 0\nbatch_size: 8\n", "1:9: 'epochs' must be greater than 0, found 0"),
         ("epochs: 2\nbatch_size: 8\nepochs: 3\n", "3:1: the key 'epochs' is given twice, on lines 1 and 3"),
-        ("epochs: 2\nbatch_size: eight\n", "2:13: 'batch_size' must be a valid integer, found 'eight'"),
+        ("epochs: 2\nbatch_size: eight\n", "2:13: 'batch_size' must be a whole number, found 'eight'"),
         (
             "epochs: 2\nbatch_size: 8\noptimiser: {lr: 1}\n",
             "3:1: unknown key 'optimiser' in the settings (did you",
@@ -107,7 +107,7 @@ def test_options_win_over_the_file_and_make_sections() -> None:
         ),
         (
             "epochs: 2\nbatch_size: 8\naugment: {crop_pct: 1.0e-9}\n",
-            "3:21: 'crop_pct' must be greater than or equal to 0.1, found 1e-09",
+            "3:21: 'crop_pct' must be 0.1 or more, found 1e-09",
         ),
         (
             "epochs: 2\nbatch_size: 8\ninput_size: 4096\naugment: {crop_pct: 0.25}\n",
@@ -115,7 +115,7 @@ def test_options_win_over_the_file_and_make_sections() -> None:
         ),
         (
             "epochs: 2\nbatch_size: 8\nloader: {workers: 100000}\n",
-            "3:19: 'workers' must be less than or equal to 1024, found 100000",
+            "3:19: 'workers' must be at most 1024, found 100000",
         ),
         ("epochs: 2\nbatch_size: 8\naccumulate: 3\n", "3:13: 3 batches do not divide batch_size 8"),
         (

@@ -15,44 +15,33 @@ from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.locate.stages import Located
 from hmhsa_insert.surgery.sites.placement import placed
-from hmhsa_insert.surgery.sites.region import Region, find_region, strided_modules
+from hmhsa_insert.surgery.sites.region import Region, strided_modules
 from hmhsa_insert.surgery.sites.select import (
-    STAGES_TIP,
+    EditView,
     Refusals,
     map_of,
     node_of,
     num_params_of,
-    why_no_stage,
 )
 from hmhsa_insert.surgery.sites.site import Site
 
 
-def downsample_sites(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[Site]:
-    """Return the sites of a ``replace`` at ``downsample``; what does not fit goes to `refusals`."""
+def downsample_sites(network: EditView) -> list[Site]:
+    """Return the sites of a ``replace`` of regions; what does not fit is refused."""
+    edit, refusals = network.edit, network.refusals
     assert edit.block is not None
     if block_type(str(edit.block["type"])).shape != "half":
         message = f"'{edit.block['type']}' keeps the size and cannot lead into a stage"
         refusals.add(edit, ("block", "type"), message, "'tdb' and 'downsample' halve the map")
         return []
-    numbers = edit.at.numbers or tuple(s.index for s in located.stages if s.index and s.index >= 1)
-    sites: list[Site] = []
-    for number in numbers:
-        stage = next((s for s in located.stages if s.index == number), None)
-        region = find_region(located, stage) if stage else None
-        if stage is None or region is None:
-            reason = "nothing lies before it" if stage else ""
-            message = reason or why_no_stage(located, "stage", number, 2 ** (number + 1))
-            refusals.add(edit, ("at", "downsample"), f"no way into stage {number}: {message}", STAGES_TIP)
-        elif region.end.stride != 2 * region.start.stride:
-            text = (
-                f"the way into stage {number} goes from stride {region.start.stride} to {region.end.stride}"
-            )
-            refusals.add(edit, ("at", "downsample"), f"{text}; one block halves once", STAGES_TIP)
-        else:
-            sites += (_keep_blocks if edit.keep == "blocks" else _keep_none)(
-                located, model, edit, region, refusals
-            )
-    return sites
+    make = _keep_blocks if edit.keep == "blocks" else _keep_none
+    regions = edit.at.regions(network)
+    return [
+        site
+        for region in regions
+        if region is not None
+        for site in make(network.located, network.model, edit, region, refusals)
+    ]
 
 
 def _keep_none(

@@ -17,9 +17,9 @@ from hmhsa_insert.surgery.sites.downsample import downsample_sites
 from hmhsa_insert.surgery.sites.placement import placed
 from hmhsa_insert.surgery.sites.select import (
     STAGES_TIP,
+    EditView,
     Place,
     Refusals,
-    check_count,
     map_of,
     num_params_of,
     select_maps,
@@ -41,14 +41,14 @@ def resolve(
         for problem in problems:
             refusals.add(edit, ("block", *problem.key), problem.message, problem.tip)
     known = edit.block is None or options is not None
+    network = EditView(located, model, edit, refusals)
     if edit.op == "insert":
-        places = select_maps(located, model, edit, refusals)
+        places = select_maps(network)
         sites: list[Site | None] = [*_inserts(located, edit, places, put_first, refusals)] if known else []
-    elif edit.at.kind == "downsample":
-        sites = [*downsample_sites(located, model, edit, refusals)] if known else []
+    elif edit.at.is_region:
+        sites = [*downsample_sites(network)] if known else []
     else:
-        names = select_modules(located, model, edit, refusals)
-        check_count(edit, len(names), refusals)
+        names = select_modules(network)
         make = _replace if edit.op == "replace" else _remove
         sites = [make(located, model, edit, name, refusals) for name in names] if known else []
     found = [site for site in sites if site]

@@ -1,21 +1,22 @@
-"""Select: turn the selector of one edit into places of one located network, or into refusals."""
+"""Select: what the selector of an edit asks of a located network, and the places or refusals it comes to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 from torch.fx import Node
 
 from hmhsa_insert.errors import Problem, listed, near
-from hmhsa_insert.recipe import Edit, Recipe, Selector, any_matches, select_indices
+from hmhsa_insert.recipe import Edit, Recipe
 from hmhsa_insert.recipe.marks import KeyPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap
 from hmhsa_insert.surgery.locate.no_maps import has_tokens, why_no_maps
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.stages import CutPoint, Located, Stage, cut_point, hosts_of
-from hmhsa_insert.surgery.sites.region import reader
+from hmhsa_insert.surgery.sites.region import Region, find_region, reader
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
 
@@ -47,87 +48,139 @@ class Place:
     argument: int | str = 0
 
 
-def select_maps(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[Place]:
+@dataclass(frozen=True)
+class EditView:
+    """A located network as the selector of one edit sees it, a :class:`hmhsa_insert.recipe.NetworkView`."""
+
+    located: Located
+    model: nn.Module
+    edit: Edit
+    refusals: Refusals
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages, in the order of the forward."""
+        return self.located.stages
+
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules by qualified name, without the root."""
+        return {name: module for name, module in self.model.named_modules() if name}
+
+    def refuse(self, key: str, message: str, tip: str | None = None) -> None:
+        """Note why the selector's `key` cannot be followed; the tip is how to list the stages, unless given."""
+        self.refusals.add(self.edit, ("at", key), message, STAGES_TIP if tip is None else tip)
+
+    def numbered_stages(self, key: str) -> list[Stage]:
+        """Return the stages from 1 on; refuse where there is none."""
+        numbered = [stage for stage in self.stages if stage.index is not None and stage.index >= 1]
+        if not numbered:
+            self.refuse(key, f"there is no stage: {_what_there_is(self.located)}")
+        return numbered
+
+    def stage(self, key: str, number: int, by: str = "stage") -> Stage | None:
+        """Return the stage of a number or ``stride``; refuse a number that no stage has."""
+        found = {(stage.index if by == "stage" else stage.stride): stage for stage in self.stages}.get(number)
+        if found is None:
+            stride = 2 ** (number + 1) if by == "stage" else number
+            self.refuse(key, _why_no_stage(self.located, by, number, stride))
+        return found
+
+    def inside(self, key: str, numbers: Iterable[int]) -> set[str]:
+        """Return names of the modules that run between the start of a stage's first block and the stage's end."""
+        inside: set[str] = set()
+        for stage in filter(None, [self.stage(key, number) for number in numbers]):
+            first, last = stage_span(self.located, stage)
+            inside |= {c.qualname for c in self.located.trace.calls if c.first >= first and c.last <= last}
+        return inside
+
+    def map_of_block(self, stage: Stage, index: int) -> Place:
+        """Return the map after a block; before it, its input where that can be edited, else what comes before."""
+        if self.edit.position == "after":
+            return Place(stage.cut_points[index])
+        calls = self.located.trace.calls_of(stage.cut_points[index].qualname)
+        if len(calls) == 1 and calls[0].inputs and stage.cut_points[index].host:
+            place = _input_place(self.located, calls[0])
+            if place:
+                return place
+        return Place(_previous(self.located, stage, index))
+
+    def map_of_node(self, name: str) -> Place | None:
+        """Return the map of an fx node."""
+        node = next((node for node in self.located.trace.nodes if node.name == name), None)
+        if node is None or node not in self.located.maps:
+            what = "is no feature map" if node else "does not exist"
+            tip = near(name, (n.name for n in self.located.maps)) or "see --all-cut-points"
+            self.refuse("node", f"node '{name}' {what}", tip)
+            return None
+        return Place(cut_point(self.located.trace, self.located.maps, node))
+
+    def map_of_module(self, name: str) -> Place | None:
+        """Return the one map after a module, or before it."""
+        kind, maps = self.edit.at.kind, self.located.maps
+        calls = self.located.trace.calls_of(name)
+        if len(calls) != 1:
+            times = (
+                f"is called {len(calls)} times in one forward" if calls else "is not called in the forward"
+            )
+            self.refuse(kind, f"'{name}' {times}: a site is one call")
+            return None
+        if self.edit.position == "before":
+            place = _input_place(self.located, calls[0])
+            if place is None:
+                message = f"the input of '{name}' is not one feature map that it alone reads"
+                self.refuse(kind, message, "use position: after at the module before it")
+            return place
+        outputs = [node for _, node in calls[0].outputs if node in maps]
+        if len(outputs) != 1 or len(calls[0].outputs) != 1:
+            self.refuse(kind, f"the output of '{name}' is not one feature map: {_shapes(calls[0])}")
+            return None
+        return Place(cut_point(self.located.trace, maps, outputs[0], calls[0]))
+
+    def module_of_node(self, name: str) -> str | None:
+        """Return the module whose output an fx node is."""
+        nodes = {node.name: node for node in self.located.trace.nodes}
+        if name not in nodes:
+            self.refuse("node", f"node '{name}' does not exist", near(name, nodes) or "see --all-cut-points")
+            return None
+        hosts = list(hosts_of(self.located.trace, nodes[name]))
+        if not hosts:
+            self.refuse("node", f"node '{name}' is not the output of a module")
+            return None
+        return hosts[-1][0].qualname
+
+    def way_into(self, number: int) -> Region | None:
+        """Return the way into a stage, if one block that halves the map can replace it."""
+        key = self.edit.at.kind
+        stage = next((stage for stage in self.stages if stage.index == number), None)
+        region = find_region(self.located, stage) if stage else None
+        if stage is None or region is None:
+            why = "nothing lies before it" if stage else ""
+            why = why or _why_no_stage(self.located, "stage", number, 2 ** (number + 1))
+            self.refuse(key, f"no way into stage {number}: {why}")
+        elif region.end.stride != 2 * region.start.stride:
+            strides = f"from stride {region.start.stride} to {region.end.stride}"
+            self.refuse(key, f"the way into stage {number} goes {strides}; one block halves once")
+            return None
+        return region
+
+
+def select_maps(network: EditView) -> list[Place]:
     """Return the maps an ``insert`` means, in the order of the forward."""
-    at = edit.at
-    if at.kind in ("stage", "stride"):
-        places = list(_block_places(located, edit, refusals))
-    elif at.kind == "node":
-        places = list(_node_places(located, edit, refusals))
-    else:
-        names = select_modules(located, model, edit, refusals)
-        places = [place for name in names for place in _module_places(located, edit, name, refusals)]
-    found, places = places, [place for place in places if not at.excludes(place.point.qualname)]
+    at = network.edit.at
+    found: list[Place] = [place for place in at.maps(network) if place is not None]
+    places = [place for place in found if not at.excludes(place.point.qualname)]
     if found and not places:
-        refusals.add(edit, ("at", "exclude"), f"it leaves none of the {len(found)} places that were found")
-    check_count(edit, len(places), refusals)
+        network.refuse("exclude", f"it leaves none of the {len(found)} places that were found", "")
+    _check_count(network, len(places))
     return places
 
 
-def select_modules(located: Located, model: nn.Module, edit: Edit, refusals: Refusals) -> list[str]:
-    """Return the qualified names of the modules a ``module``, ``class`` or ``node`` selector means."""
-    at = edit.at
-    named = dict(model.named_modules())
-    if at.kind == "node":
-        return [name for name in (_module_of_node(located, edit, n, refusals) for n in at.names) if name]
-    inside = _modules_in_stages(located, at, edit, refusals) if at.in_stage else None
-    chosen = [
-        name
-        for name, module in named.items()
-        if name and at.picks_module(name, module) and (inside is None or name in inside)
-    ]
-    if not chosen:
-        _no_module(located, named, edit, refusals)
-    return chosen
-
-
-def check_count(edit: Edit, found: int, refusals: Refusals) -> None:
-    """Refuse when ``expect`` says another number of sites than were found."""
-    if edit.at.expect is not None and found and edit.at.expect != found:
-        refusals.add(edit, ("at", "expect"), f"expected {edit.at.expect} sites, found {found}")
-
-
-def _block_places(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Place]:
-    for stage in _stages(located, edit, refusals):
-        try:
-            chosen = select_indices(edit.at.block, len(stage.cut_points))
-        except IndexError as error:
-            message = f"stage {stage.index} (stride {stage.stride}): {error}"
-            refusals.add(edit, ("at", "block"), message, STAGES_TIP)
-            continue
-        for index in chosen:
-            if edit.position == "before":
-                yield _before(located, stage, index)
-            else:
-                yield Place(stage.cut_points[index])
-
-
-def _stages(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Stage]:
-    """Yield the selected stages; refuse numbers that no stage has."""
-    at = edit.at
-    by_number = {(s.index if at.kind == "stage" else s.stride): s for s in located.stages}
-    if not at.numbers:
-        numbered = [stage for stage in located.stages if stage.index is not None and stage.index >= 1]
-        if not numbered:
-            refusals.add(edit, ("at", at.kind), f"there is no stage: {_what_there_is(located)}", STAGES_TIP)
-        yield from numbered
-        return
-    for number in at.numbers:
-        if number in by_number:
-            yield by_number[number]
-        else:
-            stride = 2 ** (number + 1) if at.kind == "stage" else number
-            refusals.add(edit, ("at", at.kind), why_no_stage(located, at.kind, number, stride), STAGES_TIP)
-
-
-def why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
-    """Return why there is no stage at a stride, and what there is."""
-    reason = ""
-    if has_tokens(located, stride):
-        reason = f"; at stride {stride} it works on token sequences, which have no height and width"
-    elif any(feature.stride == stride for feature in located.maps.values()):
-        reason = f"; maps of stride {stride} exist, but not every path passes through one of them"
-    return f"no {kind} {number}: {_what_there_is(located)}{reason}"
+def select_modules(network: EditView) -> Sequence[str]:
+    """Return the qualified names of the modules that a ``replace`` or ``remove`` means."""
+    names = [name for name in network.edit.at.modules(network) if name is not None]
+    _check_count(network, len(names))
+    return names
 
 
 def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
@@ -139,22 +192,29 @@ def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
     return f"{reason}; the edit would change nothing", STAGES_TIP
 
 
+def _check_count(network: EditView, found: int) -> None:
+    """Refuse when ``expect`` says another number of sites than were found."""
+    expected = network.edit.at.expect
+    if expected is not None and found and expected != found:
+        network.refuse("expect", f"expected {expected} sites, found {found}", "")
+
+
+def _why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
+    """Return why there is no stage at a stride, and what there is."""
+    reason = ""
+    if has_tokens(located, stride):
+        reason = f"; at stride {stride} it works on token sequences, which have no height and width"
+    elif any(feature.stride == stride for feature in located.maps.values()):
+        reason = f"; maps of stride {stride} exist, but not every path passes through one of them"
+    return f"no {kind} {number}: {_what_there_is(located)}{reason}"
+
+
 def _what_there_is(located: Located) -> str:
     strides = ", ".join(str(stage.stride) for stage in located.stages)
     numbers = ", ".join(str(stage.index) for stage in located.stages if stage.index is not None)
     if numbers:
         return f"the network's stages are {numbers} (strides {strides})"
     return f"the network has maps at strides {strides}" if strides else why_no_maps(located)
-
-
-def _before(located: Located, stage: Stage, index: int) -> Place:
-    """Return the map that enters a block: as the block's input where it can be, else after what comes before it."""
-    calls = located.trace.calls_of(stage.cut_points[index].qualname)
-    if len(calls) == 1 and calls[0].inputs and stage.cut_points[index].host:
-        place = input_place(located, calls[0])
-        if place:
-            return place
-    return Place(_previous(located, stage, index))
 
 
 def _previous(located: Located, stage: Stage, index: int) -> CutPoint:
@@ -166,7 +226,7 @@ def _previous(located: Located, stage: Stage, index: int) -> CutPoint:
     return located.stages[position - 1].cut_points[-1] if position else stage.cut_points[0]
 
 
-def input_place(located: Located, call: ModuleCall) -> Place | None:
+def _input_place(located: Located, call: ModuleCall) -> Place | None:
     """Return the input of `call` as a place, if it is one map that nothing outside the call reads."""
     source = call.inputs[0]
     if source not in located.maps or call.arguments[:1] != ((0,),) or len(call.inputs) != 1:
@@ -177,70 +237,9 @@ def input_place(located: Located, call: ModuleCall) -> Place | None:
     return Place(cut_point(located.trace, located.maps, source), host, 0) if host else None
 
 
-def _node_places(located: Located, edit: Edit, refusals: Refusals) -> Iterator[Place]:
-    nodes = {node.name: node for node in located.trace.nodes}
-    for name in edit.at.names:
-        node = nodes.get(name)
-        if node is None or node not in located.maps:
-            what = "is no feature map" if node else "does not exist"
-            tip = near(name, (n.name for n in located.maps)) or "see --all-cut-points"
-            refusals.add(edit, ("at", "node"), f"node '{name}' {what}", tip)
-        else:
-            yield Place(cut_point(located.trace, located.maps, node))
-
-
-def _module_places(located: Located, edit: Edit, name: str, refusals: Refusals) -> Iterator[Place]:
-    calls = located.trace.calls_of(name)
-    if len(calls) != 1:
-        times = f"is called {len(calls)} times in one forward" if calls else "is not called in the forward"
-        refusals.add(edit, ("at", edit.at.kind), f"'{name}' {times}: a site is one call", STAGES_TIP)
-        return
-    if edit.position == "before":
-        place = input_place(located, calls[0])
-        if place is None:
-            message = f"the input of '{name}' is not one feature map that it alone reads"
-            refusals.add(edit, ("at", edit.at.kind), message, "use position: after at the module before it")
-        else:
-            yield place
-        return
-    outputs = [(path, node) for path, node in calls[0].outputs if node in located.maps]
-    if len(outputs) != 1 or len(calls[0].outputs) != 1:
-        message = f"the output of '{name}' is not one feature map: {_shapes(calls[0])}"
-        refusals.add(edit, ("at", edit.at.kind), message, STAGES_TIP)
-        return
-    yield Place(cut_point(located.trace, located.maps, outputs[0][1], calls[0]))
-
-
 def _shapes(call: ModuleCall) -> str:
     shapes = ["×".join(map(str, node.meta["shape"][1:])) or "one number" for _, node in call.outputs]
     return "it returns " + (", ".join(shapes) if shapes else "no tensor")
-
-
-def _module_of_node(located: Located, edit: Edit, name: str, refusals: Refusals) -> str | None:
-    node = next((node for node in located.trace.nodes if node.name == name), None)
-    if node is None:
-        tip = near(name, (n.name for n in located.trace.nodes)) or "see --all-cut-points"
-        refusals.add(edit, ("at", "node"), f"node '{name}' does not exist", tip)
-        return None
-    hosts = list(hosts_of(located.trace, node))
-    if not hosts:
-        refusals.add(edit, ("at", "node"), f"node '{name}' is not the output of a module", STAGES_TIP)
-        return None
-    return hosts[-1][0].qualname
-
-
-def _modules_in_stages(located: Located, at: Selector, edit: Edit, refusals: Refusals) -> set[str]:
-    """Return names of the modules that run between the start of a stage's first block and the stage's end."""
-    inside: set[str] = set()
-    for number in at.in_stage:
-        stage = next((s for s in located.stages if s.index == number), None)
-        if stage is None:
-            message = why_no_stage(located, "stage", number, 2 ** (number + 1))
-            refusals.add(edit, ("at", "in_stage"), message, STAGES_TIP)
-            continue
-        first, last = stage_span(located, stage)
-        inside |= {c.qualname for c in located.trace.calls if c.first >= first and c.last <= last}
-    return inside
 
 
 def stage_span(located: Located, stage: Stage) -> tuple[int, int]:
@@ -249,26 +248,6 @@ def stage_span(located: Located, stage: Stage) -> tuple[int, int]:
     index = located.stages.index(stage)
     before = stage.entry or (located.stages[index - 1].cut_points[-1] if index else None)
     return (nodes[before.node] + 1 if before else 0), nodes[stage.cut_points[-1].node] + 1
-
-
-def _no_module(located: Located, named: dict[str, nn.Module], edit: Edit, refusals: Refusals) -> None:
-    at = edit.at
-    wanted = listed(at.names)
-    if at.kind == "class":
-        classes = sorted({type(module).__name__ for module in named.values()})
-        exists = any(name in classes for name in at.names)
-        tip = "" if exists else near(at.names[0], classes) or f"its classes are {', '.join(classes[:12])}"
-        message = f"no module of class {wanted}"
-    else:
-        exists = any(any_matches((name,), candidate) for name in at.names for candidate in named)
-        tip = STAGES_TIP if exists else near(at.names[0], named) or STAGES_TIP
-        message = f"no module is named {wanted}"
-    narrowed = [
-        key for key, on in (("with", at.with_), ("in_stage", at.in_stage), ("exclude", at.exclude)) if on
-    ]
-    if narrowed:
-        message += f" with {listed(narrowed)} as given"
-    refusals.add(edit, ("at", at.kind), message, tip)
 
 
 def map_of(point: CutPoint) -> FeatureMap:
