@@ -8,6 +8,7 @@ from typing import Any
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision, scores_written
 from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.quantities import QUANTITIES
@@ -38,7 +39,7 @@ def run_record(folder: Path) -> dict[str, Any]:
     config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
     result = read_json(folder / _RESULT, ReportError)
     reached = _reached(folder, config, result)
-    network = Path(config.model.rpartition(":")[2]).name
+    network = ModelSpec(config.model).label
     group = network if config.detector is None else f"{config.detector} {network}"
     return {
         "kind": "training",

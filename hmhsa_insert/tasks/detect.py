@@ -24,6 +24,7 @@ from hmhsa_insert.detection.network import CELL, build_around, build_backbone, f
 from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training.data.digests import Watch
@@ -258,7 +259,7 @@ class Detect(Task):
 
     def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
         """Return the detector of a run's folder."""
-        if " " in str(self.model):
+        if ModelSpec(str(self.model)).is_in_memory:
             message = f"its network ({self.model}) was given in memory, and is not in the folder"
             raise RunError(Problem(str(folder), message))
         return self.build().model

@@ -15,6 +15,7 @@ from torch import nn
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.counters import counted
 from hmhsa_insert.errors import Problem, WeightsError
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models.weights import read_shapes
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model, save
 from hmhsa_insert.surgery.edit.splice import ledgers
@@ -219,14 +220,14 @@ class ImageTask(Task):
 
     def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
         """Return the network of a run's folder: its artifact's, or what its configuration describes."""
-        artifact, spec = folder / ARTIFACT, str(self.model)
-        if ":" not in spec and is_artifact(artifact):
+        artifact, is_code = folder / ARTIFACT, ModelSpec(str(self.model)).is_code
+        if not is_code and is_artifact(artifact):
             return load(artifact, allow_code=self.allow_code)
         _check_counts(config["data"], weights, folder / CONFIG)
         # For the classes it was trained on: whether the data has as many is asked later, of any network.
         classes, channels = ("",) * int(config["data"]["classes"]), int(config["data"]["channels"])
         then = replace(self, data=replace(self.data, classes=classes, channels=channels))
-        if ":" not in spec:  # a factory of the user's is code, and takes what it likes
+        if not is_code:  # a factory of the user's is code, and takes what it likes
             check_weights(then.build(meta=True).model, weights)
         return then.build().model
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import Problem, RecipeError, within
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.load import named_by_file
@@ -158,7 +159,7 @@ def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_co
     settings = settings_of(folder, config, asked.overrides, kind.settings_type)
     there = weights_file(folder, weights)
     scored = kind.scored(config, settings, asked, folder)
-    if " " in spec and not is_artifact(folder / ARTIFACT):
+    if ModelSpec(spec).is_in_memory and not is_artifact(folder / ARTIFACT):
         message = f"its network ({spec}) was given in memory, and is not in the folder"
         raise RunError(
             Problem(str(folder), message, f"load {folder / WEIGHTS[weights]} into it, and give it")

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tasks.table import DEFAULT
@@ -150,7 +151,7 @@ class Task(ABC):
         """A name for tables and folders: network, recipe, data, seed."""
         model = self.model if isinstance(self.model, str) else type(self.model).__name__
         recipe = self.recipe["name"] if self.recipe is not None else "plain"
-        parts = (Path(model.rpartition(":")[2]).name, recipe, Path(self.data.source).name, f"s{self.seed}")
+        parts = (ModelSpec(model).label, recipe, Path(self.data.source).name, f"s{self.seed}")
         return "-".join(str(part) for part in parts)
 
     # ---- the network

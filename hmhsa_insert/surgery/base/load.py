@@ -20,6 +20,7 @@ from torch import nn
 
 import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
+from hmhsa_insert.files.model_spec import LIBRARIES, ModelSpec
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import Inputs
@@ -28,7 +29,6 @@ SOURCE = "_hmhsa_insert_source"
 _DEFAULT_SIZE = (3, 224, 224)
 _MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
 _FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
-_LIBRARIES = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def named_by_file(
     Raises:
         HmhsaInsertError: an `error`: the file names code.
     """
-    if _is_code(spec) and not allow_code:
+    if ModelSpec(spec).is_code and not allow_code:
         message = f"it names code to import and run, '{spec}', and no file may do that by itself"
         tip = "if you trust it: --allow-code, or allow_code=True in Python"
         raise error(Problem(where, message, f"{tip}; or {or_else}" if or_else else tip))
@@ -150,7 +150,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
 
 def model_names() -> dict[str, list[str]]:
     """Return the names of all models of each library."""
-    return {library: sorted(_names(library)) for library in _LIBRARIES}
+    return {library: sorted(_names(library)) for library in LIBRARIES}
 
 
 def build_bare(source: Source) -> nn.Module:
@@ -176,7 +176,7 @@ def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
 
 def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Problem:
     reason = first_line(error)
-    if ":" in source.spec:
+    if ModelSpec(source.spec).is_code:
         message = f"the factory raised {type(error).__name__}: {reason}"
         bare = isinstance(error, TypeError) and not source.kwargs
         return Problem(source.spec, message, "it is called without arguments" if bare else "")
@@ -194,17 +194,12 @@ def _loaded(model: Any, source: Source) -> LoadedModel:
     return LoadedModel(model, source, _input_size(model, source))
 
 
-def _is_code(spec: str) -> bool:
-    """Return True if building what `spec` names imports a module of that name."""
-    return ":" in spec and spec.partition("/")[0] not in _LIBRARIES
-
-
 def _qualified(spec: str) -> str:
     """Return `spec` with its library in front."""
     library, slash, name = spec.partition("/")
-    if _is_code(spec):
+    if ModelSpec(spec).is_code:
         return spec
-    if slash and library in _LIBRARIES:
+    if slash and library in LIBRARIES:
         _known(library, name, spec)
         return spec
     if slash:
@@ -212,7 +207,7 @@ def _qualified(spec: str) -> str:
         if os.path.isdir(spec):
             message = "this folder is not an artifact that `apply` wrote"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
-    for candidate in _LIBRARIES:
+    for candidate in LIBRARIES:
         if _base_name(spec) in _names(candidate):
             return f"{candidate}/{spec}"
     tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
