@@ -18,10 +18,11 @@ from hmhsa_insert.files.json_text import parse_json
 from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.inert import visible
 from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
+from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.plan_study import PlannedStudy
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import trial_folder
-from hmhsa_insert.studies.trial import Cell, Outcome, Trial
+from hmhsa_insert.studies.trial import Outcome
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 
 from hmhsa_insert.errors import Problem, listed, near
 from hmhsa_insert.files.machine import cores, is_first_process
+from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.earlier import with_earlier_trials
 from hmhsa_insert.studies.engines import Engine, Started
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import forget, read_study, read_trial, write_study
 from hmhsa_insert.studies.study_file import load_study
-from hmhsa_insert.studies.trial import Outcome, Trial, outcome_of
+from hmhsa_insert.studies.trial import Outcome, outcome_of
 from hmhsa_insert.training.problems import Stopped
 
 ENGINES = ("local", "processes", "ray")

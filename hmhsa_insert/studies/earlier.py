@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.identity import trial_id
 from hmhsa_insert.studies.plan_study import PlannedStudy
 from hmhsa_insert.studies.store import trial_folder
-from hmhsa_insert.studies.trial import Trial
 
 
 def with_earlier_trials(planned: PlannedStudy, folder: Path) -> PlannedStudy:

@@ -10,11 +10,12 @@ from typing import Any
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.recipe.scalars import shown
+from hmhsa_insert.studies.cell import Cell, Costs, Trial
 from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, trial_id
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion
 from hmhsa_insert.studies.study_file import Study
-from hmhsa_insert.studies.trial import Cell, Costs, Trial, forget_data, planned_run
+from hmhsa_insert.studies.trial import forget_data, planned_run
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.base.fake import deep_copy

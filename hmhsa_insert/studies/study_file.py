@@ -18,15 +18,14 @@ from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
-from hmhsa_insert.studies.compose import Composition
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
+from hmhsa_insert.studies.study_settings import settings_of, settings_type
 from hmhsa_insert.studies.variants import Variant, make_variants
 from hmhsa_insert.surgery.base.load import named_by_file
-from hmhsa_insert.tasks.table import DEFAULT, refuse_options, task_class
+from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
 _MOST_TRIALS = 100_000
 _TIP = "see recipes/studies for examples"
@@ -165,11 +164,11 @@ def _made(
     findings = document.findings
     variants = make_variants(file.variants, document, folder, more)
     task = file.task or DEFAULT
-    kind = _kind(document, file, task)
+    kind = settings_type(document, file, task)
     settings = {}
     for label in file.settings:
         try:
-            settings[label] = _settings(document, label, folder, kind)
+            settings[label] = settings_of(document, label, folder, kind)
         except HmhsaInsertError as error:
             more += error.problems
     for label, entry in file.models.items():
@@ -215,64 +214,6 @@ def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
             f"variants, models, settings, data and seeds make {count:,} trials, and a study has at most "
         )
         findings.add((), f"{message}{_MOST_TRIALS:,}", "make several studies of it")
-
-
-def _kind(document: Document, file: StudyFile, task: str) -> type[RunSettings]:
-    """Return the settings of the study's task.
-
-    Raises:
-        StudyError: there is no such task, or it has no detector.
-    """
-    try:
-        kind: type[RunSettings] = task_class(task).settings_type
-        refuse_options(task, {"--detector": file.detector is not None})
-    except HmhsaInsertError as error:
-        key = "task" if file.task is not None and error.problems[0].where == "--task" else "detector"
-        where = document.marks.where((key,))
-        raise StudyError([Problem(where, found.message, found.tip) for found in error.problems]) from error
-    return kind
-
-
-def _settings(document: Document, label: str, folder: Path, kind: type[RunSettings]) -> RunSettings:
-    """Return settings: those of ``base``, with the other keys put over them."""
-    entry = document.value["settings"][label]
-    path = ("settings", label)
-    own = {key: value for key, value in entry.items() if key != "base"}
-    if "base" not in entry:
-        return load_settings(Composition(own, document.marks, path).document(), kind=kind)
-    base = entry["base"]
-    if not isinstance(base, str):
-        message = f"'base' must be a file or one of the shipped settings, found {shown(base)}"
-        raise StudyError(Problem(document.marks.where((*path, "base")), message))
-    beside = folder / base
-    try:
-        read = read_settings(beside if os.path.isfile(beside) else base)
-    except HmhsaInsertError as error:
-        tip = f"{near(base, shipped_settings())} shipped: {', '.join(shipped_settings())}".strip()
-        where = document.marks.where((*path, "base"))
-        raise StudyError([Problem(where, f"{p.where}: {p.message}", tip) for p in error.problems]) from error
-    if read.findings.problems() or not isinstance(read.value, dict):
-        return load_settings(read, kind=kind)
-    form = Composition(read.value, read.marks)
-    _put_over(form, document, path, (), own)
-    return load_settings(form.document(), kind=kind)
-
-
-def _put_over(
-    form: Composition,
-    document: Document,
-    root: tuple[str, ...],
-    path: tuple[str, ...],
-    own: Mapping[str, Any],
-) -> None:
-    for key, value in own.items():
-        there = form.value
-        for part in path:
-            there = there[part]
-        if isinstance(value, dict) and isinstance(there.get(key), dict):
-            _put_over(form, document, root, (*path, key), value)
-        else:
-            form.put((*path, key), value, document.marks, (*root, *path, key))
 
 
 def _beside(entry: ModelEntry, folder: Path) -> ModelEntry:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,20 +20,21 @@ from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.names import shown
+from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import CONFIG, ENVIRONMENT, RunFolder, is_run, read_config
-from hmhsa_insert.training.run_schema import ReadSettings, RunSettings
+from hmhsa_insert.training.run_schema import ReadSettings
 from hmhsa_insert.training.run_tables import read_timing
 from hmhsa_insert.training.task import Task, score_name
 
-Costs = Mapping[str, int | float | None]
 Status = Literal["done", "failed", "busy", "refused"]
 
 # What a trial's file takes from the result of its training, and what it adds.
@@ -42,77 +43,6 @@ _MEASURED = ("memory_bytes", "costs", "val_images", "correct", "seconds", "proce
 
 # A killed driver's processes let go of their trials within moments.
 _PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What all seeds of one variant, network, settings and data share. Plain data: it goes to other machines.
-
-    Attributes:
-        variant, model, settings_label: labels.
-        spec: what names the base network.
-        pretrained, init_from: what it begins with.
-        recipe: as plain data, or None.
-        task: what is learned.
-        options: of the task.
-        settings: of the training.
-        data: the source.
-        data_dir: where downloaded data is kept.
-        threads: torch computes with so many.
-        plugins: modules to import first.
-        allow_code: whether code may run that a file names.
-        digest: identity of everything but the seed.
-        names_digest: the same as earlier versions knew it, if they knew it otherwise.
-        fingerprint: of the data, as it was when the study was planned.
-        column: of ``metrics.csv``: the score that is compared.
-        costs: by the fields of quantities, for one image, as counted in planning.
-    """
-
-    variant: str
-    model: str
-    settings_label: str
-    spec: str
-    pretrained: bool
-    init_from: str | None
-    recipe: Mapping[str, Any] | None
-    task: str
-    options: Mapping[str, str]
-    settings: RunSettings
-    data: str
-    data_dir: str | None
-    threads: int
-    plugins: tuple[str, ...]
-    allow_code: bool = False
-    digest: str = ""
-    names_digest: str = ""
-    fingerprint: str = ""
-    column: str = ""
-    costs: Costs = field(default_factory=dict)
-
-    @property
-    def group(self) -> str:
-        """What its trials share with those that they are compared with."""
-        return f"{self.model}, {self.settings_label}, {self.data}"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training of a study.
-
-    Attributes:
-        id: sixteen digits that two trials share if they are the same.
-        cell: everything but the seed.
-        seed: of base weights, blocks, order and draws.
-    """
-
-    id: str
-    cell: Cell
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """A name for people: variant, network, settings, data and seed."""
-        return f"{self.cell.variant}, {self.cell.group}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -196,15 +126,17 @@ def planned_run(cell: Cell, seed: int) -> Task:
     Raises:
         DataError: the data cannot be opened.
     """
-    planned: Task = task_class(cell.task).plan(
+    options: Any = cell.options
+    planned: Task = plan_run(
         cell.spec,
         _opened(cell.task, cell.data, cell.data_dir, cell.settings.loader),
+        task=cell.task,
         settings=cell.settings,
         seed=seed,
         init_from=cell.init_from,
         pretrained=cell.pretrained,
         allow_code=cell.allow_code,
-        **cell.options,
+        **options,
     )
     return replace(planned, recipe=cell.recipe)
 

@@ -22,6 +22,7 @@ from hmhsa_insert.detection.make_shapes import SHAPES_SET, shapes_folder
 from hmhsa_insert.detection.metric import NAMES
 from hmhsa_insert.detection.network import CELL, build_around, build_backbone, fresh_parameters, image_size
 from hmhsa_insert.detection.objective import DetectObjective
+from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.files.model_spec import ModelSpec
@@ -32,30 +33,13 @@ from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
 from hmhsa_insert.training.network import Network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.problems import DataError, RunError
-from hmhsa_insert.training.result import RunResult, Scores
+from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_folder import ARTIFACT
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.scored import Asked, Scored
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.shown import Shown, remarks
 from hmhsa_insert.training.task import Base, Task
-
-
-@dataclass(frozen=True)
-class DetectResult(RunResult):
-    """A finished run of detection or segmentation."""
-
-    @property
-    def box(self) -> Scores:
-        """AP, AP50, AP75, APs, APm and APl of boxes, as shares; None: there was nothing to find."""
-        return {name: self.scores[f"box_{name.lower()}"] for name in NAMES}
-
-    @property
-    def mask(self) -> Scores | None:
-        """The same of masks; None for a detector without masks."""
-        if "mask_ap" not in self.scores:
-            return None
-        return {name: self.scores[f"mask_{name.lower()}"] for name in NAMES}
 
 
 @dataclass(frozen=True)
@@ -78,20 +62,17 @@ class Detect(Task):
     detector: str = field(default="", kw_only=True)
 
     @classmethod
-    def plan(cls, model: Any, data: Any = None, *, detector: str | None = None, **options: Any) -> Self:
-        """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`, and the detector's kind.
+    def checked_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the kind of detector; where none is given, the task's first.
 
         Raises:
-            SettingsError, RecipeError, DataError: something cannot be read.
             ModelError: there is no such detector, or it does not do the task.
         """
-        return super().plan(model, data, detector=cls._checked(detector), **options)
-
-    @classmethod
-    def _checked(cls, kind: str | None) -> str:
+        kind = options.get("detector")
+        super().checked_options({name: value for name, value in options.items() if name != "detector"})
         fitting = [name for name, each in DETECTORS.items() if each.masks == ("mask" in cls.kinds)]
         if not kind:
-            return fitting[0]
+            return {"detector": fitting[0]}
         if kind not in DETECTORS:
             tip = near(kind, DETECTORS) or f"choose {', '.join(DETECTORS)}"
             raise ModelError(Problem("--detector", f"there is no detector '{kind}'", tip))
@@ -99,7 +80,7 @@ class Detect(Task):
             does = "makes masks" if DETECTORS[kind].masks else "makes no masks"
             message = f"{DETECTORS[kind].title} {does}, which does not fit --task {cls.task}"
             raise ModelError(Problem("--detector", message, f"choose {', '.join(fitting)}"))
-        return kind
+        return {"detector": kind}
 
     @classmethod
     def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:

@@ -18,8 +18,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts
+from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.model_spec import ModelSpec
-from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.data.digests import Watch
@@ -38,7 +38,6 @@ from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.scored import Asked, Scored
-from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.shown import Shown, score_table
 
 
@@ -85,40 +84,6 @@ class Task(ABC):
     # ---- planned: from what the user names
 
     @classmethod
-    def plan(
-        cls,
-        model: str | Path | nn.Module,
-        data: Any = None,
-        *,
-        recipe: str | Path | Mapping[str, Any] | None = None,
-        settings: str | Path | Mapping[str, Any] | RunSettings | None = None,
-        overrides: Sequence[str] = (),
-        seed: int = 0,
-        data_dir: str | Path | None = None,
-        init_from: str | Path | None = None,
-        pretrained: bool = False,
-        allow_code: bool = False,
-        watch: Watch | None = None,
-        **options: Any,
-    ) -> Self:
-        """Resolve a run; the arguments are those of :func:`~hmhsa_insert.training.run.train`.
-
-        Raises:
-            SettingsError, RecipeError, DataError: something cannot be read.
-        """
-        chosen = settings if settings is not None else cls.default_settings(data, init_from, pretrained)
-        if not isinstance(chosen, cls.settings_type) or overrides:
-            values = chosen.model_dump() if isinstance(chosen, RunSettings) else chosen
-            chosen = load_settings(values, overrides, kind=cls.settings_type)
-        read = load_recipe(recipe).to_dict() if recipe is not None else None
-        opened = (
-            cls.open(data, chosen.loader, data_dir, watch) if isinstance(data, str | Path | None) else data
-        )
-        named = model if isinstance(model, nn.Module) else str(model)
-        start = Path(init_from) if init_from else None
-        return cls(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, **options)
-
-    @classmethod
     @abstractmethod
     def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
         """Return the name of the shipped settings for a run that names none."""
@@ -129,6 +94,19 @@ class Task(ABC):
         cls, source: Any, loader: Any, data_dir: str | Path | None = None, watch: Watch | None = None
     ) -> Source:
         """Open a source of data to train on; None stands for the task's default."""
+
+    @classmethod
+    def checked_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the task's own fields, as its class takes them, from what the user gave; by default there are none.
+
+        Raises:
+            HmhsaInsertError: one that the task does not have, or a value that it cannot have.
+        """
+        if options:
+            raise HmhsaInsertError(
+                [Problem(name, f"the task '{cls.task}' does not have this option") for name in options]
+            )
+        return {}
 
     @property
     def config(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hmhsa_insert.studies.trial import Outcome, Trial
+from hmhsa_insert.studies.cell import Trial
+from hmhsa_insert.studies.trial import Outcome
 
 
 @dataclass(frozen=True)

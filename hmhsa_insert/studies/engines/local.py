@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.engines import Started
-from hmhsa_insert.studies.trial import Outcome, Trial, run_trial
+from hmhsa_insert.studies.trial import Outcome, run_trial
 
 
 class LocalEngine:

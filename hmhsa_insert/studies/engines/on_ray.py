@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem, first_line
+from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.engines import Started
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial
-from hmhsa_insert.studies.trial import Outcome, Trial, failed_row, outcome_of, run_trial
+from hmhsa_insert.studies.trial import Outcome, failed_row, outcome_of, run_trial
 
 # Tasks handed to Ray beyond those that can run at once: enough to keep every CPU busy, few enough to cancel.
 _AHEAD = 4

@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
+from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.engines import Started
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import commit, read_trial
-from hmhsa_insert.studies.trial import Outcome, Trial, failed_row, outcome_of, run_trial
+from hmhsa_insert.studies.trial import Outcome, failed_row, outcome_of, run_trial
 
 # A worker that cannot save its place in so many seconds is ended without.
 _STOP_S = 60.0
