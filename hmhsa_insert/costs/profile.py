@@ -114,6 +114,13 @@ def profile(
 
     Raises:
         ModelError: when the model cannot be copied, or cannot run at this size.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> record = hi.profile(timm.create_model("resnet18"), (3, 224, 224))
+        >>> record.num_params, record.macs
+        (11689512, 1814073344)
     """
     (record,) = profile_all(
         {name or type(model).__name__: model},

@@ -80,6 +80,14 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     Raises:
         ArtifactError: the folder exists or cannot be written.
         ModelError: the model was not edited and is no detector, or has no weights.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> folder = hi.save(hi.apply(model, "stage3.yaml", input_size=(3, 64, 64)), "edited")
+        >>> sorted(path.name for path in folder.iterdir())[:3]
+        ['README.md', 'base.json', 'manifest.json']
     """
     record = detector_record(model)
     if record is None:
@@ -99,6 +107,16 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
     Raises:
         ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
+
+    Example:
+        >>> import timm, torch
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64)).eval()
+        >>> loaded = hi.load(hi.save(edited, "edited"))
+        >>> x = torch.randn(2, 3, 64, 64)
+        >>> torch.equal(loaded(x), edited(x))
+        True
     """
     if not is_detector(folder):
         return artifact.load(folder, base, allow_code=allow_code)

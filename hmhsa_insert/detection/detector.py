@@ -122,6 +122,14 @@ def detector(
     Raises:
         ModelError: no such detector, fewer than two classes, a network that lacks a stride.
         PlanError, ArtifactError, WeightsError: as the functions it calls.
+
+    Example:
+        >>> import torch
+        >>> import hmhsa_insert as hi
+        >>> model = hi.detector("retinanet", "test_resnet", num_classes=3, min_size=64, max_size=64).eval()
+        >>> (found,) = model([torch.zeros(3, 64, 64)])
+        >>> sorted(found)
+        ['boxes', 'labels', 'scores']
     """
     chosen = _kind(kind)
     _check_options(chosen, options)

@@ -111,6 +111,16 @@ def ablate(
     Raises:
         StudyError: the study cannot be read, planned or written; or, at the end, folders of trials that cannot be used.
         Stopped, KeyboardInterrupt: on Ctrl-C or SIGTERM; everything is saved, and the same call goes on.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> study = {
+        ...     "version": 1, "models": "test_resnet", "data": "digits", "seeds": 1,
+        ...     "settings": {"short": {"base": "digits", "epochs": 1, "input_size": 16}},
+        ...     "variants": {"plain": None, "gelu": "gelu.yaml"},
+        ... }
+        >>> hi.ablate(study, "study").count("done")
+        2
     """
     planned = plan_study(load_study(study, allow_code=allow_code), data_dir=data_dir, plugins=plugins)
     where = Path(folder) if folder is not None else default_folder(planned)

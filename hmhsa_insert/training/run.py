@@ -98,6 +98,13 @@ def train(
         SettingsError, DataError, RunError, TrainingError: what is wrong, all problems of one kind together.
         ModelError, RecipeError, PlanError, WeightsError, ArtifactError: as the functions that build the network.
         Stopped: on Ctrl-C or SIGTERM; the place is saved, and the same call goes on from it.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> small = ["epochs=1", "input_size=16", "compute.device=cpu"]
+        >>> result = hi.train("test_resnet", "digits", overrides=small, folder="run")
+        >>> result.task, result.epochs, result.top1 > 10
+        ('classify', 1, True)
     """
     planned = plan_run(
         model,

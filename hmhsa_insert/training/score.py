@@ -78,6 +78,13 @@ def evaluate(
         RunError, WeightsError, ArtifactError, ModelError: the network cannot be built.
         DataError: the data cannot be used, or has classes that the run does not know.
         TrainingError: the network's scores do not fit the data.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> model = hi.load_model("test_resnet", num_classes=10, in_chans=1).model
+        >>> found = hi.evaluate(model, "digits", overrides=["input_size=16"])
+        >>> len(found.targets), found.confusion.shape
+        (360, (10, 10))
     """
     return score(
         candidate(
