@@ -102,10 +102,11 @@ def _int(value: object) -> int:
 def _notes(shown: Sequence[Column], frame: pd.DataFrame) -> list[str]:
     """Return what a reader must know of these columns, and where times were measured."""
     notes = list(dict.fromkeys(column.note for column in shown if column.note))
-    scores = [column.runs for column in columns_of(frame).values() if column.runs and column in shown]
-    for label in dict.fromkeys(scores):
+    keys = {column.key for column in shown}
+    scores = [column.runs for key, column in columns_of(frame).items() if key in keys]
+    for label in filter(None, dict.fromkeys(scores)):
         notes += [f"{label} of our runs: on {data}" for data in frame["data"].dropna().unique()]
-    if any(column.key == "batch" for column in shown):
+    if "batch" in keys:
         notes += [_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique()]
     places = frame["measured_on"].dropna().unique()
     if any(column.timed for column in shown) and len(places):

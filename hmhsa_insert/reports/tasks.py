@@ -21,29 +21,29 @@ def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
 
     Args:
         frame: the tidy frame.
-        title: what stands above the first.
+        title: what stands above the first, and begins the titles of the others.
     """
     segments = frame["mask_ap"].notna()
     detects = frame["box_ap"].notna() & ~segments
     others = frame[[each.field for each in other_scores(frame)]].notna().any(axis=1) & ~segments & ~detects
-    parts = {
-        title: (frame[~segments & ~detects & ~others], None),
-        "Object detection": (frame[detects], DETECTION["box"]),
-        "Instance segmentation: masks": (frame[segments], DETECTION["mask"]),
-        "Instance segmentation: boxes": (frame[segments], DETECTION["box"]),
-    }
+    parts = [
+        ("", frame[~segments & ~detects & ~others], None),
+        ("Object detection", frame[detects], DETECTION["box"]),
+        ("Instance segmentation: masks", frame[segments], DETECTION["mask"]),
+        ("Instance segmentation: boxes", frame[segments], DETECTION["box"]),
+        *_of_other_scores(frame[others]),
+    ]
     if not (segments | detects | others).any():
         return [make_table(frame, None, title)]
-    tables = [
-        make_table(rows, keys, " · ".join(filter(None, (title, heading))) if heading != title else title)
-        for heading, (rows, keys) in parts.items()
+    return [
+        make_table(rows, keys, " · ".join(filter(None, (title, heading))))
+        for heading, rows, keys in parts
         if len(rows)
     ]
-    return [*tables, *_of_other_scores(frame[others], title)]
 
 
-def _of_other_scores(frame: pd.DataFrame, title: str) -> Iterator[Table]:
-    """Yield a table for each set of scores that rows have, with the differences that there are."""
+def _of_other_scores(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[str, ...]]]:
+    """Yield a heading, the rows and the columns for each set of scores that rows have."""
     known = [*(each for each in ordered("columns") if each.section == SCORES), *other_scores(frame)]
     has = frame[[each.field for each in known]].notna()
     for _, rows in frame.groupby([has[name] for name in has], sort=False):
@@ -51,8 +51,4 @@ def _of_other_scores(frame: pd.DataFrame, title: str) -> Iterator[Table]:
         deltas = [each for each in scores if each.delta and rows[f"delta_{each.field}"].notna().any()]
         keys = ("method", "params", "flops", *(each.key for each in scores))
         heading = ", ".join(each.header for each in scores)
-        yield make_table(
-            rows,
-            (*keys, *(f"delta_{each.key}" for each in deltas)),
-            " · ".join(filter(None, (title, heading))),
-        )
+        yield heading, rows, (*keys, *(f"delta_{each.key}" for each in deltas))

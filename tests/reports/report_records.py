@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from typer.testing import CliRunner
+
+from hmhsa_insert.commands import app
 from hmhsa_insert.reports.sources import published_records
+from hmhsa_insert.reports.table import Table
 
 ENVIRONMENT = {
     "cpu": "Some CPU",
@@ -67,3 +71,14 @@ RECORDS = [
 ]
 ALL = [*RECORDS, *published_records()]
 SIZES = [profile("resnet18", side, memory=memory(side**2)) for side in (112, 448)]
+
+
+def run(line: str) -> Any:
+    """Run a command line; return what became of it."""
+    return CliRunner(env={"COLUMNS": "100"}).invoke(app, line.split())
+
+
+def texts(table: Table) -> list[list[str]]:
+    """Return a table's heads, and the texts of its rows."""
+    rows = [[cell.text for cell in row.cells] for row in table.rows]
+    return [[header.text for header in table.headers], *rows]
