@@ -114,10 +114,11 @@ def ablate(
 
     Example:
         >>> import hmhsa_insert as hi
+        >>> edit = {"op": "insert", "id": "se", "at": {"stage": 3, "block": "last"}, "block": {"type": "timm/se"}}
         >>> study = {
         ...     "version": 1, "models": "test_resnet", "data": "digits", "seeds": 1,
         ...     "settings": {"short": {"base": "digits", "epochs": 1, "input_size": 16}},
-        ...     "variants": {"plain": None, "gelu": "gelu.yaml"},
+        ...     "variants": {"plain": None, "se": {"edits": [edit]}},
         ... }
         >>> hi.ablate(study, "study").count("done")
         2
