@@ -114,7 +114,7 @@ def ablate(
 
     Example:
         >>> import hmhsa_insert as hi
-        >>> edit = {"op": "insert", "id": "se", "at": {"stage": 3, "block": "last"}, "block": {"type": "timm/se"}}
+        >>> edit = {"op": "insert", "id": "gate", "at": {"stage": 3, "block": "last"}, "block": {"type": "timm/se"}}
         >>> study = {
         ...     "version": 1, "models": "test_resnet", "data": "digits", "seeds": 1,
         ...     "settings": {"short": {"base": "digits", "epochs": 1, "input_size": 16}},
