@@ -44,7 +44,7 @@ def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionPr
 
 
 def build_block(
-    spec: Mapping[str, Any],
+    spec: Mapping[str, Any] | Options,
     channels: int,
     size: tuple[int, int] | int | None = None,
     out_channels: int | None = None,
@@ -52,7 +52,7 @@ def build_block(
     """Build one block by itself, without the identity scale γ that splicing adds.
 
     Args:
-        spec: the block's mapping, such as ``{"type": "hmhsa_pooled", "head_dim": 64, "grid_size": 7}``.
+        spec: the block's mapping, such as ``{"type": "hmhsa_pooled", "head_dim": 64, "grid_size": 7}``, or its options.
         channels: C of the maps it will get, N×C×H×W.
         size: (H, W), or one number for both; needed where the options depend on it, such as ``grids: auto``.
         out_channels: channels of its output; C where not given.
@@ -60,7 +60,7 @@ def build_block(
     Raises:
         BlockError: with every problem of the options, or every reason why they do not fit the map.
     """
-    options, problems = parse_options(spec)
+    options, problems = (spec, []) if isinstance(spec, Options) else parse_options(spec)
     if options is None:
         raise BlockError(_as_problems(problems))
     block = block_type(options.type)
