@@ -44,7 +44,7 @@ def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionPr
 
 
 def build_block(
-    spec: Mapping[str, Any],
+    spec: Mapping[str, Any] | Options,
     channels: int,
     size: tuple[int, int] | int | None = None,
     out_channels: int | None = None,
@@ -53,7 +53,7 @@ def build_block(
 
     Args:
         spec: the type of the block and its options, such as ``{"type": "hmhsa_pooled", "head_dim": 64,
-            "grid_size": 7}``. ``hmhsa-insert blocks`` lists the types.
+            "grid_size": 7}``, or its options. ``hmhsa-insert blocks`` lists the types.
         channels: C of the input N×C×H×W.
         size: ``(H, W)`` of the input in pixels of the map, or one number for both. Needed only if the options
             depend on it, such as ``grids: auto``.
@@ -80,7 +80,7 @@ def build_block(
         >>> tdb(torch.randn(1, 64, 15, 15)).shape
         torch.Size([1, 128, 8, 8])
     """
-    options, problems = parse_options(spec)
+    options, problems = (spec, []) if isinstance(spec, Options) else parse_options(spec)
     if options is None:
         raise BlockError(_as_problems(problems))
     block = block_type(options.type)

@@ -17,7 +17,6 @@ from hmhsa_insert.commands.options import (
     SizeOption,
     load_plugins,
     open_with_base,
-    refuse_unusable,
 )
 
 if TYPE_CHECKING:
@@ -61,18 +60,19 @@ def apply(
     from hmhsa_insert.commands.tables import headline, plan_table
     from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, save
     from hmhsa_insert.surgery.artifact.folder import check_writable
-    from hmhsa_insert.surgery.plan import plan
+    from hmhsa_insert.surgery.locate.stages import locate
+    from hmhsa_insert.surgery.plan import plan_located, read_recipe
 
     if output is not None:
         check_writable(output, ARTIFACT, overwrite)
     load_plugins(plugin)
-    refuse_unusable(recipe)
+    read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
     with out.status("building the network"):
         loaded = _build(model, base, allow_code, weights, pretrained)
     inputs = described(loaded, input_size, given, fixed_batch)
     out.print(headline(loaded, inputs))
     with out.status("tracing, locating, planning"):
-        made = plan(loaded.model, recipe, inputs)
+        made = plan_located(loaded.model, locate(loaded.model, inputs), read, problems)
     out.print(plan_table(made))
     edited = _edit(loaded.model, made, seed, backend, yes)
     if output is None:

@@ -117,14 +117,3 @@ def load_plugins(names: list[str] | None) -> None:
             message = f"module '{name}' cannot be imported: {error}"
             tip = "modules of the current folder and installed ones can be named, as package.module"
             raise HmhsaInsertError(Problem("--plugin", message, tip)) from error
-
-
-def refuse_unusable(recipe: str) -> None:
-    """Report a recipe without a valid edit before a network is built or downloaded for it.
-
-    Raises:
-        RecipeError: with all its problems.
-    """
-    from hmhsa_insert.surgery.plan import read_recipe
-
-    read_recipe(recipe)

@@ -13,7 +13,6 @@ from hmhsa_insert.commands.options import (
     SizeOption,
     load_plugins,
     open_with_base,
-    refuse_unusable,
 )
 
 
@@ -33,12 +32,14 @@ def plan(
     from hmhsa_insert.commands.tables import cost_table, headline, plan_table
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
-    from hmhsa_insert.surgery.plan import plan as make_plan
+    from hmhsa_insert.surgery.locate.stages import locate
+    from hmhsa_insert.surgery.plan import plan_located, read_recipe
 
     load_plugins(plugin)
-    refuse_unusable(recipe)
+    read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
     loaded = open_with_base(model, base, allow_code, meta=True)
-    made = make_plan(loaded.model, recipe, described(loaded, input_size, given, fixed_batch))
+    located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
+    made = plan_located(loaded.model, located, read, problems)
     if json:
         print_json(made.to_dict())
         return

@@ -26,11 +26,11 @@ _DECIDING = ("torch", "timm", "torchvision")
 
 def resolved_site(site: Site) -> dict[str, Any]:
     """Return what one site comes to, a block's defaults written out: two spellings of it are the same."""
-    values = {key: value for key, value in vars(site).items() if key not in ("inp", "node")}
+    values = {key: value for key, value in vars(site).items() if key not in ("inp", "node", "options")}
     if site.expression is None:
         del values["expression"]  # trials of hooked sites keep the identity they had without that field
     if site.block is not None:
-        options = parse_options(site.block)[0]
+        options = site.options or parse_options(site.block)[0]
         values["block"] = options.model_dump(mode="json") if options is not None else dict(site.block)
     return values
 

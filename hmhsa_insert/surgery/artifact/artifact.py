@@ -19,7 +19,7 @@ from torch import nn
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, within
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
-from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.surgery.artifact.folder import write_folder
 from hmhsa_insert.surgery.artifact.identify import identify
 from hmhsa_insert.surgery.artifact.older import Kind
@@ -88,7 +88,7 @@ def write_recipes(target: Path, done: Sequence[Ledger]) -> None:
     """Write one file for each recipe."""
     for number, ledger in enumerate(done):
         name = "recipe.yaml" if number == 0 else f"recipe-{number + 1}.yaml"
-        (target / name).write_text(load_recipe(ledger.plan.recipe).dump(), encoding="utf-8")
+        (target / name).write_text(dump_yaml(dict(ledger.plan.recipe)), encoding="utf-8")
 
 
 def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:

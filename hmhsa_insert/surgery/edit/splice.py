@@ -124,11 +124,12 @@ def _drawn(site: Site, device: str, seed: int) -> nn.Module:
 
 
 def _build(site: Site) -> nn.Module:
-    assert site.block is not None
+    block = site.options or site.block
+    assert block is not None
     if site.inp is None:
-        return build_block(site.block, channels=0)
+        return build_block(block, channels=0)
     size = (site.inp.height, site.inp.width)
-    return build_block(site.block, site.inp.channels, size=size, out_channels=site.out_channels)
+    return build_block(block, site.inp.channels, size=size, out_channels=site.out_channels)
 
 
 def _wrapped(site: Site, block: nn.Module) -> nn.Module:

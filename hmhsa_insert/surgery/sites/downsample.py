@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
-
-from hmhsa_insert.blocks import block_type
-from hmhsa_insert.recipe import Edit
+from hmhsa_insert.blocks import Options, block_type
 from hmhsa_insert.surgery.base.inputs import LeafPath
-from hmhsa_insert.surgery.locate.stages import Located
 from hmhsa_insert.surgery.sites.placement import placed
 from hmhsa_insert.surgery.sites.region import Region, strided_modules
 from hmhsa_insert.surgery.sites.select import (
     EditView,
-    Refusals,
     map_of,
     node_of,
     num_params_of,
@@ -26,30 +21,23 @@ from hmhsa_insert.surgery.sites.select import (
 from hmhsa_insert.surgery.sites.site import Site
 
 
-def downsample_sites(network: EditView) -> list[Site]:
+def downsample_sites(network: EditView, options: Options) -> list[Site]:
     """Return the sites of a ``replace`` of regions; what does not fit is refused."""
-    edit, refusals = network.edit, network.refusals
-    assert edit.block is not None
-    if block_type(str(edit.block["type"])).shape != "half":
-        message = f"'{edit.block['type']}' keeps the size and cannot lead into a stage"
-        refusals.add(edit, ("block", "type"), message, "'tdb' and 'downsample' halve the map")
+    edit = network.edit
+    if block_type(options.type).shape != "half":
+        message = f"'{options.type}' keeps the size and cannot lead into a stage"
+        network.refusals.add(edit, ("block", "type"), message, "'tdb' and 'downsample' halve the map")
         return []
     make = _keep_blocks if edit.keep == "blocks" else _keep_none
-    regions = edit.at.regions(network)
-    return [
-        site
-        for region in regions
-        if region is not None
-        for site in make(network.located, network.model, edit, region, refusals)
-    ]
+    regions = [region for region in edit.at.regions(network) if region is not None]
+    return [site for region in regions for site in make(network, options, region)]
 
 
-def _keep_none(
-    located: Located, model: nn.Module, edit: Edit, region: Region, refusals: Refusals
-) -> Iterator[Site]:
+def _keep_none(network: EditView, options: Options, region: Region) -> Iterator[Site]:
+    located, model, edit = network.located, network.model, network.edit
     if not region.modules:
         message = f"what lies {_between(region)} is not made of whole modules"
-        refusals.add(edit, ("at", "downsample"), message, "use keep: blocks")
+        network.refuse(edit.at.kind, message, "use keep: blocks")
         return
     first, *others = region.modules
     for name in others:
@@ -62,19 +50,19 @@ def _keep_none(
         map_of(region.start),
         region.end.channels,
         edit.block,
+        options,
         removed_params=num_params_of(model, first),
     )
     yield placed(located, model, site, node_of(located, region.start))
 
 
-def _keep_blocks(
-    located: Located, model: nn.Module, edit: Edit, region: Region, refusals: Refusals
-) -> Iterator[Site]:
+def _keep_blocks(network: EditView, options: Options, region: Region) -> Iterator[Site]:
+    located, model, edit = network.located, network.model, network.edit
     modules, others = strided_modules(located, region)
     if others or not modules:
         what = f"{others[0]} has a stride that cannot be taken away" if others else "nothing strides"
         message = f"{_between(region)}, {what}"
-        refusals.add(edit, ("at", "downsample"), message, "use keep: none")
+        network.refuse(edit.at.kind, message, "use keep: none")
         return
     inp = map_of(region.start)
     for name in modules:
@@ -86,10 +74,11 @@ def _keep_blocks(
         name, action, path = region.start.host.qualname, "hook_output", region.start.host.path
     else:
         message = f"the map before it, in '{region.start.qualname}', is no module's input or output"
-        refusals.add(edit, ("at", "downsample"), message, "use keep: none")
+        network.refuse(edit.at.kind, message, "use keep: none")
         return
     key = f"{name}.{edit.id}"
-    site = Site(edit.id, action, name, key, inp, inp.channels, edit.block, path=path, node=region.start.node)  # type: ignore[arg-type]
+    where = {"path": path, "node": region.start.node}
+    site = Site(edit.id, action, name, key, inp, inp.channels, edit.block, options, **where)  # type: ignore[arg-type]
     yield placed(located, model, site, node_of(located, region.start))
 
 

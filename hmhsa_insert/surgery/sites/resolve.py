@@ -40,17 +40,18 @@ def resolve(
         options, problems = parse_options(edit.block)
         for problem in problems:
             refusals.add(edit, ("block", *problem.key), problem.message, problem.tip)
-    known = edit.block is None or options is not None
     network = EditView(located, model, edit, refusals)
     if edit.op == "insert":
         places = select_maps(network)
-        sites: list[Site | None] = [*_inserts(located, edit, places, put_first, refusals)] if known else []
+        sites: list[Site | None] = [*_inserts(network, options, places, put_first)] if options else []
     elif edit.at.is_region:
-        sites = [*downsample_sites(network)] if known else []
+        sites = [*downsample_sites(network, options)] if options else []
     else:
         names = select_modules(network)
-        make = _replace if edit.op == "replace" else _remove
-        sites = [make(located, model, edit, name, refusals) for name in names] if known else []
+        if edit.op == "remove":
+            sites = [_remove(network, name) for name in names]
+        else:
+            sites = [_replace(network, options, name) for name in names] if options else []
     found = [site for site in sites if site]
     if not found and len(refusals.problems) == already:
         refusals.add(edit, ("at",), *why_nothing(located, edit))
@@ -84,15 +85,15 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
 
 
 def _inserts(
-    located: Located, edit: Edit, places: list[Place], put_first: PutsFirst, refusals: Refusals
+    network: EditView, options: Options, places: list[Place], put_first: PutsFirst
 ) -> Iterator[Site]:
     """Yield a site for each place, where it is to be tried first."""
-    assert edit.block is not None
-    shape = block_type(str(edit.block["type"])).shape
+    located, edit, refusals = network.located, network.edit, network.refusals
+    shape = block_type(options.type).shape
     if places and shape != "same":
         does = "halves the map" if shape == "half" else "takes the place of a module"
         tip = "use op: replace with at: {downsample: k}" if shape == "half" else "use op: replace"
-        refusals.add(edit, ("block", "type"), f"'{edit.block['type']}' {does} and cannot be inserted", tip)
+        refusals.add(edit, ("block", "type"), f"'{options.type}' {does} and cannot be inserted", tip)
         return
     nodes = {node.name: node for node in located.trace.nodes}
     for number, place in enumerate(places):
@@ -107,6 +108,7 @@ def _inserts(
             inp=inp,
             out_channels=inp.channels,
             block=edit.block,
+            options=options,
             identity=edit.init == "identity",
             residual=True,
             node=place.point.node,
@@ -118,23 +120,21 @@ def _inserts(
             yield settled
 
 
-def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> Site | None:
-    assert edit.block is not None
-    shape = block_type(str(edit.block["type"])).shape
+def _replace(network: EditView, options: Options, name: str) -> Site | None:
+    located, model, edit = network.located, network.model, network.edit
+    shape = block_type(options.type).shape
     removed = num_params_of(model, name)
     if shape == "any":
-        return Site(edit.id, "swap", name, block=edit.block, removed_params=removed)
+        return Site(edit.id, "swap", name, block=edit.block, options=options, removed_params=removed)
     calls = located.trace.calls_of(name)
     problem, maps = _one_map_through(located, calls)
     if not problem and shape == "same" and maps[0] != maps[1]:
-        problem = f"turns {_text(maps[0])} into {_text(maps[1])}, and '{edit.block['type']}' keeps the shape"
+        problem = f"turns {_text(maps[0])} into {_text(maps[1])}, and '{options.type}' keeps the shape"
     if not problem and shape == "half" and maps[1].stride != 2 * maps[0].stride:
-        problem = (
-            f"goes from stride {maps[0].stride} to {maps[1].stride}; '{edit.block['type']}' halves the map"
-        )
+        problem = f"goes from stride {maps[0].stride} to {maps[1].stride}; '{options.type}' halves the map"
     if problem:
         tip = "narrow with 'exclude', 'in_stage' or 'with: {stride: 1}'"
-        refusals.add(edit, ("at", edit.at.kind), f"'{name}' {problem}", tip)
+        network.refuse(edit.at.kind, f"'{name}' {problem}", tip)
         return None
     inp, out = maps
     site = Site(
@@ -145,22 +145,24 @@ def _replace(located: Located, model: nn.Module, edit: Edit, name: str, refusals
         inp,
         out.channels,
         edit.block,
+        options,
         removed_params=removed,
     )
     return placed(located, model, site, calls[0].inputs[0])
 
 
-def _remove(located: Located, model: nn.Module, edit: Edit, name: str, refusals: Refusals) -> Site | None:
-    for call in located.trace.calls_of(name):
+def _remove(network: EditView, name: str) -> Site | None:
+    edit = network.edit
+    for call in network.located.trace.calls_of(name):
         shapes_in = [node.meta["shape"] for node in call.inputs]
         shapes_out = [node.meta["shape"] for _, node in call.outputs]
         if len(shapes_in) != 1 or shapes_in != shapes_out or call.outputs[0][0] != ():
             text = (
                 f"takes {_shapes(shapes_in)} and returns {_shapes(shapes_out)}: nothing can stand in for it"
             )
-            refusals.add(edit, ("at", edit.at.kind), f"'{name}' {text}", "narrow with 'exclude'")
+            network.refuse(edit.at.kind, f"'{name}' {text}", "narrow with 'exclude'")
             return None
-    return Site(edit.id, "drop", name, removed_params=num_params_of(model, name))
+    return Site(edit.id, "drop", name, removed_params=num_params_of(network.model, name))
 
 
 def _one_map_through(located: Located, calls: list[ModuleCall]) -> tuple[str, tuple[FeatureMap, FeatureMap]]:

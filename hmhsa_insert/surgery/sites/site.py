@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from hmhsa_insert.blocks import Options
 from hmhsa_insert.surgery.base.input import DTYPES
 from hmhsa_insert.surgery.base.inputs import Inputs, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout
@@ -40,6 +41,7 @@ class Site:
         inp: the input map of the block; None if the block takes any tensor, or there is no block.
         out_channels: channels of the output of the block.
         block: the block's spec; None without one.
+        options: the same, parsed; None in a plan that was read from a file.
         identity: True if the block starts as the identity, with gamma = 0.
         residual: True if the output of the block is added to its input (inserted blocks that keep the shape).
         path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
@@ -61,6 +63,7 @@ class Site:
     inp: FeatureMap | None = None
     out_channels: int = 0
     block: Mapping[str, Any] | None = None
+    options: Options | None = field(default=None, compare=False, repr=False)
     identity: bool = False
     residual: bool = False
     path: LeafPath = ()
@@ -73,6 +76,10 @@ class Site:
     removed_params: int = 0
     dtype: str | None = None
     device: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A control's options are of a class made at run time, which pickle cannot find.
+        return {**vars(self), "options": None}
 
     @property
     def layout(self) -> Layout:
@@ -127,7 +134,7 @@ class Plan:
             "recipe": deepcopy(dict(self.recipe)),
             "model": self.model,
             "input_size": self.inputs.to_data(),
-            "sites": [asdict(site) for site in self.sites],
+            "sites": [_data(site) for site in self.sites],
         }
 
     @classmethod
@@ -152,3 +159,8 @@ class Plan:
             values["operation"] = tuple(values["operation"]) if values["operation"] else None
             sites.append(Site(**values))
         return cls(data["recipe"], data["model"], Inputs.from_data(data["input_size"]), tuple(sites))
+
+
+def _data(site: Site) -> dict[str, Any]:
+    """Return a site as a lock file holds it: the block as it was written, not as it was parsed."""
+    return {key: value for key, value in asdict(replace(site, options=None)).items() if key != "options"}
