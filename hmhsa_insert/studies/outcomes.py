@@ -45,8 +45,8 @@ class StudyOutcomes:
         notes: what a reader should know.
         trials: a row per trial, in the study's order: ``id``, ``variant``, ``model``, ``recipe``, ``settings``,
             ``data``, ``seed``, ``group`` (what pairs), ``baseline``, ``status`` (done, failed or pending), ``message``,
-            and what a done one measured: its numbers of the study's score and costs under their fields, accuracies in
-            percent, ``correct`` as packed bits in hexadecimal.
+            and what a done one measured: its score and costs under the fields of their quantities, ``correct`` as
+            packed bits in hexadecimal.
         score: key of the quantity by which variants are compared.
     """
 
@@ -126,16 +126,17 @@ def _trial(folder: Path, id: str, by: str, problems: list[Problem]) -> TrialShap
 def _scores(trial: TrialShape) -> dict[str, float | None]:
     """Return what a trial reached, whether its task is classification or another."""
     own = {name: getattr(trial, name) for name in SCORES_OF_TRIALS}
-    return trial.scores | {name: value for name, value in own.items() if value is not None}
+    return (trial.scores or {}) | {name: value for name, value in own.items() if value is not None}
 
 
 def _row(by: str, listed: Listed, trial: TrialShape | None) -> dict[str, Any]:
     if trial is None:
         return listed.model_dump() | {"status": "pending", "message": ""}
     row = listed.model_dump() | trial.model_dump(exclude={"id", "score", "scores", "best", "costs"})
+    costs = trial.costs or {}
     for each in QUANTITIES.values():
-        if each.is_study_cost and each.field in trial.costs and row.get(each.study_field) is None:
-            row[each.study_field] = trial.costs[each.field]
+        if each.is_study_cost and each.field in costs and row.get(each.study_field) is None:
+            row[each.study_field] = costs[each.field]
     return row | {score(by).field: _scores(trial).get(by)}
 
 

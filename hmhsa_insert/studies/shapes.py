@@ -84,8 +84,8 @@ class TrialShape(_Known):
     macs: Count | None = None
     macs_modules_only: Count | None = None
     memory_bytes: Quantity | None = None
-    costs: dict[Name, int | float | None] = Field(default_factory=dict)
-    scores: dict[Name, float | None] = Field(default_factory=dict)
+    costs: dict[Name, int | float | None] | None = None
+    scores: dict[Name, float | None] | None = None
     val_images: Count | None = None
     correct: _Hex | None = None
     seconds: Quantity | None = None
@@ -95,10 +95,7 @@ class TrialShape(_Known):
     @model_validator(mode="before")
     @classmethod
     def _with_scores_by_name(cls, row: Any) -> Any:
-        if not isinstance(row, dict) or "scores" not in row:
-            return row
-        row = row | {"scores": row["scores"] or {}, "costs": row.get("costs") or {}}
-        if row.get("score") == "top1" and isinstance(row["scores"], dict):
+        if isinstance(row, dict) and row.get("score") == "top1" and isinstance(row.get("scores"), dict):
             return row | row["scores"] | {"best_top1": row.get("best")}
         return row
 
@@ -109,7 +106,7 @@ class TrialShape(_Known):
         if self.correct is not None and len(self.correct) // 2 != -(-(self.val_images or 0) // 8):
             raise ValueError("correct does not have one bit for each of val_images")
         known = by_field() if self.costs else {}
-        for name, cost in self.costs.items():
+        for name, cost in (self.costs or {}).items():
             if cost is not None and name in known and not known[name].kind.allows(cost):
                 raise ValueError(f"'costs' has what '{name}' cannot be, {cost}")
         return self

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from report_records import RECORDS, run, texts, training
-from study_folders import done, listed, write_study
+from study_folders import done, failed, listed, write_study
 
 from hmhsa_insert.quantities import QUANTITIES, score
 from hmhsa_insert.quantity import SCORES, SHARE, Quantity
@@ -29,7 +29,7 @@ def detectors(folder: Path, name: str = "box_ap", **more: Any) -> Path:
     reached = {"plain": [0.30, 0.31, 0.32], "hmhsa": [0.312, 0.32, None]}
     trials = [listed(variant, seed) for seed in range(3) for variant in reached]
     unknown = dict.fromkeys(("top1", "top5", "loss", "best_top1", "correct"))
-    rows = [
+    rows: list[dict[str, Any]] = [
         done(t["id"], 0.0) | unknown | {"scores": {name: reached[t["variant"]][t["seed"]], "other": 1}}
         for t in trials
     ]
@@ -59,6 +59,13 @@ def test_a_study_of_detectors_compares_average_precision(tmp_path: Path):
     assert "Average precision against multiply–accumulates" in page
     assert "Top-1" not in page
     assert render_study(study, "csv").splitlines()[0].split(",")[7:9] == ["box_ap_mean", "box_ap_sd"]
+
+
+def test_a_failed_trial_of_detectors_has_no_score(tmp_path: Path):
+    trials = [listed("plain", 0), listed("hmhsa", 0)]
+    rows = [failed(t["id"], "out of memory") | {"scores": None, "costs": None} for t in trials]
+    study = read_outcomes(write_study(tmp_path / "s", trials, rows, score="box_ap"))
+    assert texts(study_tables(study)[1])[1] == ["plain", "0 of 1", "", "baseline", ""]
 
 
 def test_a_study_compares_a_score_that_nobody_described(tmp_path: Path):
