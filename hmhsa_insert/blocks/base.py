@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
+
+from hmhsa_insert.recipe.explain import explain
 
 Shape = Literal["same", "half", "any"]
 
@@ -92,6 +94,14 @@ class BlockType:
     shape: Shape
     refuse: Callable[[Any, MapSize, int], list[OptionProblem]] = field(default=lambda options, inp, out: [])
     needs_size: Callable[[Any], bool] = field(default=lambda options: False)
+
+    def read(self, spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionProblem]]:
+        """Return the options of a block's mapping, ``type`` included, or None and all problems."""
+        try:
+            return self.options.model_validate(dict(spec)), []
+        except ValidationError as error:
+            found = explain(error, self.options, f"the options of {self.name}")
+            return None, [OptionProblem(each.path, each.message, each.tip) for each in found]
 
 
 class ResidualBlock(nn.Module):

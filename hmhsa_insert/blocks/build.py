@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from hmhsa_insert.blocks.base import MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.options import read_options
 from hmhsa_insert.blocks.table import BLOCKS, block_type
 from hmhsa_insert.errors import BlockError, Problem, first_line
 
@@ -27,10 +26,9 @@ def parse_options(spec: Mapping[str, Any]) -> tuple[Options | None, list[OptionP
         message = "a block needs a type" if name is None else f"type must be a block's name, not {name}"
         return None, [OptionProblem(("type",), message, f"one of {', '.join(BLOCKS)}, or timm/NAME")]
     try:
-        block = block_type(name)
+        return block_type(name).read(spec)
     except BlockError as error:
         return None, [OptionProblem(("type",), problem.message, problem.tip) for problem in error.problems]
-    return read_options(block, spec)
 
 
 def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionProblem]:

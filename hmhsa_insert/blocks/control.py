@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, SerializeAsAny, WithJsonSchema, WrapValidator, create_model
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.options import read_options
 from hmhsa_insert.errors import BlockError
 from hmhsa_insert.recipe.explain import Found, refusal
 
@@ -70,4 +69,4 @@ def _read(lookup: Lookup, value: Any) -> tuple[Options | None, list[OptionProble
     if block.shape != "same":
         message = f"a control stands for a block that keeps its map, and {block.name} does not"
         return None, [OptionProblem(("type",), message, "such as hmhsa, mhsa or timm/se")]
-    return read_options(block, value)
+    return block.read(value)

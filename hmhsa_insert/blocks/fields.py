@@ -9,21 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from hmhsa_insert.blocks.base import OptionProblem
 from hmhsa_insert.errors import near
 from hmhsa_insert.recipe.explain import Found, refusal
+from hmhsa_insert.recipe.fields import must
 from hmhsa_insert.recipe.scalars import shown
 
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        message = f" must be odd, so that the map keeps its size, found {value}"
-        raise refusal([Found((), message, named=True)], value)
-    return value
-
-
-def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
-    # Pydantic's own check counts the valid items, so a list of invalid ones would also be too short.
-    if not value:
-        raise refusal([Found((), " must not be empty", named=True)], value)
-    return value
+_ODD = must("be odd, so that the map keeps its size", lambda value: value % 2, {})
+# Pydantic's own length is that of the valid items, so a list of wrong ones would also be too short.
+_NOT_EMPTY = must("not be empty", bool, {})
 
 
 def _auto(value: object) -> object:
@@ -47,9 +38,11 @@ DropPathRate = Annotated[
     Rate, Field(description="probability of dropping the branch for one image, in training")
 ]
 KernelSize = Annotated[
-    int, Field(ge=1, description="side of the depthwise kernel; odd"), AfterValidator(_odd)
+    int, Field(ge=1, description="side of the depthwise kernel; odd"), AfterValidator(_ODD.read)
 ]
-Sides = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(_not_empty)]
+Sides = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(_NOT_EMPTY.read)
+]
 Memory = Annotated[
     Literal["fast", "lean"],
     Field(description="lean: keep less for the backward pass of training, and compute it again there"),

@@ -39,8 +39,8 @@ _LARGEST_CELL = 8
 _LAST_TOKENS = 100
 
 _Grids = Annotated[
-    Annotated[Auto, Tag("auto")] | Annotated[Sides, Tag("list")],
-    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "auto"),
+    Annotated[Auto, Tag("[word]")] | Annotated[Sides, Tag("[list]")],
+    Discriminator(lambda value: "[list]" if isinstance(value, list | tuple) else "[word]"),
     Field(description="side of the cells of each step, first to last, or auto: from the size of the map"),
 ]
 

@@ -116,7 +116,19 @@ def profile(
     }
     folders = _detector_folders(models)
     if detector or folders:
-        refuse_measuring({"--latency": latency, "--memory": memory})
+        asked = {
+            "--latency": latency,
+            "--memory": memory,
+            "--batch": batch != 1,
+            "--dtype": dtype is not None,
+        }
+        asked |= {"--device": device != "cpu", "--channels-last": channels_last, "--compile": compiled}
+        asked |= {
+            "--per module": per == "module",
+            "--input": bool(given),
+            "--fixed-batch": fixed_batch is not None,
+        }
+        refuse_measuring(asked)
         with err.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
             found = dict(zip(others, _networks(others, base, allow_code, meta=True), strict=True))

@@ -23,9 +23,7 @@ def refuse_measuring(asked: dict[str, bool]) -> None:
     Raises:
         ModelError: one of `asked` was given.
     """
-    message = (
-        "goes with networks: of whole detectors, whose work depends on what an image shows, counts are told"
-    )
+    message = "is for models: whole detectors, whose work depends on what an image shows, are only counted"
     problems = [Problem(option, message, "profile the backbone alone") for option, on in asked.items() if on]
     if problems:
         raise ModelError(problems)

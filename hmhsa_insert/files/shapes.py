@@ -6,14 +6,37 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
-from hmhsa_insert.files.rules import rule_of
 from hmhsa_insert.quantity import Kind
 
 _Shaped = TypeVar("_Shaped", bound="Shape")
 _MOST_SHOWN = 3
 _LONGEST = 40
+# What a value must be, by the kind of error that pydantic names.
+_RULES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_too_short": "text of {min_length} or more characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of at most {max_length}",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "string_pattern_mismatch": "text that fits {pattern}",
+    "literal_error": "{expected}",
+}
 
 
 class Shape(BaseModel):
@@ -76,7 +99,14 @@ def checked(
         raise error(Problem(str(path), f"it is damaged: {said}", tip)) from found
 
 
-def _said(found: Any) -> str:
+def rule_of(found: ErrorDetails) -> str:
+    """Return what a value must be: ``'x' must be`` stands before it."""
+    own = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    rule = _RULES.get(found["type"])
+    return rule.format(**found.get("ctx", {})) if rule else own
+
+
+def _said(found: ErrorDetails) -> str:
     # A member of a union adds its type to the place.
     key = ".".join(str(part) for part in found["loc"] if "[" not in str(part)) or "it"
     if found["type"] == "missing":

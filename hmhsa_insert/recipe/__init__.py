@@ -12,7 +12,6 @@ from hmhsa_insert.recipe.match import BlockChoice, Every, any_matches, has_attri
 from hmhsa_insert.recipe.recipe import Recipe, load_recipe, parse_recipe, parse_text
 from hmhsa_insert.recipe.selectors.base import Selector
 from hmhsa_insert.recipe.selectors.table import SELECTORS, read_selector
-from hmhsa_insert.recipe.selectors.view import NetworkView
 
 __all__ = [
     "BlockChoice",
@@ -22,7 +21,6 @@ __all__ = [
     "KeyPath",
     "Mark",
     "Marks",
-    "NetworkView",
     "Recipe",
     "SELECTORS",
     "Selector",

@@ -15,7 +15,7 @@ from hmhsa_insert.recipe.marks import UNREADABLE, Findings, KeyPath
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.schema import OPS, RESERVED_IDS, Init, Keep, OpName, Position
 from hmhsa_insert.recipe.selectors.base import Selector
-from hmhsa_insert.recipe.selectors.table import kind_in, kinds_of, read_selector, region_kinds
+from hmhsa_insert.recipe.selectors.table import SELECTORS, kind_in, kinds_of, read_selector, region_kinds
 
 BlockSpec = dict[str, Any]
 
@@ -134,7 +134,7 @@ def _misfits(value: dict[str, Any]) -> list[Found]:
     if kind is not None and kind not in kinds_of(op):
         tip = f"'{op}' takes {listed(kinds_of(op))}"
         found.append(Found(("at", kind), f"'{op}' does not take '{kind}'", tip, key=True))
-    elif kind is not None and "keep" in value and op == "replace" and kind not in region_kinds():
+    elif kind is not None and "keep" in value and op == "replace" and not SELECTORS[kind].is_region:
         tip = f"it goes with {listed(region_kinds())}"
         found.append(Found(("keep",), f"'keep' does not go with '{kind}'", tip, key=True))
     return found

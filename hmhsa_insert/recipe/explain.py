@@ -15,13 +15,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from hmhsa_insert.errors import near
-from hmhsa_insert.files.rules import rule_of
+from hmhsa_insert.files.shapes import rule_of
 from hmhsa_insert.recipe.marks import UNREADABLE, Findings, KeyPath
 from hmhsa_insert.recipe.scalars import shown
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _SAID = "said"
+# What pydantic puts in a place for a key itself, and for the members of a union, which are tagged so.
+_NO_KEYS = ("[key]", "[word]", "[list]")
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 # Longer numbers are not worth writing out: 1e999999 would be a megabyte.
 _MOST_DIGITS = 12
@@ -52,19 +54,18 @@ class Found:
     named: bool = False
 
 
-def explain(error: ValidationError, root: type[BaseModel], value: Any, what: str) -> Iterator[Found]:
+def explain(error: ValidationError, root: type[BaseModel], what: str) -> Iterator[Found]:
     """Yield what pydantic found; what is reported already, or follows from a misspelled key, is left out.
 
     Args:
-        error: what validating `value` as `root` raised.
+        error: what the model `root` raised.
         root: the model.
-        value: plain values.
-        what: they describe, such as ``the settings``.
+        what: it describes, such as ``the settings``.
     """
     details = error.errors(include_url=False)
     unknown = [tuple(each["loc"]) for each in details if each["type"] in _UNKNOWN]
     for each in details:
-        path = _place(each["loc"], value)
+        path = tuple(part for part in each["loc"] if part not in _NO_KEYS)
         beside = [key[-1] for key in unknown if key[:-1] == path[:-1]]
         reported = each["input"] is UNREADABLE and each["type"] not in _UNKNOWN
         if not reported and not (each["type"] == "missing" and misspelled(path[-1], beside)):
@@ -78,7 +79,7 @@ def validated(
     try:
         return root.model_validate(value)
     except ValidationError as error:
-        for found in explain(error, root, value, what):
+        for found in explain(error, root, what):
             findings.add((*at, *found.path), found.message, found.tip, key=found.key)
         return None
 
@@ -131,21 +132,6 @@ def _explained(details: ErrorDetails, path: KeyPath, root: type[BaseModel], what
     elif kind.startswith(("int_", "float_")) and isinstance(value, str):
         guess = _number_tip(value)
     return Found(path, f"'{_name(path)}' must be {rule_of(details)}, found {shown(value)}", guess)
-
-
-def _place(loc: Sequence[str | int], value: Any) -> KeyPath:
-    """Return a place without what pydantic adds to it: which member of a union was meant, and ``[key]``."""
-    path: list[str | int] = []
-    for part in loc:
-        if part == "[key]" or (isinstance(part, str) and path and not isinstance(value, Mapping)):
-            continue
-        path.append(part)
-        inside = isinstance(value, Mapping) or (isinstance(value, Sequence) and isinstance(part, int))
-        try:
-            value = value[part] if inside else {}
-        except LookupError:
-            value = {}
-    return tuple(path)
 
 
 def _name(path: KeyPath, items: bool = True) -> str:

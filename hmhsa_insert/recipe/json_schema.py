@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from hmhsa_insert.recipe.edit import Edit
 from hmhsa_insert.recipe.recipe import RecipeFile
 from hmhsa_insert.recipe.schema import OPS, OpName
-from hmhsa_insert.recipe.selectors.table import SELECTORS, kinds_of, kinds_taking, region_kinds
+from hmhsa_insert.recipe.selectors.table import SELECTORS, kinds_of, kinds_with, region_kinds
 
 _Schema = dict[str, Any]
 
@@ -39,21 +38,13 @@ def json_schema(block_schemas: Mapping[str, Mapping[str, Any]] | None = None) ->
     }
 
 
-class _Plain(GenerateJsonSchema):
-    """Leaves out titles, and defaults that say that a key is left out."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-    def default_schema(self, schema: Any) -> JsonSchemaValue:
-        written = super().default_schema(schema)
-        if not written.get("default", True):
-            del written["default"]
-        return written
-
-
 def _schema(model: type[BaseModel]) -> _Schema:
-    written = model.model_json_schema(schema_generator=_Plain)
+    """Return the schema of a model without titles, and without defaults that say that a key is left out."""
+    written = model.model_json_schema()
+    for each in written["properties"].values():
+        each.pop("title", None)
+        if not each.get("default", True):
+            del each["default"]
     return {key: value for key, value in written.items() if key not in ("title", "description")}
 
 
@@ -74,7 +65,7 @@ def _selector() -> _Schema:
     properties: _Schema = {}
     for selector in SELECTORS.values():
         properties |= _schema(selector)["properties"]
-    narrowing = {key: kinds_taking(key) for key in properties if key not in SELECTORS}
+    narrowing = {key: kinds_with(key) for key in properties if key not in SELECTORS}
     return {
         "type": "object",
         "additionalProperties": False,

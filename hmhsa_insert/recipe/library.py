@@ -6,11 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmhsa_insert.errors import Problem, RecipeError, near
+from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
 from hmhsa_insert.files.text import RECIPE, read_file
 
 _PACKAGE = Path(__file__).parents[1]
-_TIP = "`hmhsa-insert recipes` lists the shipped ones"
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,34 @@ def find_recipe(name: str | Path) -> Path:
     Raises:
         RecipeError: there is no such recipe, or it is a folder.
     """
-    shipped = shipped_files()
-    if os.path.exists(name) and not os.path.isdir(name):
-        return Path(name)
-    stem = str(name).removesuffix(".yaml")
-    if stem in shipped:
-        return shipped[stem]
-    if "\n" in str(name):
+    if "\n" in str(name) and not os.path.exists(name):
         raise RecipeError(
             Problem("", "a recipe's text was given as its path", "pass a path, a shipped name or a dict")
         )
+    return find_file(name, "", "recipe", RecipeError, "`hmhsa-insert recipes` lists the shipped ones")
+
+
+def find_file(name: str | Path, folder: str, what: str, error: type[HmhsaInsertError], tip: str = "") -> Path:
+    """Return a file of one of the kinds that are shipped, as :func:`find_recipe` does for recipes.
+
+    Args:
+        name: of the file.
+        folder: as of :func:`shipped_files`.
+        what: it is called.
+        error: is raised where there is none.
+        tip: what to do then; the shipped names if empty.
+    """
+    shipped = shipped_files(folder)
+    stem = str(name).removesuffix(".yaml")
+    if os.path.exists(name) and not os.path.isdir(name):
+        return Path(name)
+    if stem in shipped:
+        return shipped[stem]
     if os.path.isdir(name):
-        raise RecipeError(Problem(str(name), "this is a folder, not a recipe", "name a file inside it"))
-    guess = near(Path(stem).name, shipped)
-    message = "no such file, and no shipped recipe of that name"
-    raise RecipeError(Problem(str(name), message, f"{guess} {_TIP}".strip()))
+        raise error(Problem(str(name), f"this is a folder, not a {what}", "name a file inside it"))
+    message = f"no such file, and no shipped {what.removesuffix(' file')} of that name"
+    tip = tip or f"shipped: {', '.join(shipped)}"
+    raise error(Problem(str(name), message, f"{near(Path(stem).name, shipped)} {tip}".strip()))
 
 
 def shipped_files(kind: str = "") -> dict[str, Path]:

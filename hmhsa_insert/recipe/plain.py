@@ -9,13 +9,16 @@ from hmhsa_insert.files.text import RECIPE
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
 from hmhsa_insert.recipe.scalars import problem_of, shown
 
-SOURCE = "recipe"
 
+def read_mapping(recipe: Mapping[str, Any], source: str = "recipe") -> Document:
+    """Copy `recipe` into plain dicts and lists; problems go to the document's findings, nothing is raised.
 
-def read_mapping(recipe: Mapping[str, Any]) -> Document:
-    """Copy `recipe` into plain dicts and lists; problems go to the document's findings, nothing is raised."""
+    Args:
+        recipe: or settings, or a study.
+        source: what it is called in places.
+    """
     places: dict[KeyPath, Mark | None] = {(): None}
-    marks = Marks(SOURCE, places)
+    marks = Marks(source, places)
     findings = Findings(marks)
     try:
         value = _plain(recipe, (), findings, places)

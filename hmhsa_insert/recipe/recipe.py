@@ -141,28 +141,22 @@ def parse_document(document: Document, default_name: str) -> tuple[Recipe, list[
     elif value is not UNREADABLE:
         message = f"a recipe is a mapping with 'version' and 'edits', found {shown(value)}"
         findings.add((), message, _LIBRARY_TIP)
-    written = value.get("edits") if isinstance(value, dict) else None
+    written = value.get("edits") if isinstance(value, dict) else ()
     listed = written if isinstance(written, list) else []
     read = [read_edit(findings, index, item) for index, item in enumerate(listed)]
     _check_ids(findings, listed)
     edits = tuple(edit for edit in read if edit is not None and findings.clean(edit.path))
-    stray = _stray_blocks(findings, listed, {edit.index for edit in edits})
+    right = {edit.index for edit in edits}
+    stray = tuple(
+        (("edits", index, "block"), item["block"])
+        for index, item in enumerate(listed)
+        if index not in right and isinstance(item, dict) and isinstance(item.get("block"), dict)
+    )
+    stray = tuple((path, block) for path, block in stray if findings.clean(path))
     name = (head and head.name) or default_name or "recipe"
     description = head.description if head else ""
     recipe = Recipe(VERSION, name, description, edits, document.marks.source, document.marks, stray)
     return recipe, findings.problems()
-
-
-def _stray_blocks(
-    findings: Findings, written: list[Any], read: set[int]
-) -> tuple[tuple[KeyPath, BlockSpec], ...]:
-    blocks: list[tuple[KeyPath, BlockSpec]] = []
-    for index, item in enumerate(written):
-        block = item.get("block") if isinstance(item, dict) else None
-        path: KeyPath = ("edits", index, "block")
-        if index not in read and isinstance(block, dict) and findings.clean(path):
-            blocks.append((path, block))
-    return tuple(blocks)
 
 
 def _check_ids(findings: Findings, edits: list[Any]) -> None:

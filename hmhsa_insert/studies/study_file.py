@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from hmhsa_insert.errors import HmhsaInsertError, Problem, near
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
-from hmhsa_insert.recipe.library import intent_of, shipped_files
+from hmhsa_insert.recipe.library import find_file, intent_of
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
@@ -86,12 +85,10 @@ def load_study(source: str | Path | Mapping[str, Any], *, allow_code: bool = Fal
     """
     folder, intent, name = Path(), "", "study"
     if isinstance(source, Mapping):
-        read = read_mapping(source)
-        marks = type(read.marks)("study", read.marks.places)
-        read = Document(read.value, marks, Findings(marks))
+        read = read_mapping(source, "study")
         allow_code = True
     else:
-        path = find_study(source)
+        path = find_file(source, "studies", "study file", StudyError)
         text = read_file(path, StudyError, RECIPE)
         folder, intent, name = path.parent, intent_of(text), path.stem
         read = read_text(text, str(path))
@@ -111,32 +108,13 @@ def load_study(source: str | Path | Mapping[str, Any], *, allow_code: bool = Fal
     return _made(file, document, folder, name, intent, problems, allow_code)
 
 
-def find_study(name: str | Path) -> Path:
-    """Return the file of a study: an existing path first, then a shipped name.
-
-    Raises:
-        StudyError: there is none.
-    """
-    shipped = shipped_files("studies")
-    stem = str(name).removesuffix(".yaml")
-    if os.path.isfile(name):
-        return Path(name)
-    if stem in shipped:
-        return shipped[stem]
-    message = "no such file, and no shipped study of that name"
-    if os.path.isdir(name):
-        message = "this is a folder, not a study file"
-    tip = f"{near(Path(stem).name, shipped)} shipped: {', '.join(shipped)}".strip()
-    raise StudyError(Problem(str(name), message, tip))
-
-
 def _validated(document: Document) -> StudyFile | None:
     """Return what a document says, unknown keys left out once they are noted; None if it cannot be made out."""
     value = document.value
     try:
         return StudyFile.model_validate(value)
     except ValidationError as error:
-        for found in explain(error, StudyFile, value, "the study"):
+        for found in explain(error, StudyFile, "the study"):
             document.findings.add(found.path, found.message, found.tip, key=found.key)
         if any(each["type"] != "extra_forbidden" for each in error.errors()):
             return None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from pydantic import ValidationError
 
-from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
-from hmhsa_insert.recipe.library import shipped_files
-from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath
+from hmhsa_insert.recipe.library import find_file, shipped_files
+from hmhsa_insert.recipe.marks import UNREADABLE, Document, KeyPath
 from hmhsa_insert.recipe.plain import read_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
@@ -62,7 +61,7 @@ def load_settings(
         made: RunSettings | None = kind.model_validate(values)
     except ValidationError as error:
         made = None
-        for found in explain(error, kind, values, "the settings"):
+        for found in explain(error, kind, "the settings"):
             option = next((path for path, _ in from_options if found.path[: len(path)] == path), None)
             if option is None:
                 document.findings.add(found.path, found.message, found.tip, key=found.key)
@@ -86,31 +85,14 @@ def shipped_settings() -> dict[str, Path]:
 def read_settings(source: str | Path | Mapping[str, Any]) -> Document:
     """Read settings without checking them; arguments and errors as :func:`load_settings`."""
     if isinstance(source, Mapping):
-        document = read_mapping(source)
-        marks = type(document.marks)("settings", document.marks.places)
-        return Document(document.value, marks, Findings(marks))
-    path = _find(source)
+        return read_mapping(source, "settings")
+    path = find_file(source, "training", "settings file", SettingsError)
     document = read_text(read_file(path, SettingsError, RECIPE), str(path))
     if document.value is None:
-        raise SettingsError(Problem(str(path), "the file is empty", _choices()))
+        raise SettingsError(
+            Problem(str(path), "the file is empty", f"shipped: {', '.join(shipped_settings())}")
+        )
     return document
-
-
-def _find(name: str | Path) -> Path:
-    shipped = shipped_settings()
-    if os.path.isfile(name):
-        return Path(name)
-    stem = str(name).removesuffix(".yaml")
-    if stem in shipped:
-        return shipped[stem]
-    if os.path.isdir(name):
-        raise SettingsError(Problem(str(name), "this is a folder, not a settings file", _choices()))
-    message = "no such file, and no shipped settings of that name"
-    raise SettingsError(Problem(str(name), message, f"{near(Path(stem).name, shipped)} {_choices()}".strip()))
-
-
-def _choices() -> str:
-    return f"shipped: {', '.join(shipped_settings())}"
 
 
 def _override(text: str) -> tuple[KeyPath, Any]:

@@ -121,7 +121,7 @@ BAD = [
         "'grids' must be 'auto' or a list of whole numbers, found 7",
         "",
     ),
-    ({"type": "hmhsa", "grids": []}, ("grids",), "'grids' must not be empty", ""),
+    ({"type": "hmhsa", "grids": []}, ("grids",), "'grids' must not be empty, found []", ""),
     ({"type": "hmhsa", "grids": [8, 0]}, ("grids", 1), "'grids[1]' must be 1 or more, found 0", ""),
     (
         {"type": "hmhsa", "grids": ["a", 7]},

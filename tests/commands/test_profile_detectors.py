@@ -20,5 +20,7 @@ def test_the_command_tells_networks_recipes_and_folders(tmp_path: Path) -> None:
     assert "mask head" in shown
     assert "boxes of 1,000 proposals an image, masks of 100" in " ".join(shown.split())
     assert "--detector retinanet builds one around it" in error_of(f"profile {folder} resnet18")
-    assert "counts are told" in error_of("profile resnet18 --detector retinanet --latency")
+    for option in ("--latency", "--memory", "--batch 4", "--dtype bfloat16", "--channels-last", "--compile"):
+        said = error_of(f"profile resnet18 --detector retinanet {option}")
+        assert f"{option.split()[0]}: is for models: whole detectors" in said
     assert "did you mean 'maskrcnn'" in error_of("profile resnet18 --detector maskrcn")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import hmhsa_insert as hi
+from hmhsa_insert.blocks import BlockType
 from hmhsa_insert.recipe import SELECTORS, Selector, json_schema, parse_text
 from hmhsa_insert.recipe.fields import must
 
@@ -124,11 +125,9 @@ def test_without_its_row_it_is_unknown(monkeypatch):
 
 
 def test_a_blocks_options_are_parsed_once(monkeypatch):
-    from hmhsa_insert import blocks
-
     parsed = []
-    read = blocks.build.read_options
-    monkeypatch.setattr(blocks.build, "read_options", lambda *of: (parsed.append(of[1]), read(*of))[1])
+    read = BlockType.read
+    monkeypatch.setattr(BlockType, "read", lambda *of: (parsed.append(of[1]), read(*of))[1])
     edited = hi.apply(net(), recipe(edit({"kernel": 3})), (3, 32, 32))
     assert len(parsed) == 1
     assert edited(torch.zeros(1, 3, 32, 32)).shape == (1, 2)

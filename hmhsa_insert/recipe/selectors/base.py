@@ -1,4 +1,4 @@
-"""What every kind of selector has."""
+"""What every kind of selector has, and what it may ask of a located network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from hmhsa_insert.recipe.fields import Count, Globs
 from hmhsa_insert.recipe.match import any_matches
 from hmhsa_insert.recipe.schema import OpName
-from hmhsa_insert.recipe.selectors.view import NetworkView
 
+# A located network as the selector of one edit sees it: hmhsa_insert.surgery.sites.select.EditView, which says what can
+# be asked. What it does not find it refuses, and returns None. Recipes are read without torch, so it is not imported.
+NetworkView = Any
 _NOTHING: tuple[Any, ...] = (None, [], {})
 
 

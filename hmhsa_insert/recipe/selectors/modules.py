@@ -11,8 +11,7 @@ from hmhsa_insert.errors import listed, near
 from hmhsa_insert.recipe.fields import Attributes, Globs, Stages, texts
 from hmhsa_insert.recipe.match import any_matches, has_attributes
 from hmhsa_insert.recipe.schema import OpName
-from hmhsa_insert.recipe.selectors.base import Selector
-from hmhsa_insert.recipe.selectors.view import NetworkView
+from hmhsa_insert.recipe.selectors.base import NetworkView, Selector
 
 _OPS: tuple[OpName, ...] = ("insert", "replace", "remove")
 

@@ -10,8 +10,7 @@ from pydantic import Field
 from hmhsa_insert.recipe.fields import STAGES_TIP, Blocks, Read, stage_numbers, whole_numbers
 from hmhsa_insert.recipe.match import select_indices
 from hmhsa_insert.recipe.schema import OpName
-from hmhsa_insert.recipe.selectors.base import Selector
-from hmhsa_insert.recipe.selectors.view import NetworkView
+from hmhsa_insert.recipe.selectors.base import NetworkView, Selector
 
 _NUMBERS = stage_numbers(also=", or 'all'")
 _NUMBERS_OR_ALL = Read(
@@ -36,9 +35,8 @@ class StageSelector(Selector):
 
     def stages(self, network: NetworkView) -> Iterable[Any]:
         """Return the stages that are meant; None for what was refused."""
-        if not self.numbers:
-            return network.numbered_stages(self.kind)
-        return (network.stage(self.kind, number, by=self.kind) for number in self.numbers)
+        numbered = (network.stage(self.kind, number, by=self.kind) for number in self.numbers)
+        return numbered if self.numbers else iter(network.numbered_stages(self.kind))
 
     def maps(self, network: NetworkView) -> Iterator[Any]:
         """Yield the map of each chosen block."""

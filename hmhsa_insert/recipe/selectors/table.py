@@ -26,14 +26,14 @@ def kinds_of(op: OpName) -> tuple[str, ...]:
     return tuple(kind for kind, selector in SELECTORS.items() if op in selector.ops)
 
 
-def region_kinds() -> tuple[str, ...]:
-    """Return the kinds that mean regions, with which ``keep`` goes."""
-    return tuple(kind for kind, selector in SELECTORS.items() if selector.is_region)
-
-
-def kinds_taking(key: str) -> tuple[str, ...]:
+def kinds_with(key: str) -> tuple[str, ...]:
     """Return the kinds of selectors that have a key."""
     return tuple(kind for kind, selector in SELECTORS.items() if key in keys_of(selector))
+
+
+def region_kinds() -> tuple[str, ...]:
+    """Return the kinds of selectors that mean regions."""
+    return tuple(kind for kind, selector in SELECTORS.items() if selector.is_region)
 
 
 def kind_in(value: Any) -> str | None:
@@ -58,7 +58,7 @@ def read_selector(value: Any) -> Any:
         try:
             selector = SELECTORS[kind].model_validate(taken)
         except ValidationError as error:
-            found += explain(error, SELECTORS[kind], taken, "'at'")
+            found += explain(error, SELECTORS[kind], "'at'")
     if found:
         raise refusal(found, value)
     return selector
@@ -74,7 +74,7 @@ def _wrong_keys(value: dict[str, Any], kind: str | None) -> list[Found]:
     for key in value:
         if key not in allowed or key in keys_of(SELECTORS[kind]):
             continue
-        message, tip = f"'{key}' does not go with '{kind}'", f"it goes with {listed(kinds_taking(key))}"
+        message, tip = f"'{key}' does not go with '{kind}'", f"it goes with {listed(kinds_with(key))}"
         if key in SELECTORS:
             message = f"'at' names two kinds of place, '{kind}' and '{key}'"
             tip = "keep one, and write a second edit for the other"

@@ -113,7 +113,7 @@ def _inserts(
             residual=True,
             node=place.point.node,
         )
-        before = Spot("hook_input", place.before.qualname, (place.argument,)) if place.before else None
+        before = Spot("hook_input", place.before.qualname, (0,)) if place.before else None
         others = [p.point.node for p in places[number + 1 :]]
         settled = put_first(site, others, refusals, before)
         if settled is not None:

@@ -39,18 +39,16 @@ class Place:
 
     Attributes:
         point: the map.
-        before: the call whose input it is, for ``position: before``; None to act on a module's output.
-        argument: index or name of that input.
+        before: the call whose first input it is, for ``position: before``; None to act on a module's output.
     """
 
     point: CutPoint
     before: ModuleCall | None = None
-    argument: int | str = 0
 
 
 @dataclass(frozen=True)
 class EditView:
-    """A located network as the selector of one edit sees it, a :class:`hmhsa_insert.recipe.NetworkView`."""
+    """A located network as the selector of one edit sees it: what is not found is refused, and None is returned."""
 
     located: Located
     model: nn.Module
@@ -234,7 +232,7 @@ def _input_place(located: Located, call: ModuleCall) -> Place | None:
     if any(not call.first <= user.meta["position"] < call.last for user in source.users):
         return None
     host = call if can_host(call.kind) else reader(located, source)
-    return Place(cut_point(located.trace, located.maps, source), host, 0) if host else None
+    return Place(cut_point(located.trace, located.maps, source), host) if host else None
 
 
 def _shapes(call: ModuleCall) -> str:
