@@ -258,13 +258,13 @@ def _readme(record: DetectorRecord, done: list[Ledger]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_categories(artifact: Path, data: CocoData) -> None:
-    """Compare the categories of a data set with those of a detector's folder.
+def check_categories(record: DetectorRecord, data: CocoData) -> None:
+    """Compare the categories of a data set with those of a detector.
 
     Raises:
         DataError: they differ.
     """
-    known = read_detector(artifact).record.categories
+    known = record.categories
     here = dict(zip(data.category_ids, data.classes, strict=True))
     if known and dict(known) != here:
         message = f"its categories are {_said(here)}, and the detector's {_said(known)}"

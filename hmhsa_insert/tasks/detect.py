@@ -15,7 +15,7 @@ from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.detection.artifact import check_categories, is_detector, load, read_detector, save
 from hmhsa_insert.detection.coco_data import CocoData, open_coco
 from hmhsa_insert.detection.costs import count_detector, detector_costs
-from hmhsa_insert.detection.detector import DETECTORS
+from hmhsa_insert.detection.detector import DETECTORS, detector_record
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector, write_detections
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
 from hmhsa_insert.detection.make_shapes import SHAPES_SET, shapes_folder
@@ -25,7 +25,6 @@ from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import ModelError, Problem, near
-from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training.data.digests import Watch
@@ -226,7 +225,6 @@ class Detect(Task):
         Raises:
             DataError: the data cannot be used, or has other categories.
         """
-        artifact = folder / ARTIFACT if config is not None and folder is not None else folder
         source = asked.source if asked.source is not None or config is None else config["data"]["source"]
         corrupt: Any = settings.loader.corrupt if settings is not None else "skip"
         root = shapes_folder(asked.data_dir) if source == SHAPES_SET else source
@@ -234,15 +232,12 @@ class Detect(Task):
         if config is not None and data.num_classes != config["data"]["classes"]:
             message = f"it has {data.num_classes} categories, the run's data has {config['data']['classes']}"
             raise DataError(Problem(str(source), message))
-        if artifact is not None and is_detector(artifact):
-            check_categories(artifact, data)
+        if folder is not None and is_detector(folder / ARTIFACT):
+            check_categories(read_detector(folder / ARTIFACT).record, data)
         return Scored(data, False)
 
     def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
         """Return the detector of a run's folder."""
-        if ModelSpec(str(self.model)).is_in_memory:
-            message = f"its network ({self.model}) was given in memory, and is not in the folder"
-            raise RunError(Problem(str(folder), message))
         return self.build().model
 
     def details(self, found: Any) -> dict[str, Any]:
@@ -275,19 +270,24 @@ class Detect(Task):
     def of_model(
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
     ) -> tuple[str, Self, nn.Module]:
-        """Return name, run and model of the folder of a detector, for scoring it at its own size."""
-        if isinstance(model, nn.Module) or not is_detector(model):
-            message = "is neither a run's folder nor a detector's"
-            raise RunError(Problem(str(model), message, "hmhsa-insert train --task detect makes one"))
-        folder = Path(model)
-        record = read_detector(folder).record
+        """Return name, run and model of a detector or its folder, for scoring it at its own size."""
+        folder = None if isinstance(model, nn.Module) else Path(model)
+        if isinstance(model, nn.Module):
+            name, record, made = type(model).__name__, detector_record(model), model
+        else:
+            name, record = Path(model).name, read_detector(model).record
+        if record is None:
+            tip = "hi.detector and `hmhsa-insert train --task detect` make one"
+            raise RunError(Problem(name, "this is no detector", tip))
         found = cls.scored(None, None, asked, folder)
+        check_categories(record, found.data)
+        if folder is not None:
+            made = load(folder, allow_code=allow_code)
         sizes = {"min_size": record.options["min_size"], "max_size": record.options["max_size"]}
         values = {"epochs": 1, "batch_size": 4, "detector": sizes}
         settings = load_settings(values, asked.overrides, kind=DetectSettings)
-        made = load(folder, allow_code=allow_code)
-        run = cls(str(model), None, found.data, settings, 0, None, False, detector=record.kind)
-        return folder.name, run, made
+        run = cls(model, None, found.data, settings, 0, None, False, detector=record.kind)
+        return name, run, made
 
 
 @dataclass(frozen=True)

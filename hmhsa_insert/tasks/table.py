@@ -25,13 +25,13 @@ class TaskRow:
         load: returns its class, a :class:`~hmhsa_insert.training.task.Task`; torch is imported then.
         options: names of the options of commands that it can use, of those that not every task can; all others are
             refused by name.
-        made: returns True for a folder, other than a run's, that holds a model of this task.
+        made: returns True for a model of this task, or a folder, other than a run's, that holds one.
     """
 
     does: str
     load: Callable[[], Any]
     options: frozenset[str] = frozenset()
-    made: Callable[[Path], bool] = lambda folder: False
+    made: Callable[[Any], bool] = lambda model: False
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -42,11 +42,13 @@ def _imported(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _holds_detector(masks: bool, folder: Path) -> bool:
-    path = folder / "detector.json"
-    if not path.is_file():
-        return False
-    return (read_json_mapping(path, ArtifactError).get("kind") == "maskrcnn") == masks
+def _is_detector(masks: bool, model: Any) -> bool:
+    if isinstance(model, str | Path):
+        path = Path(model, "detector.json")
+        kind = read_json_mapping(path, ArtifactError).get("kind") if path.is_file() else None
+    else:
+        kind = getattr(vars(model).get("_hmhsa_insert_detector"), "kind", None)
+    return kind is not None and (kind == "maskrcnn") == masks
 
 
 _OF_IMAGES = frozenset({"--data-dir", "--pretrained", "--map", "--confusion"})
@@ -55,10 +57,10 @@ _OF_OBJECTS = frozenset({"--detector", "--output", "--data-dir"})
 TASKS: dict[str, TaskRow] = {
     "classify": TaskRow("one class for every image", _from("classify", "Classify"), _OF_IMAGES),
     "detect": TaskRow(
-        "boxes around objects", _from("detect", "Detect"), _OF_OBJECTS, partial(_holds_detector, False)
+        "boxes around objects", _from("detect", "Detect"), _OF_OBJECTS, partial(_is_detector, False)
     ),
     "segment": TaskRow(
-        "boxes and masks of objects", _from("detect", "Segment"), _OF_OBJECTS, partial(_holds_detector, True)
+        "boxes and masks of objects", _from("detect", "Segment"), _OF_OBJECTS, partial(_is_detector, True)
     ),
 }
 

@@ -148,16 +148,14 @@ def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Eva
 
 
 def task_of(model: str | Path | nn.Module) -> str:
-    """Return the task of a run's folder, or of an artifact that says it; else the default.
+    """Return the task of a run's folder, of an artifact or of a model that says it; else the default.
 
     Raises:
         RunError: it is a run's folder, and damaged.
     """
-    if isinstance(model, nn.Module):
-        return DEFAULT
-    if is_run(model):
+    if not isinstance(model, nn.Module) and is_run(model):
         return str(read_config(model).get("task") or DEFAULT)
-    return next((name for name, row in TASKS.items() if row.made(Path(model))), DEFAULT)
+    return next((name for name, row in TASKS.items() if row.made(model)), DEFAULT)
 
 
 def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candidate:

@@ -207,6 +207,22 @@ def test_another_task_is_another_run_and_results_are_not_mistaken(run: tuple[str
     assert read_result(folder).task == task
 
 
+def test_python_takes_detectors_as_it_takes_classifiers(
+    run: tuple[str, Path], data: Path, tmp_path: Path
+) -> None:
+    task, folder = run
+    size = ["detector.min_size=64", "detector.max_size=64"]
+    found = hi.evaluate(hi.load(folder / "artifact"), data, overrides=size)
+    of_run = hi.evaluate(folder, data)
+    assert (found.box, found.mask) == (of_run.box, of_run.mask)
+    options = {
+        "detector": "retinanet" if task == "detect" else "maskrcnn",
+        "settings": planned(data, task).settings,
+    }
+    again = hi.train(BACKBONE, data, task=task, recipe=RECIPE, folder=tmp_path / "run", **options)
+    assert again.scores == read_result(folder).scores
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
