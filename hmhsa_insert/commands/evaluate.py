@@ -120,7 +120,7 @@ def _row(what: Candidate, found: Evaluated) -> dict[str, Any]:
         **what.run.details(found),
         "images_per_s": found.images_per_s,
         "damaged": [what.run.data.val.name(i) for i in found.damaged],
-        "unseen": what.unseen,
+        **({} if what.unseen is None else {"unseen": what.unseen}),
         "notes": list(what.run.data.notes),
     }
 

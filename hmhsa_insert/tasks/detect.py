@@ -234,7 +234,7 @@ class Detect(Task):
             raise DataError(Problem(str(source), message))
         if folder is not None and is_detector(folder / ARTIFACT):
             check_categories(read_detector(folder / ARTIFACT).record, data)
-        return Scored(data, False)
+        return Scored(data, None)
 
     def rebuilt(self, folder: Path, config: Mapping[str, Any], weights: Path) -> nn.Module:
         """Return the detector of a run's folder."""
@@ -269,8 +269,8 @@ class Detect(Task):
     @classmethod
     def of_model(
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
-    ) -> tuple[str, Self, nn.Module]:
-        """Return name, run and model of a detector or its folder, for scoring it at its own size."""
+    ) -> tuple[str, Self, nn.Module, bool | None]:
+        """Return name, run, model and :attr:`Scored.unseen` of a detector or its folder, for scoring it at its own size."""
         folder = None if isinstance(model, nn.Module) else Path(model)
         if isinstance(model, nn.Module):
             name, record, made = type(model).__name__, detector_record(model), model
@@ -287,7 +287,7 @@ class Detect(Task):
         values = {"epochs": 1, "batch_size": 4, "detector": sizes}
         settings = load_settings(values, asked.overrides, kind=DetectSettings)
         run = cls(model, None, found.data, settings, 0, None, False, detector=record.kind)
-        return name, run, made
+        return name, run, made, found.unseen
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,8 @@ class ImageTask(Task):
     @classmethod
     def of_model(
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
-    ) -> tuple[str, Self, nn.Module]:
-        """Return name, run and model for scoring a network that no run trained, at its own size and crop."""
+    ) -> tuple[str, Self, nn.Module, bool | None]:
+        """Return name, run, model and :attr:`Scored.unseen` of a model without a run, at its own size and crop."""
         found = cls.scored(None, None, asked, None if isinstance(model, nn.Module) else Path(model))
         if isinstance(model, nn.Module):
             name, network, side = type(model).__name__, model, 224
@@ -246,7 +246,7 @@ class ImageTask(Task):
         own = {"crop_pct": config.get("crop_pct", 0.875)}
         values = {"epochs": 1, "batch_size": 64, "input_size": side, "augment": own}
         settings = load_settings(values, asked.overrides)
-        return name, cls(network, None, found.data, settings, 0, None, False), network
+        return name, cls(network, None, found.data, settings, 0, None, False), network, found.unseen
 
     def check(self, model: nn.Module) -> None:
         """Refuse a network that does not give `outputs` numbers for an image.

@@ -36,13 +36,14 @@ class Candidate:
         name: for tables.
         run: task, data and settings.
         model: the network.
-        unseen: whether it is known that the network was trained on no image of the validation split.
+        unseen: whether it is known that the network was trained on no image of the validation split; None where the
+            task does not ask.
     """
 
     name: str
     run: Task
     model: nn.Module
-    unseen: bool = False
+    unseen: bool | None
 
 
 def evaluate(
@@ -123,8 +124,7 @@ def candidate(
         if data is None:
             raise RunError(Problem(str(model), "is no run, so the data has to be named", "--data SOURCE"))
         given = model if isinstance(model, nn.Module) else str(model)
-        name, run, network = kind.of_model(given, asked, pretrained, allow_code)
-        made = Candidate(name, run, network)
+        made = Candidate(*kind.of_model(given, asked, pretrained, allow_code))
     made.run.check(made.model)
     return made
 

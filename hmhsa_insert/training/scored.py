@@ -25,11 +25,11 @@ class Scored:
     Attributes:
         data: the source; its validation split is scored, with the numbers of the network's classes. Its notes say
             what was decided, and what cannot be told.
-        unseen: whether it is known that the network was trained on no image of it.
+        unseen: whether it is known that the network was trained on no image of it; None where that is not asked.
     """
 
     data: Any
-    unseen: bool
+    unseen: bool | None
 
 
 @dataclass(frozen=True)

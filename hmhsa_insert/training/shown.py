@@ -39,7 +39,7 @@ def score_table(rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
 
 def seen(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what a table's title says of images that no network was trained on."""
-    return ", none of them trained on" if all(row["unseen"] for row in rows) else ""
+    return ", none of them trained on" if all(row.get("unseen") for row in rows) else ""
 
 
 def speed(row: Mapping[str, Any]) -> str:

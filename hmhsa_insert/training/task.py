@@ -255,8 +255,8 @@ class Task(ABC):
     @abstractmethod
     def of_model(
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
-    ) -> tuple[str, Self, nn.Module]:
-        """Return name, run and model for scoring a network that no run trained.
+    ) -> tuple[str, Self, nn.Module, bool | None]:
+        """Return name, run, model and :attr:`Scored.unseen` of a model that no run trained.
 
         Args:
             model: the network, its name, or the folder of an artifact.
