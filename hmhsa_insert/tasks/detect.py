@@ -270,7 +270,7 @@ class Detect(Task):
     def of_model(
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
     ) -> tuple[str, Self, nn.Module, bool | None]:
-        """Return name, run, model and :attr:`Scored.unseen` of a detector or its folder, for scoring it at its own size."""
+        """Return name, run, model and :attr:`Scored.unseen` of a detector or its folder, at its own size."""
         folder = None if isinstance(model, nn.Module) else Path(model)
         if isinstance(model, nn.Module):
             name, record, made = type(model).__name__, detector_record(model), model
