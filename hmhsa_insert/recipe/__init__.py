@@ -1,7 +1,7 @@
 """Recipes: what to put into a network, and where, as data. Reading one imports nothing and runs nothing.
 
 :func:`load_recipe` reads a file, a shipped name or a dict; :func:`parse_recipe` also returns what is right
-in a recipe with problems. The language is described in :mod:`hmhsa_insert.recipe.schema`.
+in a recipe with problems. The keys are those of :class:`Edit` and of the classes in :data:`SELECTORS`.
 """
 
 from hmhsa_insert.recipe.edit import BlockSpec, Edit
