@@ -51,7 +51,6 @@ def _averages(kind: Literal["box", "mask"], plural: str) -> Iterator[Quantity]:
             study_note=f"{header}: COCO's average precision of {plural} in percent",
             runs="AP" if name == "AP" else "",
             section=SCORES,
-            study="",
         )
 
 
@@ -113,7 +112,7 @@ _ROWS = (
 
     Quantity("top1", "Top-1", name="accuracy", axis="ImageNet top-1 (%)",
         kind=PERCENT, digits=1, better="more", delta="absolute", note="Top-1: accuracy in percent",
-        study_note="Top-1: percent of validation images", runs="Top-1", section=SCORES, study=""),
+        study_note="Top-1: percent of validation images", runs="Top-1", section=SCORES),
     *_averages("box", "boxes"),
     *_averages("mask", "masks"),
 )
@@ -162,5 +161,4 @@ def other_score(key: str, name: str = "") -> Quantity:
         delta="absolute",
         runs="Scores",
         section=SCORES,
-        study="",
     )

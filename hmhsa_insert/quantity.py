@@ -128,7 +128,7 @@ class Quantity:
     @property
     def is_study_cost(self) -> bool:
         """True if studies show it as a cost, in a table or as data."""
-        return bool(self.study and self.header)
+        return bool(self.study and self.header and self.section != SCORES)
 
     def text(self, value: float) -> str:
         """Return a value as tables print it."""

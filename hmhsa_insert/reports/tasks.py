@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pandas as pd
 
 from hmhsa_insert.quantities import ordered
-from hmhsa_insert.quantity import SCORES
-from hmhsa_insert.reports.columns import DETECTION
+from hmhsa_insert.quantity import SCORES, Quantity
+from hmhsa_insert.reports.columns import DETECTION, PAPER
 from hmhsa_insert.reports.frame import other_scores
 from hmhsa_insert.reports.table import Table, make_table
+
+# Columns that tables of papers have; runs with other scores get a table of their own.
+_OF_PAPERS = {*PAPER, *DETECTION["box"], *DETECTION["mask"]}
 
 
 def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
@@ -25,7 +28,8 @@ def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     """
     segments = frame["mask_ap"].notna()
     detects = frame["box_ap"].notna() & ~segments
-    others = frame[[each.field for each in other_scores(frame)]].notna().any(axis=1) & ~segments & ~detects
+    of_no_paper = [each.field for each in _scores(frame) if each.key not in _OF_PAPERS]
+    others = frame[of_no_paper].notna().any(axis=1) & ~segments & ~detects
     parts = [
         ("", frame[~segments & ~detects & ~others], None),
         ("Object detection", frame[detects], DETECTION["box"]),
@@ -42,9 +46,13 @@ def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     ]
 
 
+def _scores(frame: pd.DataFrame) -> list[Quantity]:
+    return [*(each for each in ordered("columns") if each.section == SCORES), *other_scores(frame)]
+
+
 def _of_other_scores(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[str, ...]]]:
     """Yield a heading, the rows and the columns for each set of scores that rows have."""
-    known = [*(each for each in ordered("columns") if each.section == SCORES), *other_scores(frame)]
+    known = _scores(frame)
     has = frame[[each.field for each in known]].notna()
     for _, rows in frame.groupby([has[name] for name in has], sort=False):
         scores = [each for each in known if rows[each.field].notna().any()]

@@ -146,7 +146,7 @@ def test_known_scores_may_be_among_the_scores_of_a_run(tmp_path: Path):
         load_records([folder])
 
 
-def test_a_described_score_is_written_as_its_row_says(monkeypatch: pytest.MonkeyPatch):
+def test_a_described_score_is_written_as_its_row_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     row = Quantity(
         "miou",
         "mIoU",
@@ -163,3 +163,9 @@ def test_a_described_score_is_written_as_its_row_says(monkeypatch: pytest.Monkey
     (table,) = report_tables(runs, columns=["method", "miou", "delta_miou"])
     assert texts(table)[1:] == [["a", "50.0", ""], ["b", "51.2", "+1.2"]]
     assert "in percentage points" in table.notes[0]
+    (table,) = report_tables(runs)
+    assert table.title == "mIoU"
+    assert texts(table)[2] == ["b", "", "", "51.2", "+1.2"]
+    _, reached, _, cost, *_ = study_tables(read_outcomes(detectors(tmp_path / "s", "miou")))
+    assert texts(reached)[1][2] == "31.00 ± 1.00"
+    assert "mIoU" not in texts(cost)[0]
