@@ -204,14 +204,15 @@ def test_paths_are_shown_too(here: Path) -> None:
 
 
 def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.commands.evaluate import _classes, _scores
+    from hmhsa_insert.commands.console import print_json
+    from hmhsa_insert.commands.evaluate import _print
+    from hmhsa_insert.tasks.classify import Classify
     from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.evaluation import Evaluation
 
     numbers, whole = np.array([0, 1]), np.array([True, False])
     classes = (HOSTILE[0], f"$x${HOSTILE[1]}")
-    found = Evaluation(numbers, numbers, numbers, whole, np.array([0.5, -0.25]), classes, (), 1.0)
+    found = Evaluation((), 1.0, numbers, numbers, numbers, whole, np.array([0.5, -0.25]), classes)
     split: Any = SimpleNamespace(name=lambda index: HOSTILE[index])
     found.write_predictions(tmp_path, split)
     text = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
@@ -227,8 +228,8 @@ def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixtu
     shares = dict(zip(classes, [50.0, 25.0], strict=True))
     row = {"name": HOSTILE[2], "num_params": 1, "macs": 1, "images": 2, "top1": 1.0, "top5": 1.0, "loss": 0.5}
     rows_shown = [{**row, "images_per_s": 3.0, "per_class": shares, "damaged": [HOSTILE[3]], "unseen": True}]
-    out.print(_scores(rows_shown, HOSTILE[4]))
-    out.print(_classes(shares))
+    for table in Classify.shown(rows_shown, HOSTILE[4]):
+        _print(table)
     assert live(capsys.readouterr().out) == []
     print_json(rows_shown)
     printed = capsys.readouterr().out
