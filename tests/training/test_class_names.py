@@ -215,24 +215,24 @@ def test_a_folder_without_splits_is_scored_whole_but_for_what_its_run_was_traine
     whole = fill(tmp_path / "set", {"a": 12, "b": 12})
     train("training_nets:plain", str(whole), settings=SETTINGS, folder=tmp_path / "run")
     again = candidate(tmp_path / "run", str(whole), allow_code=True)
-    assert (len(again.data.val), again.unseen) == (3, True)
+    assert (len(again.run.data.val), again.unseen) == (3, True)
     other = fill(tmp_path / "other", {"a": 7, "b": 5})
     found = candidate(tmp_path / "run", str(other), allow_code=True)
-    assert (len(found.data.val), found.unseen) == (12, False)
+    assert (len(found.run.data.val), found.unseen) == (12, False)
     # Held out otherwise, or as a split of its own, the same pictures are some that it was trained on.
     half = candidate(tmp_path / "run", overrides=["loader.val_share=0.5"], allow_code=True)
-    assert (len(half.data.val), half.unseen) == (12, False)
-    assert any("val_share was 0.1 in training" in note for note in half.data.notes)
+    assert (len(half.run.data.val), half.unseen) == (12, False)
+    assert any("val_share was 0.1 in training" in note for note in half.run.data.notes)
     assert not candidate(
         tmp_path / "run", str(whole), overrides=["loader.val_share=0.5"], allow_code=True
     ).unseen
     shutil.copytree(whole, tmp_path / "again" / "val")
     copied = candidate(tmp_path / "run", str(tmp_path / "again"), allow_code=True)
-    assert (len(copied.data.val), copied.unseen) == (24, False)
+    assert (len(copied.run.data.val), copied.unseen) == (24, False)
     paint(whole / "a" / "0.png", 200)
     changed = candidate(tmp_path / "run", allow_code=True)
     assert not changed.unseen
-    assert any("not those of the run any more" in note for note in changed.data.notes)
+    assert any("not those of the run any more" in note for note in changed.run.data.notes)
 
 
 # Odd names, to the end of a run
