@@ -65,7 +65,10 @@ def explain(error: ValidationError, root: type[BaseModel], what: str) -> Iterato
     details = error.errors(include_url=False)
     unknown = [tuple(each["loc"]) for each in details if each["type"] in _UNKNOWN]
     for each in details:
-        path = tuple(part for part in each["loc"] if part not in _NO_KEYS)
+        *outer, last = each["loc"] or ("[key]",)
+        # An unknown key may be called as pydantic calls its own parts of a path.
+        kept = [last] if each["type"] == "extra_forbidden" or last not in _NO_KEYS else []
+        path = (*(part for part in outer if part not in _NO_KEYS), *kept)
         beside = [key[-1] for key in unknown if key[:-1] == path[:-1]]
         reported = each["input"] is UNREADABLE and each["type"] not in _UNKNOWN
         if not reported and not (each["type"] == "missing" and misspelled(path[-1], beside)):
@@ -117,6 +120,8 @@ def _explained(details: ErrorDetails, path: KeyPath, root: type[BaseModel], what
         found: Found = details["ctx"]["found"]
         message = f"'{_name(path, items=False)}'{found.message}" if found.named else found.message
         return Found(path, message, found.tip, found.key)
+    if not path:
+        return Found(path, f"{what} must be {rule_of(details)}, found {shown(value)}")
     if kind in _UNKNOWN:
         return unknown_key(path, _fields(root, path[:-1]), f"'{path[-2]}'" if len(path) > 1 else what)
     if kind == "missing" and isinstance(path[-1], str):

@@ -1,11 +1,14 @@
 """Training settings: the shipped files, every problem at once with its place, options that win."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hmhsa_insert.detection.schema import DetectSettings
+from hmhsa_insert.recipe.explain import explain
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_identity import identity
 from hmhsa_insert.training.schema import Settings
@@ -198,3 +201,18 @@ def test_where_and_how_fast_is_not_what() -> None:
         "ema.decay=0.9",
     ):
         assert key() != key(each)
+
+
+@pytest.mark.parametrize("value", [None, 3, [1], "x"])
+def test_what_is_no_mapping_at_all_is_said(value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(value)
+    (found,) = explain(caught.value, Settings, "the settings")
+    assert found.path == ()
+    assert found.message.startswith("the settings must be a mapping, found ")
+
+
+@pytest.mark.parametrize("key", ["[key]", "[word]", "[list]"])
+def test_a_key_that_is_called_like_a_part_of_a_path_of_pydantic_is_named(key: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"unknown key '{key}' in the settings")):
+        load_settings({"epochs": 1, "batch_size": 1, key: 2})
