@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, PluginOption, load_plugins
 from hmhsa_insert.commands.printed import check_writable_file
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.tasks.table import refuse_options
@@ -56,6 +56,7 @@ def evaluate(
             "--output", "-o", metavar="FILE", help="Write detections in COCO's result format, for one DIR."
         ),
     ] = None,
+    plugin: PluginOption = None,
     allow_code: AllowCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,6 +75,7 @@ def evaluate(
     from hmhsa_insert.training.names import shown
     from hmhsa_insert.training.score import candidate, score
 
+    load_plugins(plugin)
     for path in (output, confusion):
         check_writable_file(path)
     task = _one_task(models, {"--output": output is not None, "--confusion": confusion is not None})

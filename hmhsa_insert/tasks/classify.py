@@ -16,7 +16,7 @@ from torch import nn
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.training.curves import draw_confusion
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
-from hmhsa_insert.training.image_task import ImageTask
+from hmhsa_insert.training.image_task import ImageObjective, ImageTask
 from hmhsa_insert.training.interfaces import Forward, Panel
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.order import Shares
@@ -131,16 +131,10 @@ def _classes(per_class: Mapping[str, float | None]) -> Shown:
 
 
 @dataclass(frozen=True)
-class ClassifyObjective:
+class ClassifyObjective(ImageObjective):
     """The loss of classified images, which may be mixed first."""
 
-    loss: nn.Module
     mixup: Mixup | None
-
-    def to_device(self, batch: Batch, device: torch.device, memory_format: Any) -> Batch:
-        """Return the batch with images and targets on the device."""
-        images = batch.images.to(device, non_blocking=True, memory_format=memory_format)
-        return batch._replace(images=images, targets=batch.targets.to(device, non_blocking=True))
 
     def forward(self, model: nn.Module, batch: Batch) -> Forward:
         """Return the loss, and how many percent of the images were right, summed."""

@@ -95,7 +95,9 @@ class Detect(Task):
             tip = "--data shapes draws a small one"
             raise DataError(Problem("--data", "the folder of a data set in COCO's format is needed", tip))
         root = shapes_folder(data_dir) if source == SHAPES_SET else source
-        return replace(open_coco(root, "mask" in cls.kinds, loader.corrupt, watch), source=str(source))
+        data = open_coco(root, "mask" in cls.kinds, loader.corrupt, watch)
+        drawn = (f"the shapes set lies in {root}, where it was drawn",) if source == SHAPES_SET else ()
+        return replace(data, source=str(source), notes=(*drawn, *data.notes))
 
     @property
     def network_key(self) -> tuple[Any, ...]:

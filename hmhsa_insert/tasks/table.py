@@ -76,7 +76,7 @@ def task_class(name: str, where: str = "--task") -> Any:
         HmhsaInsertError: there is no such task.
     """
     if name not in TASKS:
-        tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}".strip()
+        tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}; --plugin MODULE adds a task of your own".strip()
         raise HmhsaInsertError(Problem(where, f"there is no task '{name}'", tip))
     return TASKS[name].load()
 

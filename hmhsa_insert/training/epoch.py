@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from accelerate import DistributedType
 from timm.utils import distribute_bn
@@ -121,12 +123,17 @@ def _row(loop: Loop, means: Sums, found: dict[str, Evaluated]) -> Row:
 
 
 def _better(loop: Loop, found: dict[str, Evaluated]) -> Best | None:
-    """Return the best evaluation so far if it is one of these; one without a score is better than none."""
+    """Return the best evaluation so far if it is one of these; one without a score is better than none.
+
+    Scores of some tasks are negative, so that a missing one is below all of them.
+    """
     best, scores = loop.progress.best, {name: each.row[loop.task.best] for name, each in found.items()}
-    known = {name: -1.0 if score is None else float(score) for name, score in scores.items()}
+    known = {name: -math.inf if score is None else float(score) for name, score in scores.items()}
     weights = max(known, key=known.__getitem__)
     better = known[weights] > best.score or best.epoch == 0
-    return Best(known[weights], loop.progress.epoch, weights) if better else None
+    # Files hold no infinity.
+    score = known[weights] if math.isfinite(known[weights]) else -1.0
+    return Best(score, loop.progress.epoch, weights) if better else None
 
 
 def _memory_mib(loop: Loop) -> float | None:

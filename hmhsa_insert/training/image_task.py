@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
 import torch
@@ -44,7 +44,7 @@ class Means(Evaluated):
 
     Attributes:
         scores: by the names of columns.
-        images: how many were evaluated.
+        count: how many images were evaluated.
     """
 
     scores: Row
@@ -61,10 +61,11 @@ class Means(Evaluated):
         return self.count
 
 
-class LossOfImages(NamedTuple):
+@dataclass(frozen=True)
+class ImageObjective:
     """An objective whose loss is a function of output and batch."""
 
-    loss: Callable[[torch.Tensor, Batch], torch.Tensor]
+    loss: Callable[..., torch.Tensor]
 
     def to_device(self, batch: Batch, device: torch.device, memory_format: Any) -> Batch:
         """Return the batch with images and targets on the device."""
@@ -80,8 +81,8 @@ class LossOfImages(NamedTuple):
 class ImageTask(Task):
     """A run of a task whose network turns an image into one vector.
 
-    A task of this kind says :attr:`outputs`, :meth:`loss`, :meth:`judge` and :meth:`summarize`, and may have any of
-    the rest otherwise.
+    A task of this kind defines :attr:`outputs`, :meth:`loss`, :meth:`judge` and :meth:`summarize`, or overrides
+    :meth:`objective` and :meth:`evaluate`, which call them.
 
     Attributes:
         data: labelled images.
@@ -188,7 +189,7 @@ class ImageTask(Task):
 
     def objective(self, shares: Shares) -> Objective:
         """Return what computes the loss."""
-        return LossOfImages(self.loss)
+        return ImageObjective(self.loss)
 
     def evaluate(
         self,

@@ -116,9 +116,12 @@ def candidate(
     watch: Watch | None = None,
 ) -> Candidate:
     """Build what :func:`evaluate` scores; the arguments are the same, and `watch` that of ``open_data``."""
-    asked = Asked(data, data_dir, overrides, renamed or {}, watch)
+    source = str(data) if isinstance(data, Path) else data
+    asked = Asked(source, data_dir, overrides, renamed or {}, watch)
     kind: type[Task] = task_class(task or task_of(model))
     if not isinstance(model, nn.Module) and is_run(model):
+        if task is not None and task != (own := task_of(model)):
+            raise RunError(Problem(str(model), f"its task is '{own}', and '{task}' was asked for"))
         made = _of_run(kind, Path(model), asked, weights, allow_code)
     else:
         if data is None:
@@ -152,9 +155,12 @@ def task_of(model: str | Path | nn.Module) -> str:
 
     Raises:
         RunError: it is a run's folder, and damaged.
+        HmhsaInsertError: the run is of a task that is not known here.
     """
     if not isinstance(model, nn.Module) and is_run(model):
-        return str(read_config(model).get("task") or DEFAULT)
+        name = str(read_config(model).get("task") or DEFAULT)
+        task_class(name, str(Path(model) / CONFIG))
+        return name
     return next((name for name, row in TASKS.items() if row.made(model)), DEFAULT)
 
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import hmhsa_insert as hi
 from hmhsa_insert.commands import app
-from hmhsa_insert.training import read_config, read_result, run
+from hmhsa_insert.tasks.table import TASKS
+from hmhsa_insert.training import RunError, read_config, read_result, run
 
 HERE = Path(__file__).parent
 TRAINING = {"task": "ink", "recipe": RECIPE, "settings": SETTINGS}
@@ -83,6 +84,17 @@ def test_options_that_it_cannot_use_are_refused_by_name(trained: Path, tmp_path:
     done = CliRunner(env={"COLUMNS": "160"}).invoke(app, arguments)
     assert done.exit_code == 1
     assert "--confusion: the task 'ink' does not use it" in done.output
+
+
+def test_a_run_of_a_task_that_is_not_there_is_said_and_none_is_taken_for_another(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="its task is 'ink', and 'classify' was asked for"):
+        hi.evaluate(trained, task="classify", allow_code=True)
+    monkeypatch.delitem(TASKS, "ink")
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["evaluate", str(trained), "--allow-code"])
+    assert done.exit_code == 1
+    assert "config.yaml: there is no task 'ink'" in done.output.replace("\n", "")
 
 
 def test_it_is_saved_loaded_and_profiled(trained: Path, tmp_path: Path) -> None:

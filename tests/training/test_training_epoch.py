@@ -33,6 +33,8 @@ def _found(**top1: float | None) -> Any:
         (50.0, _found(model=52.0, ema=52.0), Best(52.0, 3, "model")),
         (-1.0, _found(model=None), None),
         (-1.0, _found(model=0.0), Best(0.0, 3, "model")),
+        (-5.0, _found(model=None), None),
+        (-5.0, _found(model=-4.0, ema=None), Best(-4.0, 3, "model")),
     ],
 )
 def test_only_a_higher_score_is_better(score: float, found: Any, expected: Best | None) -> None:
