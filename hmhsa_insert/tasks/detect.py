@@ -96,7 +96,7 @@ class Detect(Task):
             raise DataError(Problem("--data", "the folder of a data set in COCO's format is needed", tip))
         root = shapes_folder(data_dir) if source == SHAPES_SET else source
         data = open_coco(root, "mask" in cls.kinds, loader.corrupt, watch)
-        drawn = (f"the shapes set lies in {root}, where it was drawn",) if source == SHAPES_SET else ()
+        drawn = (f"the set is in {root}, drawn there on first use",) if source == SHAPES_SET else ()
         return replace(data, source=str(source), notes=(*drawn, *data.notes))
 
     @property

@@ -36,9 +36,7 @@ def assemble(
         SettingsError: settings that do not fit the network, the data or the number of processes.
     """
     settings, model = planned.settings, network.model
-    if accelerator.distributed_type == DistributedType.FSDP and settings.ema is not None:
-        message = "an average of weights that FSDP divides among processes is not kept"
-        raise SettingsError(Problem("ema", message, "--set ema=null"))
+    _refuse_average_of_shards(planned, accelerator)
     shares = Shares(
         settings.batch_size, settings.accumulate, accelerator.process_index, accelerator.num_processes
     )
@@ -84,3 +82,9 @@ def assemble(
         checkpoints=checkpoints,
         reporter=reporter,
     )
+
+
+def _refuse_average_of_shards(planned: Task, accelerator: Accelerator) -> None:
+    if accelerator.distributed_type == DistributedType.FSDP and planned.settings.ema is not None:
+        message = "there is no EMA of weights that FSDP shards across processes"
+        raise SettingsError(Problem("ema", message, "--set ema=null"))
