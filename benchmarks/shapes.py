@@ -153,7 +153,7 @@ def draw(runs: dict[str, pd.DataFrame], path: Path) -> None:
         title = "with H-MHSA" if "+" in name else "plain"
         axes.plot(metrics["epoch"], 100 * metrics[column], marker="o", markersize=3, label=title)
     for axes, title in ((left, "RetinaNet, AP50 of boxes (%)"), (right, "Mask R-CNN, AP50 of masks (%)")):
-        axes.axhline(50, color="grey", linewidth=0.8, linestyle="--")
+        axes.axhline(50, color="gray", linewidth=0.8, linestyle="--")
         axes.set(xlabel="epoch", ylabel=title)
         axes.grid(alpha=0.3)
         if axes.lines[1:]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.reports.markdown import to_markdown
-from hmhsa_insert.reports.table import Cell, Header, Row, Table
+from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.artifact.artifact import open_model
 
@@ -118,15 +118,23 @@ def measure() -> pd.DataFrame:
 
 def as_table(frame: pd.DataFrame) -> Table:
     texts = ("Activation", "Computed by", "Size", "Saved MiB", "float32 GB", "mixed GB", "published GB")
-    blank = Cell("", None)
+    blank = TableCell("", None)
     rows = [
-        Row((Cell(name, name), Cell("the paper's network", ""), *[blank] * 4, Cell(str(size), size)), "")
+        TableRow(
+            (
+                TableCell(name, name),
+                TableCell("the paper's network", ""),
+                *[blank] * 4,
+                TableCell(str(size), size),
+            ),
+            "",
+        )
         for name, size in PUBLISHED.items()
     ]
     for name, how, side, saved, *steps in frame.itertuples(index=False):
-        sizes = (Cell(f"{value / 1e9:.1f}", value) for value in steps)
-        words = (Cell(name, name), Cell(how, how), Cell(str(side), side))
-        rows.append(Row((*words, Cell(f"{saved / 2**20:.1f}", saved), *sizes, blank), ""))
+        sizes = (TableCell(f"{value / 1e9:.1f}", value) for value in steps)
+        words = (TableCell(name, name), TableCell(how, how), TableCell(str(side), side))
+        rows.append(TableRow((*words, TableCell(f"{saved / 2**20:.1f}", saved), *sizes, blank), ""))
     notes = (
         "Saved: for the backward pass, per image, in float32 (MiB: 2²⁰ bytes)",
         f"float32, mixed: what is saved at batch {BATCH}, with weights, gradients and AdamW's state "

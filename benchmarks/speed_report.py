@@ -233,7 +233,7 @@ def _draw(rows: list[Row], target: Path) -> list[str]:
                 axis.plot(
                     [own.get(name, float("nan")) for name in names], range(len(names)), "o", label=stage
                 )
-            axis.axvline(1, color="grey", linewidth=0.8)
+            axis.axvline(1, color="gray", linewidth=0.8)
             axis.set(xscale="log", title=mode, xlabel="speed, plain definition = 1")
         axes[0].set_yticks(range(len(names)), names)
         axes[1].legend()

@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
 
 
 def write_images(folder: Path, count: int, size: int) -> None:
-    """Write `count` digits, enlarged to colour images, into folders of classes, and a few for validation."""
+    """Write `count` digits, enlarged to color images, into folders of classes, and a few for validation."""
     digits = load_digits()
     for split, first, number in (("train", 0, count), ("val", count, 20)):
         for index in range(first, first + number):

@@ -19,7 +19,7 @@ _NOT_EMPTY = must("not be empty", bool, {})
 
 def _auto(value: object) -> object:
     if value != "auto":
-        message = f" must be 'auto' or a list of whole numbers, found {shown(value)}"
+        message = f" must be 'auto' or a list of integers, found {shown(value)}"
         raise refusal([Found((), message, near(str(value), ["auto"]), named=True)], value)
     return value
 

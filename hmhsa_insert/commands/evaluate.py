@@ -14,7 +14,7 @@ from hmhsa_insert.tasks.table import refuse_options
 
 if TYPE_CHECKING:
     from hmhsa_insert.training.interfaces import Evaluated
-    from hmhsa_insert.training.score import Candidate
+    from hmhsa_insert.training.score import ModelToScore
     from hmhsa_insert.training.shown import Shown
 
 
@@ -111,7 +111,7 @@ def evaluate(
         wrote(output, f"{what.run.write_found(found, '--output', output)} of {what.name}")
 
 
-def _row(what: Candidate, found: Evaluated) -> dict[str, Any]:
+def _row(what: ModelToScore, found: Evaluated) -> dict[str, Any]:
     """Return what is shown of one network."""
     cost = what.run.count(what.model)
     return {

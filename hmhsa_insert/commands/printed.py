@@ -16,7 +16,7 @@ from hmhsa_insert.inert import visible
 from hmhsa_insert.reports.formats import FORMATS, checked_format, format_of
 
 if TYPE_CHECKING:
-    from hmhsa_insert.reports.table import Row, Table
+    from hmhsa_insert.reports.table import Table, TableRow
 
 _ON_TERMINAL = "table"
 FormatOption = Annotated[
@@ -56,7 +56,7 @@ def print_table(table: Table) -> None:
             no_wrap=header.numeric,
             overflow="fold",
         )
-    before: Row | None = None
+    before: TableRow | None = None
     for row in table.rows:
         texts = _texts(row, before)
         shown.add_row(*(texts[place] for place in kept))
@@ -67,7 +67,7 @@ def print_table(table: Table) -> None:
     out.print()
 
 
-def _texts(row: Row, before: Row | None) -> list[Text]:
+def _texts(row: TableRow, before: TableRow | None) -> list[Text]:
     """Return the cells of a row; a first cell that repeats the one above, in the same group, is left out."""
     texts = [Text(visible(cell.text)) for cell in row.cells]
     if row.mark:
@@ -81,7 +81,7 @@ def check_writable_file(path: Path | None) -> None:
     """Refuse before any work is done if a report cannot be written at `path`.
 
     Raises:
-        HmhsaInsertError: it is no regular file, or its own folder does not exist.
+        HmhsaInsertError: it is not a regular file, or its own folder does not exist.
     """
     if path is None:
         return

@@ -30,7 +30,7 @@ from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
-    from hmhsa_insert.costs.latency import Progress
+    from hmhsa_insert.costs.latency import OnProgress
     from hmhsa_insert.costs.steps import Setting
     from hmhsa_insert.surgery.base.inputs import Inputs
     from hmhsa_insert.surgery.base.load import LoadedModel
@@ -92,7 +92,7 @@ def profile(
 ) -> None:
     """Compare what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
 
-    Counts are for one image. Δ is against the first network. Recipes are planned anew at each size; a DIR stays as it
+    Counts are for one image. Δ is against the first network. Recipes are planned again at each size; a DIR stays as it
     was built.
 
     With --detector, or for folders of detectors, backbone, pyramid and heads are counted together.
@@ -161,13 +161,13 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
 def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: bool) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
     from hmhsa_insert.surgery.artifact.artifact import is_artifact, read_record
-    from hmhsa_insert.surgery.base.load import Source
+    from hmhsa_insert.surgery.base.load import ModelSource
 
     found: list[LoadedModel] = []
     problems: list[Problem] = []
     for spec in specs:
         try:
-            known = not is_artifact(spec) or Source(str(read_record(spec)[0].get("source"))).is_library
+            known = not is_artifact(spec) or ModelSource(str(read_record(spec)[0].get("source"))).is_library
             found.append(open_with_base(spec, None if known else base, allow_code, meta=meta))
         except HmhsaInsertError as error:
             problems += error.problems
@@ -195,7 +195,7 @@ def _records(
 
 
 @contextmanager
-def _progress(timed: bool) -> Iterator[Progress | None]:
+def _progress(timed: bool) -> Iterator[OnProgress | None]:
     """Show how far measuring is: a bar while steps are timed, else a line."""
     from rich import progress
 

@@ -42,7 +42,7 @@ def detector_records(
     Args:
         specs: what the user named, in order.
         networks: those of `specs` that are no detector's folder.
-        recipes: planned anew at each size.
+        recipes: planned again at each size.
         sizes: as the user wrote them; by default 800x1333.
         kind: the detector around networks.
         allow_code: run the factories that folders name as their backbones'.

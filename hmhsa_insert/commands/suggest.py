@@ -24,7 +24,7 @@ from hmhsa_insert.files.numbers import big
 from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
-    from hmhsa_insert.costs.suggest import Cost, Limits, Suggestion, Suggestions
+    from hmhsa_insert.costs.suggest import Cost, CostLimits, Suggestion, Suggestions
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30}
 _LIMIT = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(%|[KMG]|[KMG]iB|)", re.IGNORECASE)
@@ -88,10 +88,10 @@ def suggest(
     _deliver(found, loaded.name, output)
 
 
-def _limits(cost: Cost, wanted: dict[str, str | None]) -> Limits:
-    from hmhsa_insert.costs.suggest import Limits
+def _limits(cost: Cost, wanted: dict[str, str | None]) -> CostLimits:
+    from hmhsa_insert.costs.suggest import CostLimits
 
-    return Limits(
+    return CostLimits(
         num_params=_limit("--max-params", wanted["--max-params"], cost.num_params),
         macs=_limit("--max-macs", wanted["--max-macs"], cost.macs),
         saved_bytes=_limit("--max-memory", wanted["--max-memory"], cost.saved_bytes or 0.0),

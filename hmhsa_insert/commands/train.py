@@ -16,7 +16,7 @@ from hmhsa_insert.inert import visible
 from hmhsa_insert.tasks.table import DEFAULT, TASKS, refuse_options, task_class
 
 if TYPE_CHECKING:
-    from hmhsa_insert.training import Reporter, Step
+    from hmhsa_insert.training import OptimizerStep, Reporter
     from hmhsa_insert.training.result import RunResult
 
 
@@ -188,7 +188,7 @@ class _Lines:
 
         out.print(visible(text), soft_wrap=True)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: OptimizerStep) -> None:
         pass
 
     def evaluating(self, images: int) -> None:
@@ -225,7 +225,7 @@ class _Bar(_Lines):
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
 
-    def step(self, step: Step) -> None:
+    def step(self, step: OptimizerStep) -> None:
         told = _told(step.meters, _METERS)
         said = " ".join([f"loss {step.loss:.3f}", *told, f"{step.images_per_s:.0f} img/s"])
         done = (step.epoch - 1) * step.updates + step.update

@@ -22,7 +22,7 @@ def candidates(
 
     Args:
         networks: from ``open_model``; on the meta device they are enough for counting.
-        recipes: planned anew at `input_size`, so that grids chosen from the map's size fit it.
+        recipes: planned again at `input_size`, so that grids chosen from the map's size fit it.
         input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
 
     Raises:

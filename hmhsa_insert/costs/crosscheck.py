@@ -54,7 +54,7 @@ def crosscheck(model: nn.Module, counts: Counts) -> CrossCheck:
     """Count `model` with fvcore and compare with `counts`, at one image.
 
     The model is not touched; a copy that shares its parameters is traced on zeros, in eval mode. Images too
-    large to be computed in passing are halved until the pass takes less than `MOST_MACS`, and counted anew by
+    large to be computed in passing are halved until the pass takes less than `MOST_MACS`, and counted again by
     both.
 
     Source: https://github.com/facebookresearch/fvcore, `fvcore.nn.FlopCountAnalysis`.

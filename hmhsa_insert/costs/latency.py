@@ -18,12 +18,12 @@ from typing import Literal
 from torch import nn
 
 from hmhsa_insert.costs.fake import cannot_run
-from hmhsa_insert.costs.steps import Mode, Setting, Step, prepare, wait
+from hmhsa_insert.costs.steps import Mode, Setting, Timed, prepare, wait
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 
 Clock = Literal["wall", "process"]
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "process": time.process_time}
 
 
@@ -85,7 +85,7 @@ def measure_latency(
     *,
     timing: Timing | None = None,
     setting: Setting | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> dict[str, LatencyRecord]:
     """Time one step of each of `models`, against the first. Copies are timed; the models are not touched.
 
@@ -119,11 +119,11 @@ def measure_latency(
 
 
 def time_rounds(
-    steps: Mapping[str, Step],
+    steps: Mapping[str, Timed],
     repeats: Mapping[str, int],
     timing: Timing,
     finish: Callable[[], None] = lambda: None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> dict[str, list[float]]:
     """Run all `steps` once per round and return seconds per step, by name and round.
 
@@ -163,7 +163,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def _warm_up(step: Step, timing: Timing, device: str) -> int:
+def _warm_up(step: Timed, timing: Timing, device: str) -> int:
     """Run the warm-up, and return how many steps make one timing long enough."""
     clock = CLOCKS[timing.clock]
     for _ in range(max(timing.warmup - 1, 0)):

@@ -1,4 +1,4 @@
-"""Which modules make up each stage of a network, and which are inserted blocks: the parts a profile is told by."""
+"""Which modules make up each stage of a network, and which are inserted blocks: the rows of a profile by parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Parts = dict[str, tuple[str, ...]]
 def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     """Return the stages of `model` and the blocks that were inserted into it, each with its modules.
 
-    A stage begins where the one before it ends: the way into it is its own, and the stem is the first stage's. An
+    A stage begins where the one before it ends: the downsampling into it is its own, the stem the first one's. An
     inserted block is a part by itself, under its key. A module belongs to the part that names it or its nearest
     ancestor; what no part names, such as the head, is elsewhere.
 

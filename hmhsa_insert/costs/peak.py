@@ -33,7 +33,7 @@ def verification_peak(model: nn.Module, inputs: InputSize) -> int | None:
         inputs: what goes in.
 
     Returns:
-        The bytes; None where the forward reads values, and only a run could tell.
+        The bytes; None where the forward reads values, and only a run could show it.
     """
     hollow, mode = fake_copy(model)
     hollow.train().requires_grad_(False)

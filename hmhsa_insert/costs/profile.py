@@ -12,7 +12,7 @@ from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.costs.counters import Number, Subject, filled
 from hmhsa_insert.costs.crosscheck import CrossCheck, crosscheck
 from hmhsa_insert.costs.environment import Environment, environment
-from hmhsa_insert.costs.latency import LatencyRecord, Progress, Timing, measure_latency
+from hmhsa_insert.costs.latency import LatencyRecord, OnProgress, Timing, measure_latency
 from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
 from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
 from hmhsa_insert.costs.steps import Setting
@@ -94,7 +94,7 @@ def profile(
     per: Per | None = None,
     timing: Timing | None = None,
     setting: Setting | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ProfileRecord:
     """Measure what `model` costs. The model is not touched.
 
@@ -148,7 +148,7 @@ def profile_all(
     per: Per | None = None,
     timing: Timing | None = None,
     setting: Setting | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[ProfileRecord, ...]:
     """Measure several models side by side: as :func:`profile`, with latencies taken in turns and paired.
 
@@ -233,7 +233,7 @@ def _uncompiled(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def _share(progress: Progress | None, turn: int, turns: int) -> Progress | None:
+def _share(progress: OnProgress | None, turn: int, turns: int) -> OnProgress | None:
     """Return `progress` of one of several equal turns in terms of all of them."""
     if progress is None:
         return None

@@ -16,7 +16,7 @@ from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import tree_leaves, tree_map_only
 
 Mode = Literal["inference", "training"]
-Step = Callable[[], None]
+Timed = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Setting:
     compiled: bool = False
 
 
-def prepare(model: nn.Module, mode: Mode, input_size: InputSize, batch: int, setting: Setting) -> Step:
+def prepare(model: nn.Module, mode: Mode, input_size: InputSize, batch: int, setting: Setting) -> Timed:
     """Return a function that runs one step of a copy of `model` on random inputs.
 
     An inference step is a forward pass in eval mode. A training step is a forward pass in train mode, the
@@ -77,7 +77,7 @@ def _as_set(tensor: Tensor, setting: Setting) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def _inference(forward: Callable[[], object]) -> Step:
+def _inference(forward: Callable[[], object]) -> Timed:
     def step() -> None:
         with torch.inference_mode():
             forward()
@@ -85,7 +85,7 @@ def _inference(forward: Callable[[], object]) -> Step:
     return step
 
 
-def _training(forward: Callable[[], object], copied: nn.Module) -> Step:
+def _training(forward: Callable[[], object], copied: nn.Module) -> Timed:
     trainable = [p for p in copied.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
 

@@ -34,7 +34,7 @@ _CHOICES: dict[str, Any] = {"last": "last", "every2": {"every": 2}, "each": "eac
 _WIDTHS = (None, 64, 128, 256, 512)
 _LARGEST_HEAD, _SMALLEST_HEAD = 64, 8
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Limits:
+class CostLimits:
     """The most that the edited network may cost; None is no limit."""
 
     num_params: float | None = None
@@ -92,11 +92,11 @@ class Suggestions:
 def suggest(
     model: nn.Module,
     input_size: InputSize,
-    limits: Callable[[Cost], Limits],
+    limits: Callable[[Cost], CostLimits],
     block: str = "hmhsa",
     *,
     memory: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Suggestions:
     """Enumerate recipes that insert `block` into `model` and return the Pareto set of those within `limits`.
 
@@ -159,7 +159,7 @@ def _order(each: Suggestion) -> tuple[int, int]:
     return (each.cost.macs, each.cost.num_params)
 
 
-def _fits(cost: Cost, limits: Limits) -> bool:
+def _fits(cost: Cost, limits: CostLimits) -> bool:
     pairs = (
         (cost.num_params, limits.num_params),
         (cost.macs, limits.macs),
@@ -239,7 +239,7 @@ def _carried_out(
     located: Located,
     found: list[Suggestion],
     memory: bool,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> list[Suggestion]:
     """Return those that can be planned, with the bytes they save for backward if asked for."""
     size = located.trace.inputs

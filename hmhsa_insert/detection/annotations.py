@@ -63,14 +63,14 @@ class Annotations:
 
 
 def read_annotations(path: Path, masks: bool) -> Annotations:
-    """Read and check a file; annotations are numbered anew from 1, which the metric needs (it takes 0 for none).
+    """Read and check a file; annotations are renumbered from 1, which the metric needs (it takes 0 for none).
 
     Args:
         path: of the json file.
         masks: whether every annotation must have a segmentation.
 
     Raises:
-        DataError: the file is no json of this form, or contradicts itself: all kinds of problems together.
+        DataError: the file is not json of this form, or contradicts itself: all kinds of problems together.
     """
     whole = _read(path)
     problems = _Problems(path)
@@ -131,7 +131,7 @@ def _numbered(entry: Any) -> str:
 
 
 def _is_id(value: Any) -> bool:
-    """Return True for what people number entries with; only whole numbers are right."""
+    """Return True for what people number entries with; only integers are right."""
     return is_int(value) or isinstance(value, str)
 
 
@@ -140,7 +140,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
     found = whole if isinstance(whole, dict) else {}
     missing = [f"'{key}'" for key in _LISTS if not isinstance(found.get(key), list)]
     if missing:
-        message = f"is no annotation file of COCO's format: it has no list {', '.join(missing)}"
+        message = f"is not an annotation file of COCO's format: it has no list {', '.join(missing)}"
         raise DataError(Problem(str(path), message))
     return found
 
@@ -152,7 +152,7 @@ def _by_id(
     ids = {each["id"] for each in entries if isinstance(each, dict) and _is_id(each.get("id"))}
     found: dict[int, dict[str, Any]] = {}
     for place, each in enumerate(entries):
-        fault = "is no mapping with a whole number 'id'"
+        fault = "is not a mapping with an integer 'id'"
         if isinstance(each, dict) and is_int(each.get("id")):
             fault = fault_of(each) or ("an 'id' that another one has" if each["id"] in found else "")
         if fault:
@@ -188,7 +188,7 @@ def _category_fault(category: Mapping[str, Any]) -> str:
 
 def _annotation_fault(each: Any, images: Set[Any], categories: Set[Any]) -> str:
     if not isinstance(each, dict):
-        return "is no mapping"
+        return "is not a mapping"
     if not _is_id(each.get("image_id")) or each["image_id"] not in images:
         return "an 'image_id' that no image has"
     if not _is_id(each.get("category_id")) or each["category_id"] not in categories:

@@ -26,7 +26,7 @@ from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery.artifact import artifact
 from hmhsa_insert.surgery.artifact.folder import write_folder
-from hmhsa_insert.surgery.artifact.older import Kind
+from hmhsa_insert.surgery.artifact.older import FolderKind
 from hmhsa_insert.surgery.artifact.record import (
     FORMAT,
     WEIGHTS,
@@ -79,7 +79,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
 
     Raises:
         ArtifactError: the folder exists or cannot be written.
-        ModelError: the model was not edited and is no detector, or has no weights.
+        ModelError: the model was not edited and is not a detector, or has no weights.
 
     Example:
         >>> import timm
@@ -159,7 +159,7 @@ def read_detector(folder: str | Path) -> StoredDetector:
     missing = [name for name in (DETECTOR, WEIGHTS) if not (target / name).is_file()]
     if missing:
         there = target.is_dir()
-        message = f"this is no detector: it has no {missing[0]}" if there else "there is no such folder"
+        message = f"this is not a detector: it has no {missing[0]}" if there else "there is no such folder"
         raise ArtifactError(Problem(str(target), message, _TIP))
     data = read_json_mapping(path, ArtifactError)
     check_format(path, data)
@@ -198,7 +198,7 @@ class _Written(Shape):
     plans: list[Any]
 
 
-_KIND = Kind((DETECTOR,), lambda folder: [each.plan.recipe for each in read_detector(folder).plans])
+_KIND = FolderKind((DETECTOR,), lambda folder: [each.plan.recipe for each in read_detector(folder).plans])
 
 
 def _save_detector(model: nn.Module, record: DetectorRecord, folder: Path, overwrite: bool) -> Path:

@@ -21,7 +21,7 @@ from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.artifact.identify import identify
 from hmhsa_insert.surgery.base.input import Size
-from hmhsa_insert.surgery.base.load import Source
+from hmhsa_insert.surgery.base.load import ModelSource
 
 RECORD = "_hmhsa_insert_detector"
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -62,7 +62,7 @@ class DetectorRecord:
     Attributes:
         kind: its name in :data:`DETECTORS`.
         num_classes: with the background.
-        categories: the data's category ids and names, in the order of the labels 1, 2, …; empty if not told.
+        categories: the data's category ids and names, in the order of the labels 1, 2, …; empty if not given.
         input_size: (C, H, W) at which the backbone's stages were measured.
         options: the other arguments of :func:`detector`.
         source: what builds the backbone's base network again; None if nothing known does.
@@ -73,7 +73,7 @@ class DetectorRecord:
     categories: Mapping[int, str]
     input_size: Size
     options: Mapping[str, Any] = field(default_factory=dict)
-    source: Source | None = None
+    source: ModelSource | None = None
 
 
 def detector(
@@ -186,7 +186,7 @@ def _check_options(kind: DetectorKind, options: Mapping[str, Any]) -> None:
             near(name, known) or f"it has {', '.join(sorted(known))}",
         )
         if name not in known
-        else Problem(name, f"{value!r} is no number")
+        else Problem(name, f"{value!r} is not a number")
         for name, value in options.items()
         if name not in known or not isinstance(value, int | float)
     ]

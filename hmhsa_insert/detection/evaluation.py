@@ -17,14 +17,14 @@ from torch import nn
 
 from hmhsa_insert.detection.coco_data import CocoData, CocoSplit
 from hmhsa_insert.detection.loader import DetectBatch
-from hmhsa_insert.detection.metric import Kind, Scores, average_precision
+from hmhsa_insert.detection.metric import IouKind, Scores, average_precision
 from hmhsa_insert.detection.results import coco_results
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.interfaces import Evaluated
 from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 
 DETECTIONS = "predictions.json"
 _Found = tuple[
@@ -60,12 +60,12 @@ class Detection(Evaluated):
         return average_precision(self.split, self.detections, "mask") if self.split.masks else None
 
     @property
-    def scores(self) -> dict[Kind, Scores]:
+    def scores(self) -> dict[IouKind, Scores]:
         """Average precision by what is compared."""
         return {"box": self.box} if self.mask is None else {"box": self.box, "mask": self.mask}
 
     @property
-    def row(self) -> Row:
+    def row(self) -> EpochRow:
         """Columns of ``metrics.csv``: ``box_AP`` and so on."""
         return {f"{kind}_{name}": value for kind, each in self.scores.items() for name, value in each.items()}
 
@@ -107,8 +107,8 @@ def evaluate_detector(
     Args:
         model: in eval mode afterwards as before, whatever it was.
         batches: this process's part.
-        data: tells the split and the categories' ids.
-        accelerator: tells device and processes.
+        data: its split and categories' ids are used.
+        accelerator: knows device and processes.
         on_batch: called with the images of every batch.
 
     Raises:

@@ -9,13 +9,13 @@ from hmhsa_insert.detection.coco_data import CocoSplit
 from hmhsa_insert.detection.coco_tools import coco_module, quiet
 from hmhsa_insert.detection.segmentation import encoded
 
-Kind = Literal["box", "mask"]
+IouKind = Literal["box", "mask"]
 Scores = dict[str, float | None]
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _IOU_TYPES = {"box": "bbox", "mask": "segm"}
 
 
-def average_precision(split: CocoSplit, detections: Sequence[Mapping[str, Any]], kind: Kind) -> Scores:
+def average_precision(split: CocoSplit, detections: Sequence[Mapping[str, Any]], kind: IouKind) -> Scores:
     """Return AP over IoU 0.5 to 0.95, AP at 0.5 and 0.75, and AP of small, medium and large objects.
 
     Each is a share, 0 to 1, at most 100 detections an image; None where pycocotools says -1: there is nothing of that
@@ -40,7 +40,7 @@ def average_precision(split: CocoSplit, detections: Sequence[Mapping[str, Any]],
     }
 
 
-def _truth(split: CocoSplit, kind: Kind) -> Any:
+def _truth(split: CocoSplit, kind: IouKind) -> Any:
     annotations: list[dict[str, Any]] = []
     for record in split.records:
         for each in record.annotations:
@@ -51,7 +51,7 @@ def _truth(split: CocoSplit, kind: Kind) -> Any:
     return _indexed(split, annotations)
 
 
-def _found(split: CocoSplit, detections: Iterable[Mapping[str, Any]], kind: Kind) -> Any:
+def _found(split: CocoSplit, detections: Iterable[Mapping[str, Any]], kind: IouKind) -> Any:
     """Return detections as pycocotools wants them, which cannot read an empty list itself."""
     tools = coco_module("mask")
     annotations = []

@@ -62,7 +62,7 @@ def open_detector(
             raise ArtifactError(Problem(str(folder), message))
     if not is_detector(where):
         tip = "`hmhsa-insert train … --task detect` and hi.save(detector, DIR) write one"
-        message = "this is no folder of a detector" if where.exists() else "there is no such folder"
+        message = "this is not a folder of a detector" if where.exists() else "there is no such folder"
         raise ArtifactError(Problem(str(folder), message, tip))
     model = load(where, allow_code=allow_code)
     if detector_record(model) is None:
@@ -103,7 +103,7 @@ def detect(detector: nn.Module, image: Tensor, image_id: int = 1, score: float =
 
 
 def category_names(detector: nn.Module) -> dict[int, str]:
-    """Return the data's category ids and names in the order of the labels; numbers where none were told."""
+    """Return the data's category ids and names in the order of the labels; numbers where none were given."""
     record = detector_record(detector)
     if record is None:
         raise ModelError(Problem(type(detector).__name__, "hi.detector did not build it"))
@@ -148,6 +148,6 @@ def _numbered(record: DetectorRecord) -> dict[int, str]:
 
 
 def _color(label: int) -> tuple[int, int, int]:
-    """Return a class's colour: hues that lie far apart for neighbouring labels."""
+    """Return a class's color: hues that lie far apart for neighbouring labels."""
     red, green, blue = colorsys.hsv_to_rgb((label * 0.618034) % 1.0, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -22,7 +22,7 @@ def read_runs(counts: Any, pixels: int) -> Runs:
     """Return the lengths of runs of 0, 1, 0, … down the columns of a mask of so many pixels.
 
     Args:
-        counts: a list of whole numbers, or COCO's compressed text.
+        counts: a list of integers, or COCO's compressed text.
         pixels: of the mask.
 
     Raises:
@@ -42,10 +42,10 @@ def area_of(runs: Runs) -> int:
 
 
 def _listed(counts: list[Any], pixels: int) -> Runs:
-    """Return runs that are written out; whole numbers may be written as floats."""
+    """Return runs that are written out; integers may be written as floats."""
     for each in counts:
         if isinstance(each, bool) or not isinstance(each, int | float) or each != each // 1:
-            raise BadRuns("has a run that is no whole number")
+            raise BadRuns("has a run that is not an integer")
         if not 0 <= each <= pixels:
             raise BadRuns("has a run that is negative or longer than the image")
     return np.array([int(each) for each in counts], dtype=np.int64)
@@ -55,11 +55,11 @@ def _decompressed(text: str) -> Runs:
     try:
         values = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - _ZERO
     except UnicodeEncodeError as error:
-        raise BadRuns("is no run-length encoding: its text is not ASCII") from error
+        raise BadRuns("is not a run-length encoding: its text is not ASCII") from error
     if not values.size:
         return values
     if values.min() < 0 or values.max() > 0x3F:
-        raise BadRuns("is no run-length encoding: its text has other characters than '0' to 'o'")
+        raise BadRuns("is not a run-length encoding: its text has other characters than '0' to 'o'")
     last = (values & _MORE) == 0
     if not last[-1]:
         raise BadRuns("is cut off: its text ends within a number")

@@ -10,7 +10,7 @@ from hmhsa_insert.detection.rle import BadRuns, area_of, read_runs
 
 _FEWEST_NUMBERS = 6  # of a polygon: pycocotools takes four numbers for a box
 _FARTHEST = 16  # sides of the image that a polygon's corner may be away
-_LARGEST = 2**63 - 1  # of a whole number, as the metric's arrays hold it
+_LARGEST = 2**63 - 1  # of an integer, as the metric's arrays hold it
 
 
 class BadSegmentation(ValueError):
@@ -64,14 +64,14 @@ def is_number(value: Any) -> bool:
 
 
 def is_int(value: Any) -> bool:
-    """Return True for a whole number of 64 bits."""
+    """Return True for an integer of 64 bits."""
     return isinstance(value, int) and is_number(value)
 
 
 def _polygons(value: list[Any], height: int, width: int) -> list[list[float]]:
     polygons = all(isinstance(each, list) and all(map(is_number, each)) for each in value)
     if not (polygons and all(len(each) % 2 == 0 for each in value)):
-        raise BadSegmentation("a 'segmentation' that is no list of polygons [x1, y1, x2, y2, …]")
+        raise BadSegmentation("a 'segmentation' that is not a list of polygons [x1, y1, x2, y2, …]")
     # pycocotools draws every pixel of an outline, however far outside.
     far = _FARTHEST * max(height, width)
     if any(abs(number) > far for polygon in value for number in polygon):

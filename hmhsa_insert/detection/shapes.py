@@ -113,10 +113,10 @@ def _all_seen(owner: npt.NDArray[np.int64], areas: Sequence[int]) -> bool:
 
 
 def _painted(rng: np.random.Generator, below: Pixels) -> Pixels:
-    """Return a random strong colour over the pixels below, a little of which shines through."""
-    colour = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0))
+    """Return a random strong color over the pixels below, a little of which shines through."""
+    color = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0))
     opacity = rng.uniform(0.75, 1.0)
-    mixed = 255 * np.array(colour) * opacity + below * (1 - opacity)
+    mixed = 255 * np.array(color) * opacity + below * (1 - opacity)
     noisy: Pixels = np.clip(mixed + rng.normal(0, 6, below.shape), 0, 255).round().astype(np.uint8)
     return noisy
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
-from hmhsa_insert.files.text import RECORD, WHOLE_NUMBERS_END, Limits, read_file
+from hmhsa_insert.files.text import RECORD, WHOLE_NUMBERS_END, FileLimits, read_file
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 # A word that is too long or too large for a number; most files have none, and then numbers need no check.
@@ -30,7 +30,7 @@ class _RefusedError(ValueError):
     """Valid JSON that is refused, because no file of ours holds it."""
 
 
-def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = "") -> Any:
+def read_json(path: Path, error: type[HmhsaInsertError], limits: FileLimits = RECORD, tip: str = "") -> Any:
     """Return the plain values of a JSON file.
 
     Args:
@@ -46,7 +46,7 @@ def read_json(path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD
 
 
 def read_json_mapping(
-    path: Path, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
+    path: Path, error: type[HmhsaInsertError], limits: FileLimits = RECORD, tip: str = ""
 ) -> dict[str, Any]:
     """Read a file that must hold a mapping; otherwise as :func:`read_json`."""
     found = read_json(path, error, limits, tip)
@@ -57,7 +57,7 @@ def read_json_mapping(
 
 
 def parse_json(
-    text: str, source: str, error: type[HmhsaInsertError], limits: Limits = RECORD, tip: str = ""
+    text: str, source: str, error: type[HmhsaInsertError], limits: FileLimits = RECORD, tip: str = ""
 ) -> Any:
     """Parse a text; otherwise as :func:`read_json`. `source` names it in messages."""
     try:
@@ -69,7 +69,7 @@ def parse_json(
         raise error(Problem(source, f"it is damaged: {reason}", tip)) from reason
 
 
-def _parsed(text: str, limits: Limits) -> Any:
+def _parsed(text: str, limits: FileLimits) -> Any:
     too_deep = f"values are nested more than {limits.levels} deep"
     _check_text(text, limits)
     # Numbers are checked one by one only if one may be too large: data sets have a hundred million of them.
@@ -95,7 +95,7 @@ def _said(reason: json.JSONDecodeError) -> str:
     return f"{reason.msg[:1].lower()}{reason.msg[1:]}"
 
 
-def _check_text(text: str, limits: Limits) -> None:
+def _check_text(text: str, limits: FileLimits) -> None:
     """Check the number of values before parsing; each value has its own comma or bracket."""
     if _separators(text) > limits.values and _separators(_STRING.sub("", text)) > limits.values:
         raise _RefusedError(f"it holds more than {limits.values:,} values")

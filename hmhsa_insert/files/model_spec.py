@@ -28,7 +28,7 @@ class ModelSpec:
 
     @property
     def is_in_memory(self) -> bool:
-        """True if it is no name to build from, but what a run says of a model it was given."""
+        """True if it is not a name to build from, but what a run says of a model it was given."""
         return _IN_MEMORY.match(self.text) is not None
 
     @property

@@ -71,7 +71,7 @@ class _Sides(Shape):
     max_size: _Side
 
 
-class Images(Shape):
+class DetectorImages(Shape):
     """The settings of a detector's run, as far as a report reads them."""
 
     detector: _Sides

@@ -16,8 +16,8 @@ _MOST_SHOWN = 3
 _LONGEST = 40
 # What a value must be, by the kind of error that pydantic names.
 _RULES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",

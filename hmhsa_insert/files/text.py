@@ -14,7 +14,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Limits:
+class FileLimits:
     """The limits for one kind of file; a larger file is an attack, or another kind of file.
 
     Attributes:
@@ -34,13 +34,13 @@ class Limits:
 
 # Files that people write; the configuration of a run, which names the classes of its data, ImageNet-21k's among them;
 # other files that this package writes, as JSON; annotations of a data set.
-RECIPE = Limits(1 << 20, 10_000, 40)
-CONFIG = Limits(8 << 20, 50_000, 64, odd_names=True)
-RECORD = Limits(16 << 20, 1_000_000, 64)
-DATASET = Limits(4 << 30, 1_000_000_000, 64, odd_names=True, odd_numbers=True)
+RECIPE = FileLimits(1 << 20, 10_000, 40)
+CONFIG = FileLimits(8 << 20, 50_000, 64, odd_names=True)
+RECORD = FileLimits(16 << 20, 1_000_000, 64)
+DATASET = FileLimits(4 << 30, 1_000_000_000, 64, odd_names=True, odd_numbers=True)
 
 
-def read_file(path: Path, error: type[HmhsaInsertError], limits: Limits, tip: str = "") -> str:
+def read_file(path: Path, error: type[HmhsaInsertError], limits: FileLimits, tip: str = "") -> str:
     """Return the text of a file, without a byte-order mark.
 
     Args:

@@ -116,7 +116,7 @@ def read_edit(findings: Findings, index: int, value: Any) -> Edit | None:
 
 
 def _misfits(value: dict[str, Any]) -> list[Found]:
-    """Return what only the keys together can tell: options of another operation, kinds it does not take."""
+    """Return what only the keys together show: options of another operation, kinds it does not take."""
     op, kind = value.get("op"), kind_in(value.get("at"))
     if not isinstance(op, str) or op not in OPS:
         return []

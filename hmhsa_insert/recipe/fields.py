@@ -83,14 +83,14 @@ def several(problem: Callable[[Any, bool], tuple[str, str] | None], item: dict[s
 def whole_numbers(
     least: int | None, most: int | None = None, tip: Callable[[Any], str] = lambda value: "", also: str = ""
 ) -> Read:
-    """Return the annotation of one whole number or several; `also` names what else the key takes."""
+    """Return the annotation of one integer or several; `also` names what else the key takes."""
     span = "" if least is None else f" of {least} or more" if most is None else f" from {least} to {most}"
     bounds = {"minimum": least, "maximum": most}
 
     def problem(value: Any, listed: bool) -> tuple[str, str] | None:
         if _is_whole(value, least, most):
             return None
-        must = f"list whole numbers{span}" if listed else f"be a whole number{span}, or a list of them{also}"
+        must = f"list integers{span}" if listed else f"be an integer{span}, or a list of them{also}"
         return f" must {must}, found {shown(value)}", tip(value)
 
     return several(problem, {"type": "integer", **{k: v for k, v in bounds.items() if v is not None}})
@@ -127,7 +127,7 @@ def _read_choice(value: Any) -> BlockChoice:
         found = [unknown_key((key,), ("every",), "'block'") for key in value if key != "every"]
         every = value.get("every", UNREADABLE)
         if every is not UNREADABLE and not _is_whole(every, 1, None):
-            message = f"'every' must be a whole number of 1 or more, found {shown(every)}"
+            message = f"'every' must be an integer of 1 or more, found {shown(every)}"
             found.append(Found(("every",), message))
         if found:
             raise refusal(found, value)
@@ -201,7 +201,7 @@ Stages = Annotated[tuple[int, ...], stage_numbers()]
 Count = Annotated[
     int | None,
     must(
-        "be a whole number of 1 or more",
+        "be an integer of 1 or more",
         lambda value: _is_whole(value, 1, None),
         {"type": "integer", "minimum": 1},
     ),

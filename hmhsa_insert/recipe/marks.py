@@ -24,7 +24,7 @@ class _Unreadable:
         return "…"
 
     def __deepcopy__(self, memo: object) -> _Unreadable:
-        return self  # it is told by its identity
+        return self  # it is compared by identity
 
 
 # Stands for a value whose problem is already reported: the checks that follow pass over it in silence.

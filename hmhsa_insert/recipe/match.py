@@ -30,7 +30,7 @@ def matches(pattern: str, qualname: str) -> bool:
     """Return True if the glob `pattern` matches the whole of `qualname`; the root, ``""``, is matched by none.
 
     Raises:
-        ValueError: `pattern` is no glob; the message is :func:`glob_problem`'s.
+        ValueError: `pattern` is not a glob; the message is :func:`glob_problem`'s.
     """
     return _regex(pattern).fullmatch(qualname) is not None and qualname != ""
 

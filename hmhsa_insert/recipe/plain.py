@@ -29,7 +29,7 @@ def read_mapping(recipe: Mapping[str, Any], source: str = "recipe") -> Document:
 
 
 class _RefusedError(Exception):
-    """The mapping is no recipe's size; a list that holds itself has none."""
+    """The mapping is larger than a recipe may be; a list that holds itself has none."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(message)

@@ -33,7 +33,7 @@ RESOLVERS: tuple[tuple[str, re.Pattern[str], list[str]], ...] = (
 )
 _PATTERNS = {tag: pattern for tag, pattern, _ in RESOLVERS}
 
-# More digits than the longest whole number has in base 8; Python itself refuses to read thousands of them.
+# More digits than the longest integer has in base 8; Python itself refuses to read thousands of them.
 _MOST_DIGITS = 54
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_BYTE = re.compile(

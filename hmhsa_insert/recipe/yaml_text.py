@@ -17,7 +17,7 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.files.text import CONFIG, RECIPE, Limits, read_file
+from hmhsa_insert.files.text import CONFIG, RECIPE, FileLimits, read_file
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
 from hmhsa_insert.recipe.scalars import MAP, RESOLVERS, SEQ, STR, problem_of, scalar_of, shown, tag_name
 
@@ -38,7 +38,7 @@ _SYNTAX = (
 )
 
 
-def read_yaml(path: Path, error: type[HmhsaInsertError], limits: Limits = CONFIG, tip: str = "") -> Any:
+def read_yaml(path: Path, error: type[HmhsaInsertError], limits: FileLimits = CONFIG, tip: str = "") -> Any:
     """Return the plain values of a YAML file that this package wrote, in the words of YAML 1.2; None if it is empty.
 
     Args:
@@ -56,7 +56,7 @@ def read_yaml(path: Path, error: type[HmhsaInsertError], limits: Limits = CONFIG
     return document.value
 
 
-def read_text(text: str, source: str, limits: Limits = RECIPE) -> Document:
+def read_text(text: str, source: str, limits: FileLimits = RECIPE) -> Document:
     """Read YAML `text` and mark every place in it; problems go to the document's findings. No text is None."""
     places: dict[KeyPath, Mark | None] = {(): Mark(1, 1, 1, 1)}
     marks = Marks(source, places)
@@ -91,7 +91,7 @@ class _RefusedError(Exception):
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
     """Text to nodes; without a constructor, and with YAML 1.2's words."""
 
-    def __init__(self, text: str, limits: Limits) -> None:
+    def __init__(self, text: str, limits: FileLimits) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
@@ -123,7 +123,7 @@ for _tag, _pattern, _first in RESOLVERS:
 class _Values:
     """Turns one node tree into plain values, following aliases up to a limit."""
 
-    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None], limits: Limits) -> None:
+    def __init__(self, findings: Findings, places: dict[KeyPath, Mark | None], limits: FileLimits) -> None:
         self._findings = findings
         self._places = places
         self._most = limits.values
@@ -192,7 +192,7 @@ class _Values:
             self._findings.add_at(line, column, f"a key must be a word: {problem}", path=path)
             return None
         if key.value == "<<" and key.style is None:
-            message = "the merge key '<<' is not read: it is no part of YAML 1.2"
+            message = "the merge key '<<' is not read: it is not part of YAML 1.2"
             self._findings.add_at(line, column, message, "repeat the keys, or alias a whole value", path=path)
             return None
         return str(key.value)
@@ -219,7 +219,7 @@ def _add_syntax_error(findings: Findings, text: str, error: yaml.YAMLError) -> N
 def _explain(error: yaml.MarkedYAMLError) -> tuple[str, str]:
     reason, context = error.problem or "unknown", error.context or ""
     if context.startswith("found duplicate anchor"):
-        # PyYAML tells this one the other way round: the reason is in the context.
+        # PyYAML words this one the other way round: the reason is in the context.
         return f"this is not valid YAML: {context.partition(';')[0]}", "give each anchor its own name"
     for beginning, message, tip in _SYNTAX:
         if reason.startswith(beginning):

@@ -11,7 +11,7 @@ import pandas as pd
 from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import Quantity, significant
 from hmhsa_insert.reports.frame import as_records, size_label
-from hmhsa_insert.reports.table import Cell, Header, Row, Table
+from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
 
 # Cost may grow this much faster than the pixels and still be called linear: borders and the classifier's share.
 LINEAR = 1.05
@@ -61,11 +61,15 @@ def growth_table(frame: pd.DataFrame, title: str = "Growth with the image") -> T
     """
     rows = []
     for record in as_records(growth_frame(frame)):
-        factors = [Cell("" if value is None else significant(value), value) for value in _factors(record)]
-        steps = Cell(f"{record['from_size']} → {record['to_size']}", record["to_size"])
+        factors = [
+            TableCell("" if value is None else significant(value), value) for value in _factors(record)
+        ]
+        steps = TableCell(f"{record['from_size']} → {record['to_size']}", record["to_size"])
         verdict = _verdict(record["pixels"], record["macs"])
         rows.append(
-            Row((Cell(record["method"], record["method"]), steps, *factors, verdict), record["group"])
+            TableRow(
+                (TableCell(record["method"], record["method"]), steps, *factors, verdict), record["group"]
+            )
         )
     texts = ("Method", "Size", "× Pixels", *(f"× {each.header}" for each in _growing()), "In pixels")
     headers = tuple(Header(text, text.startswith("×")) for text in texts)
@@ -81,8 +85,8 @@ def _factor(small: float | None, large: float | None) -> float | None:
     return None if small is None or large is None or not small else large / small
 
 
-def _verdict(pixels: float, macs: float | None) -> Cell:
+def _verdict(pixels: float, macs: float | None) -> TableCell:
     if macs is None:
-        return Cell("", None)
+        return TableCell("", None)
     text = "linear" if macs <= LINEAR * pixels else "faster"
-    return Cell(text, text)
+    return TableCell(text, text)

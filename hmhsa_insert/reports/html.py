@@ -8,7 +8,7 @@ from importlib import resources
 
 from hmhsa_insert.inert import html as escape
 from hmhsa_insert.reports.plots import Plot
-from hmhsa_insert.reports.table import Header, Row, Table
+from hmhsa_insert.reports.table import Header, Table, TableRow
 
 # What the page may do: run its own script and style, show images it carries. Nothing else, should a name be hostile.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -63,7 +63,7 @@ def _header(header: Header) -> str:
     return f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{escape(header.text)}</button></th>'
 
 
-def _row(row: Row, headers: Sequence[Header], *, starts_group: bool) -> str:
+def _row(row: TableRow, headers: Sequence[Header], *, starts_group: bool) -> str:
     names = ["group"] * starts_group + ["published"] * bool(row.mark)
     cells = []
     for place, (cell, header) in enumerate(zip(row.cells, headers, strict=True)):

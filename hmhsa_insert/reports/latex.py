@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from hmhsa_insert.inert import latex
-from hmhsa_insert.reports.table import Row, Table
+from hmhsa_insert.reports.table import Table, TableRow
 
 
 def to_latex(table: Table) -> str:
@@ -29,7 +29,7 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _body(rows: tuple[Row, ...]) -> list[str]:
+def _body(rows: tuple[TableRow, ...]) -> list[str]:
     lines = [_line(row) for row in rows[:1]]
     for before, row in pairwise(rows):
         if before.group != row.group:
@@ -38,7 +38,7 @@ def _body(rows: tuple[Row, ...]) -> list[str]:
     return lines
 
 
-def _line(row: Row) -> str:
+def _line(row: TableRow) -> str:
     first, *others = (latex(cell.text) for cell in row.cells)
     if first.startswith(("[", "*")):  # else the options of the \\ before it
         first = f"{{}}{first}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from hmhsa_insert.inert import markdown, markdown_start
-from hmhsa_insert.reports.table import Row, Table
+from hmhsa_insert.reports.table import Table, TableRow
 
 
 def to_markdown(table: Table) -> str:
@@ -29,7 +29,7 @@ def to_markdown(table: Table) -> str:
     return "\n".join(text) + "\n"
 
 
-def _line(row: Row) -> list[str]:
+def _line(row: TableRow) -> list[str]:
     first, *others = (markdown(cell.text) for cell in row.cells)
     return [f"{first} [{row.mark}]" if row.mark else first, *others]
 

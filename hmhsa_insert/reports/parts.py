@@ -12,7 +12,7 @@ from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import COUNTS, Quantity
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.reports.sources import Record
-from hmhsa_insert.reports.table import Cell, Header, Row, Table
+from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
 
 REST = "elsewhere"
 
@@ -113,12 +113,16 @@ def _part(module: str, named: Mapping[str, str]) -> str:
     return next((named[name] for name in ancestors if name in named), named.get("", REST))
 
 
-def _row(entry: Mapping[str, Any], shown: Iterable[Quantity], total_macs: int, group: str) -> Row:
-    cells = [Cell(entry["method"], entry["method"]), Cell(entry["part"], entry["part"])]
-    cells.append(Cell(size_label(entry["height"], entry["width"]), float(entry["height"] * entry["width"])))
+def _row(entry: Mapping[str, Any], shown: Iterable[Quantity], total_macs: int, group: str) -> TableRow:
+    cells = [TableCell(entry["method"], entry["method"]), TableCell(entry["part"], entry["part"])]
+    cells.append(
+        TableCell(size_label(entry["height"], entry["width"]), float(entry["height"] * entry["width"]))
+    )
     for each in shown:
         value = entry[each.field]
-        cells.append(Cell("", None) if value is None else Cell(each.small_text(value), float(value)))
+        cells.append(
+            TableCell("", None) if value is None else TableCell(each.small_text(value), float(value))
+        )
     share = entry["macs"] / total_macs if total_macs else 0.0
-    cells.append(Cell(f"{share:.1%}", share))
-    return Row(tuple(cells), group)
+    cells.append(TableCell(f"{share:.1%}", share))
+    return TableRow(tuple(cells), group)

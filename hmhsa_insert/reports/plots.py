@@ -20,9 +20,9 @@ from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import size_label
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers differ too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-# One fewer than colours, so that the pairs of both repeat after 56 groups and not after eight.
+# Okabe and Ito's colors, distinguishable for color-blind readers; markers differ too.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+# One fewer than colors, so that the pairs of both repeat after 56 groups and not after eight.
 MARKERS = "osD^vP*"
 # More than these would cover each other: then groups have a legend in place of labels, and their bases alone a bar.
 _MOST_LABELS = 30
@@ -105,9 +105,9 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
 
     def draw(axes: Axes) -> None:
         left, places = [0.0] * len(table), range(len(table))
-        for part, colour in zip(table.columns, cycle(COLOURS), strict=False):
+        for part, color in zip(table.columns, cycle(COLORS), strict=False):
             widths = _floats(table[part])
-            axes.barh(places, widths, left=left, color=colour, label=named(part), edgecolor="white")
+            axes.barh(places, widths, left=left, color=color, label=named(part), edgecolor="white")
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_yticks(places, list(map(named, table.index)))
         axes.invert_yaxis()
@@ -118,7 +118,7 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
 
 
 def _bars(parts: pd.DataFrame) -> pd.DataFrame:
-    """Return GMACs with a row for each profile and a column for each part, no more than there are colours."""
+    """Return GMACs with a row for each profile and a column for each part, no more than there are colors."""
     bars = parts.assign(
         bar=[
             f"{method} @ {size_label(height, width)}"
@@ -127,19 +127,19 @@ def _bars(parts: pd.DataFrame) -> pd.DataFrame:
     )
     table = bars.pivot_table(index="bar", columns="part", values="macs", aggfunc="sum", sort=False).fillna(0)
     gmacs: pd.DataFrame = table.loc[:, table.sum() > 0.005 * table.sum(axis=1).max()] / 1e9
-    if len(gmacs.columns) <= len(COLOURS):
+    if len(gmacs.columns) <= len(COLORS):
         return gmacs
-    large = gmacs.sum().nlargest(len(COLOURS) - 1).index
+    large = gmacs.sum().nlargest(len(COLORS) - 1).index
     small = gmacs.drop(columns=large).sum(axis=1)
     shown = [part for part in gmacs.columns if part in large]
     return pd.concat([gmacs[shown], small.rename("others")], axis=1)
 
 
 def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], quantity: Quantity) -> None:
-    for (name, rows), colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
+    for (name, rows), color, marker in zip(lines, cycle(COLORS), cycle(MARKERS), strict=False):
         x, y = _floats(rows["pixels"]), _floats(rows[quantity.field], quantity.unit)
-        axes.plot(x, y, color=colour, marker=marker, label=named(name))
-        axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=colour, linestyle=":", alpha=0.7)
+        axes.plot(x, y, color=color, marker=marker, label=named(name))
+        axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=color, linestyle=":", alpha=0.7)
     sizes = pd.concat([rows for _, rows in lines]).drop_duplicates("pixels")
     labels = [
         size_label(height, width) for height, width in zip(sizes["height"], sizes["width"], strict=True)
@@ -156,10 +156,10 @@ def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], quantity: Quantity
 def _scatter(axes: Axes, known: pd.DataFrame, over: Quantity, quantity: Quantity) -> None:
     groups = list(known.groupby("group", sort=False))
     crowded = len(known) > _MOST_LABELS
-    for (group, rows), colour, marker in zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False):
-        face = "none" if rows["published"].all() else colour
+    for (group, rows), color, marker in zip(groups, cycle(COLORS), cycle(MARKERS), strict=False):
+        face = "none" if rows["published"].all() else color
         x, y = (_floats(rows[each.field], each.unit) for each in (over, quantity))
-        axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=named(group))
+        axes.scatter(x, y, marker=marker, edgecolors=color, facecolors=face, label=named(group))
         for name, place in zip(rows["method"], zip(x, y, strict=True), strict=True):
             if not crowded:
                 axes.annotate(named(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)

@@ -9,7 +9,15 @@ from typing import Any
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json
 from hmhsa_insert.files.model_spec import ModelSpec
-from hmhsa_insert.files.run_shapes import Accuracy, Costs, Image, Images, NamedRun, Precision, scores_written
+from hmhsa_insert.files.run_shapes import (
+    Accuracy,
+    Costs,
+    DetectorImages,
+    Image,
+    NamedRun,
+    Precision,
+    scores_written,
+)
 from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.recipe.yaml_text import read_yaml
@@ -82,7 +90,7 @@ def _size(folder: Path, config: NamedRun) -> list[int]:
     """Return the size of the images: of detectors, the largest that there can be."""
     where = f"{folder / _CONFIG}: settings"
     if "detector" in config.settings:
-        sides = checked(Images, config.settings, where, ReportError).detector
+        sides = checked(DetectorImages, config.settings, where, ReportError).detector
         return [3, sides.min_size, sides.max_size]
     side = checked(Image, config.settings, where, ReportError).input_size
     return [3, side, side]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.quantity import Quantity
-from hmhsa_insert.reports.plots import COLOURS, MARKERS, Plot, draw_svg, named
+from hmhsa_insert.reports.plots import COLORS, MARKERS, Plot, draw_svg, named
 
 # More rows than these no one reads; the widest differences are then shown.
 _MOST_ROWS = 60
@@ -62,8 +62,8 @@ def _forest(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
         for kind, width, alpha in (("t", 1, 1.0), ("bca", 4, 0.4)):
             if pd.notna(row[f"{kind}_low"]):
                 ends = [row[f"{kind}_{end}"] / score.unit for end in ("low", "high")]
-                axes.plot(ends, [place, place], color=COLOURS[0], linewidth=width, alpha=alpha)
-        axes.plot([row["diff_mean"] / score.unit], [place], marker="o", color=COLOURS[0])
+                axes.plot(ends, [place, place], color=COLORS[0], linewidth=width, alpha=alpha)
+        axes.plot([row["diff_mean"] / score.unit], [place], marker="o", color=COLORS[0])
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
@@ -72,19 +72,19 @@ def _forest(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
 
 def _scatter(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
     macs = QUANTITIES["macs"]
-    for (group, rows), colour, marker in zip(
-        known.groupby("group", sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
+    for (group, rows), color, marker in zip(
+        known.groupby("group", sort=False), cycle(COLORS), cycle(MARKERS), strict=False
     ):
         for row in rows.to_dict(orient="records"):
             x, y = row["macs"] / macs.unit, row[f"{score.field}_mean"] / score.unit
             spread = 0.0 if pd.isna(row[f"{score.field}_sd"]) else row[f"{score.field}_sd"] / score.unit
-            face = "none" if row["baseline"] else colour
-            axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, markerfacecolor=face, capsize=2)
+            face = "none" if row["baseline"] else color
+            axes.errorbar(x, y, yerr=spread, color=color, marker=marker, markerfacecolor=face, capsize=2)
             if len(known) <= _MOST_LABELS:
                 axes.annotate(
                     named(row["variant"]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7
                 )
-        axes.plot([], [], color=colour, marker=marker, linestyle="none", label=named(group))
+        axes.plot([], [], color=color, marker=marker, linestyle="none", label=named(group))
     if known["group"].nunique() > 1:
         axes.legend(frameon=False, fontsize=8)
     axes.set(xlabel=macs.axis, ylabel=score.header + " (%)" * score.is_percent)

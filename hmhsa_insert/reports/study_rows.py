@@ -19,7 +19,7 @@ from hmhsa_insert.studies.statistics import McNemar, mcnemar, paired
 _STATES = ("done", "failed", "pending")
 _GIVEN = ("images", "updates", "epochs")
 
-Trial = Mapping[str, Any]
+TrialRecord = Mapping[str, Any]
 
 
 def summarise(study: StudyOutcomes) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def _kinds(study: StudyOutcomes) -> dict[str, str]:
 
 
 def is_compared(cost: Quantity) -> bool:
-    """Return True if studies tell the difference of a cost to the baseline's."""
+    """Return True if studies show the difference of a cost to the baseline's."""
     return cost.study == "table" and cost.delta == "relative"
 
 
@@ -90,20 +90,20 @@ def device_hours(study: StudyOutcomes) -> pd.DataFrame:
     )
 
 
-def _grouped(frame: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+def _grouped(frame: pd.DataFrame) -> dict[str, dict[str, list[TrialRecord]]]:
     """Return the trials of each group by variant, as plain data: a frame for each of thousands would be slow."""
-    groups: dict[str, dict[str, list[Trial]]] = {}
+    groups: dict[str, dict[str, list[TrialRecord]]] = {}
     trials: Any = frame.astype(object).to_dict(orient="records")
     for trial in trials:
         groups.setdefault(trial["group"], {}).setdefault(trial["variant"], []).append(trial)
     return groups
 
 
-def _by_seed(trials: list[Trial]) -> dict[int, Trial]:
+def _by_seed(trials: list[TrialRecord]) -> dict[int, TrialRecord]:
     return {int(trial["seed"]): trial for trial in trials if trial["status"] == "done"}
 
 
-def _row(study: StudyOutcomes, group: str, variant: str, trials: list[Trial]) -> dict[str, Any]:
+def _row(study: StudyOutcomes, group: str, variant: str, trials: list[TrialRecord]) -> dict[str, Any]:
     """Return what the trials of one variant are by themselves."""
     done = [trial for trial in trials if trial["status"] == "done"]
     name, costs = study.quantity.field, [each.study_field for each in study.costs]
@@ -124,12 +124,12 @@ def _row(study: StudyOutcomes, group: str, variant: str, trials: list[Trial]) ->
     return row
 
 
-def _known(trials: list[Trial], name: str) -> list[Any]:
+def _known(trials: list[TrialRecord], name: str) -> list[Any]:
     return [trial[name] for trial in trials if not pd.isna(trial[name])]
 
 
 def _compare(
-    name: str, row: dict[str, Any], trials: Mapping[int, Trial], base: Mapping[int, Trial]
+    name: str, row: dict[str, Any], trials: Mapping[int, TrialRecord], base: Mapping[int, TrialRecord]
 ) -> Iterator[tuple[dict[str, Any], list[float]]]:
     """Pair a variant's trials with the baseline's of the same seeds; yield its row with their differences, if any.
 
@@ -148,7 +148,7 @@ def _compare(
         row["mcnemar_low"], row["mcnemar_high"] = (f(test.p for test in tests) for f in (min, max))
 
 
-def _image_by_image(trial: Trial, base: Trial) -> McNemar | None:
+def _image_by_image(trial: TrialRecord, base: TrialRecord) -> McNemar | None:
     images = trial["val_images"]
     if not trial["correct"] or not base["correct"] or images != base["val_images"]:
         return None

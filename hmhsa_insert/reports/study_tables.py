@@ -10,7 +10,7 @@ import pandas as pd
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
-from hmhsa_insert.reports.table import Cell, Header, Row, Table
+from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.studies.statistics import coverage
 
@@ -55,10 +55,10 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
 def _overview(study: StudyOutcomes, frame: pd.DataFrame, title: str) -> Table:
     """Return how many trials there are, with the study's intent and notes."""
     names = ("planned", "done", "failed", "pending")
-    cells = [Cell(study.baseline, study.baseline), *(_count(int(frame[name].sum())) for name in names)]
+    cells = [TableCell(study.baseline, study.baseline), *(_count(int(frame[name].sum())) for name in names)]
     headers = (Header("Baseline", False), *(Header(name.title(), True) for name in names))
     notes = [" ".join(study.intent.split())] if study.intent.strip() else []
-    return Table(title, headers, (Row(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
+    return Table(title, headers, (TableRow(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
 
 
 def _of_group(study: StudyOutcomes, group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
@@ -99,9 +99,11 @@ def _of_group(study: StudyOutcomes, group: str, rows: list[dict[str, Any]]) -> I
     )
 
 
-def _table(title: str, headers: Iterable[str], rows: Mapping[str, list[Cell]], notes: list[str]) -> Table:
+def _table(
+    title: str, headers: Iterable[str], rows: Mapping[str, list[TableCell]], notes: list[str]
+) -> Table:
     heads = (Header("Variant", False), *(Header(text, True) for text in headers))
-    body = tuple(Row((Cell(variant, variant), *cells), variant) for variant, cells in rows.items())
+    body = tuple(TableRow((TableCell(variant, variant), *cells), variant) for variant, cells in rows.items())
     return Table(title, heads, body, tuple(notes))
 
 
@@ -114,19 +116,19 @@ def _of_score(score: Quantity) -> list[str]:
     ]
 
 
-def _reached(row: Mapping[str, Any], score: Quantity) -> list[Cell]:
+def _reached(row: Mapping[str, Any], score: Quantity) -> list[TableCell]:
     mean, sd = row[f"{score.field}_mean"], row[f"{score.field}_sd"]
     text = " ± ".join(score.mean_text(value) for value in (mean, sd) if value is not None)
-    seeds = Cell(
+    seeds = TableCell(
         f"{row['done']} of {row['planned']}" if row["done"] < row["planned"] else str(row["done"]),
         row["done"],
     )
     if row["baseline"]:
-        return [seeds, Cell(text, mean), Cell(_BASELINE, None), Cell("", None)]
-    return [seeds, Cell(text, mean), _delta(row["diff_mean"], score), _interval(row, "t", score)]
+        return [seeds, TableCell(text, mean), TableCell(_BASELINE, None), TableCell("", None)]
+    return [seeds, TableCell(text, mean), _delta(row["diff_mean"], score), _interval(row, "t", score)]
 
 
-def _difference(row: Mapping[str, Any], score: Quantity) -> list[Cell]:
+def _difference(row: Mapping[str, Any], score: Quantity) -> list[TableCell]:
     return [
         _count(row["pairs"]),
         _delta(row["diff_mean"], score),
@@ -136,45 +138,47 @@ def _difference(row: Mapping[str, Any], score: Quantity) -> list[Cell]:
     ]
 
 
-def _images(row: Mapping[str, Any]) -> list[Cell]:
+def _images(row: Mapping[str, Any]) -> list[TableCell]:
     low, high = row["mcnemar_low"], row["mcnemar_high"]
     text = "" if low is None else _p(low).text if low == high else f"{_p(low).text} … {_p(high).text}"
-    means = [Cell("" if row[name] is None else f"{row[name]:.1f}", row[name]) for name in ("lost", "won")]
-    return [_count(row["compared"]), *means, Cell(text, low)]
+    means = [
+        TableCell("" if row[name] is None else f"{row[name]:.1f}", row[name]) for name in ("lost", "won")
+    ]
+    return [_count(row["compared"]), *means, TableCell(text, low)]
 
 
-def _cost(row: Mapping[str, Any], costs: Iterable[Quantity]) -> list[Cell]:
+def _cost(row: Mapping[str, Any], costs: Iterable[Quantity]) -> list[TableCell]:
     cells = []
     for each in costs:
         value = row[each.study_field]
         text = "" if value is None else each.small_text(value)
-        cells.append(Cell(text, None if value is None else float(value)))
+        cells.append(TableCell(text, None if value is None else float(value)))
         if is_compared(each):
             delta = row[f"delta_{each.study_field}"]
-            cells.append(Cell("" if delta is None else each.delta_text(delta), delta))
+            cells.append(TableCell("" if delta is None else each.delta_text(delta), delta))
     return cells
 
 
-def _span(row: Mapping[str, Any], name: str) -> Cell:
+def _span(row: Mapping[str, Any], name: str) -> TableCell:
     low, high = row[f"{name}_least"], row[f"{name}_most"]
     text = "" if low is None else f"{low:,}" if low == high else f"{low:,} … {high:,}"
-    return Cell(text, None if low is None else int(low))
+    return TableCell(text, None if low is None else int(low))
 
 
 def _missing(study: StudyOutcomes, with_group: bool) -> Table:
     """Return every trial that did not end well, so that none is dropped in silence."""
     rows = []
     for trial in study.trials[study.trials["status"] != "done"].to_dict(orient="records"):
-        group = [Cell(trial["group"], trial["group"])] if with_group else []
+        group = [TableCell(trial["group"], trial["group"])] if with_group else []
         message = trial["message"] or ("not run to its end yet" if trial["status"] == "pending" else "")
         cells = (
-            Cell(trial["variant"], trial["variant"]),
+            TableCell(trial["variant"], trial["variant"]),
             *group,
-            Cell(str(trial["seed"]), int(trial["seed"])),
-            Cell(trial["status"], trial["status"]),
-            Cell(message, message),
+            TableCell(str(trial["seed"]), int(trial["seed"])),
+            TableCell(trial["status"], trial["status"]),
+            TableCell(message, message),
         )
-        rows.append(Row(cells, trial["variant"]))
+        rows.append(TableRow(cells, trial["variant"]))
     names = ("Variant", *(("Group",) if with_group else ()), "Seed", "State", "Message")
     headers = tuple(Header(name, name == "Seed") for name in names)
     return Table("failed and pending trials", headers, tuple(rows), ())
@@ -184,19 +188,19 @@ def _hours(hours: pd.DataFrame, with_group: bool) -> Table:
     rows = []
     for entry in hours.to_dict(orient="records"):
         shown = ("variant", *(("group",) if with_group else ()), "device")
-        texts = [Cell(str(entry[name]), str(entry[name])) for name in shown]
-        figures = (_count(entry["trials"]), Cell(f"{entry['hours']:.4f}", float(entry["hours"])))
-        rows.append(Row((*texts, *figures), entry["group"]))
+        texts = [TableCell(str(entry[name]), str(entry[name])) for name in shown]
+        figures = (_count(entry["trials"]), TableCell(f"{entry['hours']:.4f}", float(entry["hours"])))
+        rows.append(TableRow((*texts, *figures), entry["group"]))
     total = float(hours["hours"].sum())
     if rows:
-        blank = [Cell("", None)] * (2 if with_group else 1)
+        blank = [TableCell("", None)] * (2 if with_group else 1)
         last = (
-            Cell("total", "total"),
+            TableCell("total", "total"),
             *blank,
             _count(int(hours["trials"].sum())),
-            Cell(f"{total:.4f}", total),
+            TableCell(f"{total:.4f}", total),
         )
-        rows.append(Row(last, "total"))
+        rows.append(TableRow(last, "total"))
     names = ("Variant", *(("Group",) if with_group else ()), "Device", "Trials", "Device hours")
     headers = tuple(Header(name, name in ("Trials", "Device hours")) for name in names)
     return Table("device hours", headers, tuple(rows), (_HOURS,))
@@ -236,20 +240,20 @@ def _unfair(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def _count(value: int) -> Cell:
-    return Cell(str(value), int(value))
+def _count(value: int) -> TableCell:
+    return TableCell(str(value), int(value))
 
 
-def _delta(value: float | None, score: Quantity) -> Cell:
-    return Cell("" if value is None else score.mean_delta_text(value), value)
+def _delta(value: float | None, score: Quantity) -> TableCell:
+    return TableCell("" if value is None else score.mean_delta_text(value), value)
 
 
-def _interval(row: Mapping[str, Any], kind: str, score: Quantity) -> Cell:
+def _interval(row: Mapping[str, Any], kind: str, score: Quantity) -> TableCell:
     low, high = _delta(row[f"{kind}_low"], score), _delta(row[f"{kind}_high"], score)
-    return Cell(f"{low.text} … {high.text}" if low.text else "", low.value)
+    return TableCell(f"{low.text} … {high.text}" if low.text else "", low.value)
 
 
-def _p(value: float | None) -> Cell:
+def _p(value: float | None) -> TableCell:
     if value is None:
-        return Cell("", None)
-    return Cell(f"{value:.1e}" if value < 0.001 else f"{value:.3f}", value)
+        return TableCell("", None)
+    return TableCell(f"{value:.1e}" if value < 0.001 else f"{value:.3f}", value)

@@ -17,7 +17,7 @@ _BATCH = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell: what is printed, and the value it is sorted by (None where there is none)."""
 
     text: str
@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row.
 
     Attributes:
@@ -34,7 +34,7 @@ class Row:
         mark: the number of the note that says where a published row comes from; empty for what we measured.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     group: str
     mark: str = ""
 
@@ -53,7 +53,7 @@ class Table:
 
     title: str
     headers: tuple[Header, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
 
 
@@ -76,7 +76,7 @@ def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title:
     for record in as_records(frame):
         record["pixels"] = record["height"] * record["width"]
         cells = tuple(_cell(column, record) for column in shown)
-        rows.append(Row(cells, record["group"], marks[record["source"]] if record["published"] else ""))
+        rows.append(TableRow(cells, record["group"], marks[record["source"]] if record["published"] else ""))
     return Table(
         title=title,
         headers=tuple(Header(column.header, column.numeric) for column in shown),
@@ -85,14 +85,14 @@ def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title:
     )
 
 
-def _cell(column: Column, record: dict[str, object]) -> Cell:
+def _cell(column: Column, record: dict[str, object]) -> TableCell:
     value = record[column.field]
     if value is None:
-        return Cell("", None)
+        return TableCell("", None)
     if column.key == "size":
-        return Cell(size_label(_int(record["height"]), _int(record["width"])), _int(value))
+        return TableCell(size_label(_int(record["height"]), _int(record["width"])), _int(value))
     write = column.published_text if record["published"] else None
-    return Cell((write or column.text)(value), float(str(value)) if column.numeric else str(value))
+    return TableCell((write or column.text)(value), float(str(value)) if column.numeric else str(value))
 
 
 def _int(value: object) -> int:

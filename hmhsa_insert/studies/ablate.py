@@ -29,7 +29,7 @@ _LOOK_EVERY_S = 2.0
 
 
 class Watcher(Protocol):
-    """Is told what a study does."""
+    """Receive what a study does."""
 
     def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
         """The trials that this call is about, of which some are done already."""
@@ -106,7 +106,7 @@ def ablate(
         data_dir: where downloaded data is kept.
         plugins: modules that add block types, imported already; trials import them too.
         allow_code: run the factories that the study's file names as its networks, if you trust the file.
-        watcher: is told what happens.
+        watcher: receives what happens.
 
     Raises:
         StudyError: the study cannot be read, planned or written; or, at the end, folders of trials that cannot be used.
@@ -143,7 +143,7 @@ def run_study(
     Any number of drivers may work on one folder: each trial is one process's at a time, and those that another one has
     are waited for.
     """
-    told: Watcher = watcher if watcher is not None else Unwatched()
+    watch: Watcher = watcher if watcher is not None else Unwatched()
     folder = folder.absolute()
     asked, planned = planned, with_earlier_trials(planned, folder)
     chosen = _chosen(planned, only)
@@ -156,17 +156,17 @@ def run_study(
         for id in [id for id, outcome in outcomes.items() if outcome.status == "failed"]:
             forget(folder, id)
             del outcomes[id]
-    told.begin(folder, list(chosen.values()), dict(outcomes))
+    watch.begin(folder, list(chosen.values()), dict(outcomes))
     for note in planned.notes[len(asked.notes) :]:
-        told.note(note)
+        watch.note(note)
     pending = [trial for id, trial in chosen.items() if id not in outcomes]
     with _stopped_by_sigterm():
         named: set[str] = set()
         while pending:
-            outcomes |= _pass(engine, folder, pending, told)
+            outcomes |= _pass(engine, folder, pending, watch)
             busy = [trial for trial in pending if outcomes[trial.id].status == "busy"]
-            _name_owners(busy, outcomes, named, told)
-            pending = _freed(folder, busy, outcomes, told)
+            _name_owners(busy, outcomes, named, watch)
+            pending = _freed(folder, busy, outcomes, watch)
     ordered = {id: outcomes[id] for id in chosen}
     refused = [outcome for outcome in ordered.values() if outcome.status == "refused"]
     if refused:
@@ -244,31 +244,31 @@ def _is_meant(trial: Trial, pattern: str) -> bool:
     return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
-def _pass(engine: Engine, folder: Path, pending: Sequence[Trial], told: Watcher) -> dict[str, Outcome]:
+def _pass(engine: Engine, folder: Path, pending: Sequence[Trial], watch: Watcher) -> dict[str, Outcome]:
     by_id = {trial.id: trial for trial in pending}
     outcomes: dict[str, Outcome] = {}
     with closing(engine.run(folder, pending)) as events:  # type: ignore[type-var]
         for event in events:
             if isinstance(event, Started):
-                told.started(by_id[event.id])
+                watch.started(by_id[event.id])
             else:
                 outcomes[event.id] = event
-                told.ended(by_id[event.id], event)
+                watch.ended(by_id[event.id], event)
     return outcomes
 
 
 def _name_owners(
-    busy: Sequence[Trial], outcomes: Mapping[str, Outcome], named: set[str], told: Watcher
+    busy: Sequence[Trial], outcomes: Mapping[str, Outcome], named: set[str], watch: Watcher
 ) -> None:
     """Print, once each, which other processes work on this study."""
     for trial in busy:
         owner = outcomes[trial.id].message
         if owner not in named:
-            told.note(f"another driver works on this study; waiting for {trial.name}, {owner}")
+            watch.note(f"another driver works on this study; waiting for {trial.name}, {owner}")
         named.add(owner)
 
 
-def _freed(folder: Path, busy: Sequence[Trial], outcomes: dict[str, Outcome], told: Watcher) -> list[Trial]:
+def _freed(folder: Path, busy: Sequence[Trial], outcomes: dict[str, Outcome], watch: Watcher) -> list[Trial]:
     """Wait a moment for other drivers' trials, and return those that are to be tried again."""
     if not busy:
         return []
@@ -276,7 +276,7 @@ def _freed(folder: Path, busy: Sequence[Trial], outcomes: dict[str, Outcome], to
     by_id = {trial.id: trial for trial in busy}
     for id, outcome in finished(folder, by_id).items():
         outcomes[id] = outcome
-        told.ended(by_id.pop(id), outcome)
+        watch.ended(by_id.pop(id), outcome)
     return list(by_id.values())
 
 

@@ -30,7 +30,7 @@ def with_earlier_trials(planned: PlannedStudy, folder: Path) -> PlannedStudy:
     if taken:
         notes.append(
             f"{len(taken)} trials are of an earlier version, which knew data by names and classes: whether pictures "
-            "were replaced since cannot be told"
+            "were replaced since is not known"
         )
     if shared := sum(len(ids) > 1 for ids in there.values()):
         notes.append(

@@ -15,7 +15,7 @@ from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.files.ours import MANIFEST
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.fake import notes
-from hmhsa_insert.surgery.base.load import SOURCE, Source
+from hmhsa_insert.surgery.base.load import SOURCE, ModelSource
 from hmhsa_insert.surgery.sites.site import Site
 from hmhsa_insert.training.run_identity import NAMES_FINGERPRINT, identity
 from hmhsa_insert.training.task import Task
@@ -45,7 +45,7 @@ def source_of(run: Task, base: nn.Module) -> str:
                 digest.update(path.name.encode() + path.read_bytes())
         return f"artifact {digest.hexdigest()}"
     source = notes(base).get(SOURCE)
-    return source.spec if isinstance(source, Source) else spec
+    return source.spec if isinstance(source, ModelSource) else spec
 
 
 def digest_of(run: Task, source: str, sites: Any, threads: int, by_names: bool = False) -> str:

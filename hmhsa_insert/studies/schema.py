@@ -28,7 +28,7 @@ _LABEL = re.compile(r"\S([^\n\r\t]{0,98}\S)?")
 
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
-        message = f"{shown(text)} is no label: one line of at most 100 characters"
+        message = f"{shown(text)} is not a label: one line of at most 100 characters"
         raise refusal([Found((), message)], text)
     return text
 

@@ -5,7 +5,7 @@ The differences d₁ … d_n of n seeds are the sample: each is a variant's accu
 - Two 95 % intervals of the mean difference: Student's t, and the bias-corrected and accelerated bootstrap (BCa; Efron
   1987, J. Am. Stat. Assoc. 82). With few seeds the bootstrap is too narrow: `coverage` says by how much, as measured.
 - An exact sign-flip permutation test (Fisher 1935): were the variant no different, each d could as well have the other
-  sign. With n seeds no p can be below 2/2ⁿ, which is told beside it.
+  sign. With n seeds no p can be below 2/2ⁿ, which is shown beside it.
 - McNemar's exact test (1947) of two networks on the same images: which of the two is right where only one is. It is
   about these two networks, not about other seeds of them.
 """

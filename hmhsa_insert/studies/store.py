@@ -42,7 +42,7 @@ def read_study(folder: Path) -> dict[str, Any] | None:
         return None
     found = read_json_mapping(path, StudyError)
     if found.get("kind") != "study" or found.get("version") != 1:
-        raise StudyError(Problem(str(path), "is no study's file of version 1"))
+        raise StudyError(Problem(str(path), "is not a study's file of version 1"))
     checked(StudyShape, found, path, StudyError)
     return found
 
@@ -102,7 +102,7 @@ def commit(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget(folder: Path, id: str) -> None:
-    """Remove what became of a trial, and what is left of its training, so that it is run anew.
+    """Remove what became of a trial, and what is left of its training, so that it is run again.
 
     Raises:
         StudyError: its folder also holds something else, which is never removed.

@@ -101,7 +101,7 @@ def _row_of(folder: Path, trial: Trial) -> dict[str, Any]:
 
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that a trial's file tells."""
+    """Return the outcome that a trial's file records."""
     scores: Mapping[str, float | None] = row["scores"] or {}
     return Outcome(row["id"], row["status"], row["message"], scores.get(row["score"]))
 

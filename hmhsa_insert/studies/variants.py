@@ -157,7 +157,7 @@ def _base(
 
 
 def _short(name: str, axes: Mapping[str, Any]) -> str:
-    """Return an axis's last word, or as many as tell it from the others."""
+    """Return an axis's last word, or as many as set it apart from the others."""
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
         short = ".".join(parts[-count:])

@@ -29,7 +29,7 @@ from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
-from hmhsa_insert.training.network import Network
+from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.result import RunResult
@@ -130,7 +130,7 @@ class Detect(Task):
         """Build the detector around its backbone."""
         return build_around(self.detector, edited, self.data, self.settings, self.seed)
 
-    def build(self) -> Network:
+    def build(self) -> TrainableModel:
         """Build the detector; errors as of :func:`~hmhsa_insert.detection.network.build_backbone` and ``hi.apply``."""
         base, notes = build_backbone(
             self.model,
@@ -146,7 +146,7 @@ class Detect(Task):
         if self.settings.compute.memory == "lean":
             set_lean(made)
         # Not evaluated before it was trained, whatever the backbone knows: its heads know nothing.
-        return Network(made, made, size[0], fresh_parameters(made), False, tuple(notes))
+        return TrainableModel(made, made, size[0], fresh_parameters(made), False, tuple(notes))
 
     def count(self, model: nn.Module) -> Counts:
         """Count at the settings' largest image: shorter side × longer side."""
@@ -157,12 +157,12 @@ class Detect(Task):
         size = (self.settings.detector.min_size, self.settings.detector.max_size)
         return detector_costs(model, size)
 
-    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+    def one_image(self, network: TrainableModel) -> tuple[nn.Module, tuple[int, ...]]:
         """Return backbone and pyramid, and the size of a square image, padded: others have more pixels."""
         side = -(-min(self.settings.detector.min_size, self.settings.detector.max_size) // CELL) * CELL
         return network.model.get_submodule("backbone"), (network.channels, side, side)
 
-    def train_batches(self, network: Network, shares: Shares, pin: bool) -> DetectTrainLoader:
+    def train_batches(self, network: TrainableModel, shares: Shares, pin: bool) -> DetectTrainLoader:
         """Return this process's batches of the training split.
 
         Raises:
@@ -280,7 +280,7 @@ class Detect(Task):
             name, record = Path(model).name, read_detector(model).record
         if record is None:
             tip = "hi.detector and `hmhsa-insert train --task detect` make one"
-            raise RunError(Problem(name, "this is no detector", tip))
+            raise RunError(Problem(name, "this is not a detector", tip))
         found = cls.scored(None, None, asked, folder)
         check_categories(record, found.data)
         if folder is not None:

@@ -7,12 +7,12 @@ a folder or a network. :func:`read_result` and :func:`read_predictions` read a r
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import DataError, RunError, SettingsError, Stopped, TrainingError
-from hmhsa_insert.training.reporter import Reporter, Silent, Step
+from hmhsa_insert.training.reporter import OptimizerStep, Reporter, Silent
 from hmhsa_insert.training.result import RunResult, read_result
 from hmhsa_insert.training.run import train, train_run
 from hmhsa_insert.training.run_folder import read_config
 from hmhsa_insert.training.run_tables import read_predictions
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.score import evaluate
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 
@@ -22,10 +22,10 @@ __all__ = [
     "Reporter",
     "RunError",
     "RunResult",
-    "Settings",
+    "ClassifySettings",
     "SettingsError",
     "Silent",
-    "Step",
+    "OptimizerStep",
     "Stopped",
     "TrainingError",
     "evaluate",

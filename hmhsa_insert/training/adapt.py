@@ -95,11 +95,11 @@ def transfer(given: nn.Module, base: nn.Module) -> tuple[set[str], list[str]]:
             message = f"{key} is {tuple(old.shape)} in the weights and {tuple(tensor.shape)} here"
             raise ModelError(Problem(type(base).__name__, message))
     if new:
-        notes.append(f"head: {', '.join(sorted(new))} begin anew, the weights are for other classes")
+        notes.append(f"head: {', '.join(sorted(new))} are reinitialized: the weights are for other classes")
     return new, notes
 
 
 def _other_channels_alone(old: torch.Tensor, new: torch.Tensor) -> bool:
-    """Return True if two kernels differ in their input channels only, and the old one takes colour images."""
+    """Return True if two kernels differ in their input channels only, and the old one takes color images."""
     same = old.ndim == new.ndim == 4 and old.shape[0] == new.shape[0] and old.shape[2:] == new.shape[2:]
     return same and old.shape[1] == 3

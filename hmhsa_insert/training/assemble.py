@@ -10,7 +10,7 @@ from accelerate import Accelerator, DistributedType
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.freeze import Freezer
 from hmhsa_insert.training.loop import Loop
-from hmhsa_insert.training.network import Network
+from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.parts import make_average, make_optimizer, make_schedule
 from hmhsa_insert.training.problems import SettingsError
@@ -21,7 +21,7 @@ from hmhsa_insert.training.task import Task
 
 
 def assemble(
-    planned: Task, network: Network, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
+    planned: Task, network: TrainableModel, accelerator: Accelerator, checkpoints: Path, reporter: Reporter
 ) -> Loop:
     """Return the loop of a run at its first update.
 
@@ -30,7 +30,7 @@ def assemble(
         network: its network, on the CPU; moved to accelerate's device.
         accelerator: made from the run's settings.
         checkpoints: folder of the checkpoints.
-        reporter: is told.
+        reporter: receives the progress.
 
     Raises:
         SettingsError: settings that do not fit the network, the data or the number of processes.

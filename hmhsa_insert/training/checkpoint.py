@@ -181,7 +181,7 @@ def disk_may_refuse(path: Path) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write text as :func:`write_whole` does.
 
-    A name that is no UTF-8 has lone surrogates, which are written as JSON and YAML read them again: ``\\udce9``.
+    A name that is not UTF-8 has lone surrogates, which are written as JSON and YAML read them again: ``\\udce9``.
 
     Raises:
         RunError: writing fails.

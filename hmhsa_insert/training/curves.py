@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from hmhsa_insert.inert import visible
 from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.interfaces import Panel
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 
 # More of a class's name would leave no room for the matrix.
 _LONGEST = 40
 
 
-def draw_curves(history: Sequence[Row], panels: Sequence[Panel], path: Path) -> None:
+def draw_curves(history: Sequence[EpochRow], panels: Sequence[Panel], path: Path) -> None:
     """Draw columns over the epochs into a PNG file, one panel beside the other.
 
     Raises:

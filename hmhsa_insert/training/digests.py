@@ -29,7 +29,7 @@ def find_damage(folder: Path) -> tuple[Path, str] | None:
         written: dict[str, Any] = read_json_mapping(record, RunError)["files"]
         known = {folder / name: (each["bytes"], each["sha256"]) for name, each in written.items()}
     except (RunError, TypeError, KeyError, AttributeError):
-        return record, "is no list of checksums"
+        return record, "is not a list of checksums"
     there = _files(folder)
     for path, (size, digest) in known.items():
         if path not in there:  # nor is anything read that a damaged list names elsewhere

@@ -13,7 +13,7 @@ from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.interfaces import Evaluated, Split
 from hmhsa_insert.training.loop import Loop
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.progress import Best, Row, Sums
+from hmhsa_insert.training.progress import Best, EpochRow, Sums
 from hmhsa_insert.training.run_folder import BEST, RunFolder
 from hmhsa_insert.training.weights import Weights
 
@@ -40,7 +40,7 @@ def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> 
     if better is not None:
         loop.progress.best = better
         weights.write(BEST, _model(loop, better.weights))
-    timing: Row = {"epoch": loop.progress.epoch, "train_s": round(seconds, 3), "updates": updates}
+    timing: EpochRow = {"epoch": loop.progress.epoch, "train_s": round(seconds, 3), "updates": updates}
     timing |= {
         "images_per_s": round(images_per_s, 1),
         "eval_images_per_s": round(_counted(found).images_per_s, 1),
@@ -62,12 +62,12 @@ def evaluate_in_loop(loop: Loop, model: nn.Module) -> Evaluated:
         TrainingError: scores that are not numbers.
         DataError: a damaged image, where those are errors.
     """
-    told = loop.reporter.evaluating if loop.accelerator.is_main_process else None
+    on_batch = loop.reporter.evaluating if loop.accelerator.is_main_process else None
     found = loop.task.evaluate(
         model,
         loop.evaluation_batches(),
         loop.accelerator,
-        on_batch=told,
+        on_batch=on_batch,
         memory_format=loop.memory_format,
     )
     if found.damaged and loop.settings.loader.corrupt == "error":
@@ -106,10 +106,10 @@ def _model(loop: Loop, weights: str) -> nn.Module:
     return loop.model if loop.accelerator.distributed_type == DistributedType.FSDP else loop.bare
 
 
-def _row(loop: Loop, means: Sums, found: dict[str, Evaluated]) -> Row:
+def _row(loop: Loop, means: Sums, found: dict[str, Evaluated]) -> EpochRow:
     progress = loop.progress
     group = loop.schedule.optimizer.param_groups[0]
-    row: Row = {
+    row: EpochRow = {
         "epoch": progress.epoch,
         "updates": progress.total,
         "images": progress.total * loop.settings.batch_size,

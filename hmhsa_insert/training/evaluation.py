@@ -20,7 +20,7 @@ from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.interfaces import Evaluated, Split
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.per_image import per_image
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_tables import PREDICTIONS
 
 Integers = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ class Evaluation(Evaluated):
         return float(self.losses.mean())
 
     @property
-    def row(self) -> Row:
+    def row(self) -> EpochRow:
         """Columns of ``metrics.csv``."""
         return {"val_loss": self.loss, "top1": self.top1, "top5": self.top5}
 

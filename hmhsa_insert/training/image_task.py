@@ -24,14 +24,14 @@ from hmhsa_insert.training.data import SMALL, Data, open_data
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.interfaces import Evaluated, Forward, Objective
 from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
-from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.network import TrainableModel, build_network
 from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.per_image import per_image
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.run_weights import check_weights
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.scored import Asked, Scored, scored_by_model, scored_by_run
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import Base, Task
@@ -47,11 +47,11 @@ class Means(Evaluated):
         count: how many images were evaluated.
     """
 
-    scores: Row
+    scores: EpochRow
     count: int
 
     @property
-    def row(self) -> Row:
+    def row(self) -> EpochRow:
         """Columns of ``metrics.csv``."""
         return self.scores
 
@@ -89,10 +89,10 @@ class ImageTask(Task):
         settings: as of classification.
     """
 
-    settings_type: ClassVar[type[RunSettings]] = Settings
+    settings_type: ClassVar[type[RunSettings]] = ClassifySettings
 
     data: Data
-    settings: Settings
+    settings: ClassifySettings
 
     @property
     def outputs(self) -> int:
@@ -107,7 +107,7 @@ class ImageTask(Task):
         """Return a row of numbers for each image, N×K, from which the scores of a split are made."""
         raise NotImplementedError(f"the task '{self.task}' does not judge images")
 
-    def summarize(self, values: npt.NDArray[Any]) -> Row:
+    def summarize(self, values: npt.NDArray[Any]) -> EpochRow:
         """Return the scores of a split by the names of :attr:`columns`, from the rows of all its images."""
         raise NotImplementedError(f"the task '{self.task}' has no scores")
 
@@ -140,7 +140,7 @@ class ImageTask(Task):
         side = self.settings.input_size
         return Base(network.base, (network.channels, side, side))
 
-    def build(self, meta: bool = False) -> Network:
+    def build(self, meta: bool = False) -> TrainableModel:
         """Build the network; errors as :func:`~hmhsa_insert.training.network.build_network`."""
         return build_network(
             self.model,
@@ -163,11 +163,11 @@ class ImageTask(Task):
         """Return what every counter says at the settings' input size, training memory included."""
         return counted(model, self._size(model), memory=True)
 
-    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+    def one_image(self, network: TrainableModel) -> tuple[nn.Module, tuple[int, ...]]:
         """Return the network, and the size of an image."""
         return network.model, self._size(network.model)
 
-    def train_batches(self, network: Network, shares: Shares, pin: bool) -> TrainLoader:
+    def train_batches(self, network: TrainableModel, shares: Shares, pin: bool) -> TrainLoader:
         """Return this process's batches of the training split.
 
         Raises:

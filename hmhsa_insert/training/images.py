@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.pictures import as_it_looks, is_grey, read_grey, read_picture
+from hmhsa_insert.training.pictures import as_it_looks, is_gray, read_gray, read_picture
 
 Targets = npt.NDArray[np.int64]
 _LOOKED_AT = 1000
@@ -30,8 +30,8 @@ class Images(Protocol):
     def image(self, index: int) -> Image.Image:
         """Return one image as it looks; raises whatever its reader does for a damaged one."""
 
-    def grey(self, index: int) -> bool:
-        """Return True if one image has no colour; raises as :meth:`image`."""
+    def gray(self, index: int) -> bool:
+        """Return True if one image has no color; raises as :meth:`image`."""
 
     def name(self, index: int) -> str:
         """Return what a report calls one image: printable, and no other image's."""
@@ -53,7 +53,7 @@ class ArrayImages:
         """Return one image."""
         return Image.fromarray(self.pixels[index])
 
-    def grey(self, index: int) -> bool:
+    def gray(self, index: int) -> bool:
         """Return True: there is one channel."""
         return True
 
@@ -84,10 +84,10 @@ class ReaderImages:
         with self._reader[index][0] as file:
             return read_picture(file)
 
-    def grey(self, index: int) -> bool:
-        """Return True if one image has no colour."""
+    def gray(self, index: int) -> bool:
+        """Return True if one image has no color."""
         with self._reader[index][0] as file:
-            return read_grey(file)
+            return read_gray(file)
 
     def name(self, index: int) -> str:
         """Return what the reader calls the image."""
@@ -121,9 +121,9 @@ class TorchImages:
         """Return one image."""
         return as_it_looks(self._dataset[index][0])
 
-    def grey(self, index: int) -> bool:
-        """Return True if one image has no colour."""
-        return is_grey(self._dataset[index][0])
+    def gray(self, index: int) -> bool:
+        """Return True if one image has no color."""
+        return is_gray(self._dataset[index][0])
 
     def name(self, index: int) -> str:
         """Return the image's number in its data set."""
@@ -152,9 +152,9 @@ class ChosenImages:
         """Return one image."""
         return self.images.image(int(self._indices[index]))
 
-    def grey(self, index: int) -> bool:
-        """Return True if one image has no colour."""
-        return self.images.grey(int(self._indices[index]))
+    def gray(self, index: int) -> bool:
+        """Return True if one image has no color."""
+        return self.images.gray(int(self._indices[index]))
 
     def name(self, index: int) -> str:
         """Return what the whole split calls the image."""
@@ -162,11 +162,11 @@ class ChosenImages:
 
 
 def count_colored(images: Images) -> tuple[int, int]:
-    """Return how many of a sample of the images have colour, and how many could be looked at."""
+    """Return how many of a sample of the images have color, and how many could be looked at."""
     colored = seen = 0
     for index in np.linspace(0, len(images.targets) - 1, min(_LOOKED_AT, len(images.targets))):
         try:
-            colored += not images.grey(int(index))
+            colored += not images.gray(int(index))
         except Exception:  # a damaged image fails in any way its format likes
             continue
         seen += 1

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 
 
 class Split(Protocol):
@@ -23,7 +23,7 @@ class Split(Protocol):
         """Return what a report calls one image."""
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """What a run says of its data, whatever it is."""
 
     @property
@@ -104,7 +104,7 @@ class Forward(NamedTuple):
     Attributes:
         loss: mean over the images; what is minimized.
         images: how many there were.
-        meters: name -> sum over the images of what is told beside the loss, on the device.
+        meters: name -> sum over the images of what is shown beside the loss, on the device.
     """
 
     loss: torch.Tensor
@@ -136,7 +136,7 @@ class Evaluated(ABC):
 
     @property
     @abstractmethod
-    def row(self) -> Row:
+    def row(self) -> EpochRow:
         """Columns of ``metrics.csv``."""
 
     @property

@@ -21,7 +21,7 @@ from hmhsa_insert.training.images import ArrayImages, ChosenImages, Images
 from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.seeding import IMAGE, STREAM, derived_seed, seed_cpu
-from hmhsa_insert.training.workers import Reading, Rest, WorkerLoader, as_it_is, prepare_worker
+from hmhsa_insert.training.workers import BatchReading, Rest, WorkerLoader, as_it_is, prepare_worker
 
 Transform = Callable[[Image.Image], torch.Tensor]
 _MODES = {1: "L", 3: "RGB"}
@@ -256,7 +256,7 @@ def reading_loader(
     rest = Rest(batches)
     options = {**_options(workers, pin, 0), "batch_sampler": rest, "collate_fn": as_it_is}
     options["persistent_workers"] = workers > 0
-    return WorkerLoader(lambda **others: DataLoader(Reading(read), **(options | others)), rest)
+    return WorkerLoader(lambda **others: DataLoader(BatchReading(read), **(options | others)), rest)
 
 
 def stream_options(workers: int, pin: bool, seed: int) -> dict[str, Any]:

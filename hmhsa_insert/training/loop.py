@@ -23,7 +23,7 @@ from hmhsa_insert.training.freeze import Freezer
 from hmhsa_insert.training.interfaces import EvalBatchSource, Objective, ReadBatch, Split, TrainBatchSource
 from hmhsa_insert.training.problems import DataError, RunError, Stopped
 from hmhsa_insert.training.progress import Progress, SavedPlace
-from hmhsa_insert.training.reporter import Reporter, Step
+from hmhsa_insert.training.reporter import OptimizerStep, Reporter
 from hmhsa_insert.training.run_folder import CONFIG
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
@@ -51,7 +51,7 @@ class Loop:
         train_loader, eval_loader: this process's batches.
         progress: where the run is.
         checkpoints: folder of the checkpoints.
-        reporter: is told.
+        reporter: receives the progress.
         stop: notes stop signals.
     """
 
@@ -142,7 +142,7 @@ class Loop:
         average = self.average.state_dict() if self.average is not None else {}
         extra = {"progress": progress.state_dict(), "average": average}
         name = checkpoint_name(progress.total, evaluated=progress.update < self.train_loader.updates)
-        # accelerate would make a folder that was removed anew, with nothing in it but a checkpoint.
+        # accelerate would create a removed folder again, with nothing in it but a checkpoint.
         if not (self.checkpoints.parent / CONFIG).is_file():
             tip = "was it removed? the same command starts again"
             raise RunError(Problem(str(self.checkpoints.parent), "this folder is gone", tip))
@@ -235,7 +235,7 @@ class Loop:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip_norm)
 
     def _close_update(self) -> None:
-        """Step what is stepped once an update; tell, save or stop where it is time to."""
+        """Step what is stepped once an update; report, save or stop where it is time to."""
         progress = self.progress
         progress.update, progress.total = progress.update + 1, progress.total + 1
         self.schedule.step_update(num_updates=progress.total)
@@ -261,7 +261,7 @@ class Loop:
                 self.progress.update,
                 self.train_loader.updates,
             )
-            self.reporter.step(Step(*place, loss, meters, self.speed()[1]))
+            self.reporter.step(OptimizerStep(*place, loss, meters, self.speed()[1]))
 
     def _note_damaged(self, batch: ReadBatch) -> None:
         if not batch.damaged.any():

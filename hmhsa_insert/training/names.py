@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-# Python's stand-ins for the bytes of a file name that is no UTF-8 (PEP 383).
+# Python's stand-ins for the bytes of a file name that is not UTF-8 (PEP 383).
 _BYTES = range(0xDC80, 0xDD00)
 _SHOWN = 4
 _NUMBER = re.compile("[0-9]+")

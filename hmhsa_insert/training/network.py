@@ -23,7 +23,7 @@ from hmhsa_insert.training.adapt import check_outputs, head_names, input_channel
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 # What a factory may be asked for by the settings, and the value there that does not ask.
@@ -38,7 +38,7 @@ _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 @dataclass(frozen=True)
-class Network:
+class TrainableModel:
     """A network ready to train, on the CPU.
 
     Attributes:
@@ -61,7 +61,7 @@ class Network:
 def build_network(
     model: str | nn.Module,
     data: Data,
-    settings: Settings,
+    settings: ClassifySettings,
     *,
     outputs: int | None = None,
     recipe: str | Path | Mapping[str, Any] | None = None,
@@ -70,12 +70,12 @@ def build_network(
     pretrained: bool = False,
     allow_code: bool = False,
     meta: bool = False,
-) -> Network:
+) -> TrainableModel:
     """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
 
     Args:
         model: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
-        data: tells the number of channels.
+        data: the number of channels is its.
         settings: input size, drop path, dropout.
         outputs: how many numbers it has to give for an image; None: one for each class of the data.
         recipe: to apply; None: train the network as it is.
@@ -102,12 +102,12 @@ def build_network(
             edited = apply(base, recipe, size, seed)
     has_weights = pretrained or init_from is not None or not isinstance(model, str) or is_artifact(model)
     if channels != data.channels:
-        notes.append(f"images are read as {'RGB' if channels == 3 else 'grey'}: the stem takes {channels}")
+        notes.append(f"images are read as {'RGB' if channels == 3 else 'gray'}: the stem takes {channels}")
     check_outputs(edited, channels, settings.input_size, outputs)
     if settings.compute.memory == "lean":
         set_lean(edited)
     fresh = new.union(_inserted_parameters(edited))
-    return Network(edited, base, channels, frozenset(fresh), has_weights, tuple(notes))
+    return TrainableModel(edited, base, channels, frozenset(fresh), has_weights, tuple(notes))
 
 
 def build_base(

@@ -22,7 +22,7 @@ from torch import nn
 from hmhsa_insert.errors import Problem, near
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 
 ParameterGroup = dict[str, Any]
 
@@ -111,7 +111,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: RunSettings, updat
     return cast(Scheduler, schedule)
 
 
-def make_loss(settings: Settings) -> nn.Module:
+def make_loss(settings: ClassifySettings) -> nn.Module:
     """Return the loss of scores N×classes against targets N, or N×classes where images are mixed."""
     smoothing = settings.loss.label_smoothing
     if settings.loss.name == "bce":
@@ -121,7 +121,7 @@ def make_loss(settings: Settings) -> nn.Module:
     return cast(nn.Module, LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss())
 
 
-def make_mixup(settings: Settings, num_classes: int, micro_batch: int) -> Mixup | None:
+def make_mixup(settings: ClassifySettings, num_classes: int, micro_batch: int) -> Mixup | None:
     """Return timm's Mixup/CutMix, or None where it is off.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures as they look: which files are some, and their pixels upright with grey levels from 0 to 255."""
+"""Pictures as they look: which files are some, and their pixels upright with gray levels from 0 to 255."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
 # Formats that Pillow reads as 32-bit integers though what they hold is 16-bit.
 _SIXTEEN_IN_32 = {"JPEG2000", "PNG", "PPM"}
 _SIXTEEN = 65535.0
-_GREY_MODES = {"1", "L", "LA", "La", "I", "F"} | _SIXTEEN_BITS
+_GRAY_MODES = {"1", "L", "LA", "La", "I", "F"} | _SIXTEEN_BITS
 # Tags of TIFF, and two values of the last one.
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _TIFF_UNSIGNED, _TIFF_SIGNED = 1, 2
@@ -61,14 +61,14 @@ def read_picture(file: IO[bytes]) -> Image.Image:
     return as_it_looks(image)
 
 
-def read_grey(file: IO[bytes]) -> bool:
-    """Return True if the picture in an open file has no colour; most are not decoded for that."""
+def read_gray(file: IO[bytes]) -> bool:
+    """Return True if the picture in an open file has no color; most are not decoded for that."""
     picture_endings()
-    return is_grey(Image.open(file))
+    return is_gray(Image.open(file))
 
 
 def as_it_looks(image: Image.Image) -> Image.Image:
-    """Return a picture upright, as its camera said, and with grey levels of 8 bits."""
+    """Return a picture upright, as its camera said, and with gray levels of 8 bits."""
     upright = _upright(image)
     # What the file says of its numbers is only in the image that was read, not in one that was turned.
     if image.mode in _SIXTEEN_BITS:
@@ -81,10 +81,10 @@ def as_it_looks(image: Image.Image) -> Image.Image:
     return Image.fromarray(255 - levels if _tag(image, _TIFF_PHOTOMETRIC, 1) == 0 else levels)
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Return True if a picture has no colour by its mode, or all colours of its palette are grey."""
+def is_gray(image: Image.Image) -> bool:
+    """Return True if a picture has no color by its mode, or all colors of its palette are gray."""
     if image.mode != "P":
-        return image.mode in _GREY_MODES
+        return image.mode in _GRAY_MODES
     colors = np.asarray(image.convert("RGB"))
     return bool((colors == colors[..., :1]).all())
 
@@ -104,7 +104,7 @@ def _numbers(upright: Image.Image, read: Image.Image) -> npt.NDArray[np.float64]
 
 
 def _eight_bits(values: npt.NDArray[np.float64], read: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return 32-bit grey levels by their range; Pillow's own conversion makes all above 255 white."""
+    """Return 32-bit gray levels by their range; Pillow's own conversion makes all above 255 white."""
     if read.mode == "I" and _tag(read, _TIFF_SAMPLE_FORMAT, 1) == _TIFF_SIGNED and _bits(read) == 16:
         darkest = -32768 if values.min(initial=0.0) < 0 else 0
         return ((values - darkest) // ((32768 - darkest) // 256)).astype(np.uint8)
@@ -126,7 +126,7 @@ def _is_unsigned(read: Image.Image) -> bool:
 
 
 def _bits(read: Image.Image) -> int:
-    """Return the bits of a grey level as the file has them."""
+    """Return the bits of a gray level as the file has them."""
     return int(_tag(read, _TIFF_BITS, 16))
 
 

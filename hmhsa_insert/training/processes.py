@@ -84,10 +84,10 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T | None:
         except HmhsaInsertError as caught:
             error = caught
     if accelerator.num_processes > 1:
-        told = [(type(error), error.problems) if error else None]
-        broadcast_object_list(told)
-        if told[0] is not None and error is None:
-            kind, problems = told[0]
+        shared = [(type(error), error.problems) if error else None]
+        broadcast_object_list(shared)
+        if shared[0] is not None and error is None:
+            kind, problems = shared[0]
             raise kind(problems)
     if error is not None:
         raise error

@@ -16,7 +16,7 @@ from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.shapes import Count, Shape
 from hmhsa_insert.training.problems import TrainingError
 
-Row = dict[str, float | int | None]
+EpochRow = dict[str, float | int | None]
 Sums = dict[str, float]
 
 
@@ -34,7 +34,7 @@ class _SavedProgress(_Saved):
     epoch: Count
     update: Count
     total: Count
-    history: list[Row]
+    history: list[EpochRow]
     best: _SavedBest
     damaged: list[str]
     sums: Annotated[list[Sums], Field(min_length=1)]
@@ -79,7 +79,7 @@ class Progress:
     epoch: int = 0
     update: int = 0
     total: int = 0
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     best: Best = field(default_factory=Best)
     damaged: set[str] = field(default_factory=set)
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs; the command line shows it, a study may, a test need not."""
+"""The progress of a training while it runs: the command line shows it, a study may, a test need not."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 
 
 @dataclass(frozen=True)
-class Step:
-    """Where a training is, told after an update.
+class OptimizerStep:
+    """Where a training is after an optimizer step.
 
     Attributes:
         epoch: the one under way, from 1.
@@ -19,7 +19,7 @@ class Step:
         update: updates done in this epoch.
         updates: updates in an epoch.
         loss: mean training loss of the epoch so far.
-        meters: means of what the task tells beside the loss, of the epoch so far: in classification ``top1``, in
+        meters: means of what the task reports beside the loss, of the epoch so far: in classification ``top1``, in
             percent (of mixed images, where they are mixed).
         images_per_s: over all processes, since the epoch (or the process) began.
     """
@@ -34,18 +34,18 @@ class Step:
 
 
 class Reporter(Protocol):
-    """What is told, in the first process only."""
+    """Receiver of a training's progress, in the first process only."""
 
     def note(self, text: str) -> None:
         """Something was decided, adapted or found."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: OptimizerStep) -> None:
         """Updates were done."""
 
     def evaluating(self, images: int) -> None:
         """So many more images were evaluated."""
 
-    def epoch(self, row: Row, timing: Row) -> None:
+    def epoch(self, row: EpochRow, timing: EpochRow) -> None:
         """An epoch ended; `row` is its line of ``metrics.csv``, `timing` that of ``timing.csv``."""
 
 
@@ -55,11 +55,11 @@ class Silent:
     def note(self, text: str) -> None:
         """Do nothing."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: OptimizerStep) -> None:
         """Do nothing."""
 
     def evaluating(self, images: int) -> None:
         """Do nothing."""
 
-    def epoch(self, row: Row, timing: Row) -> None:
+    def epoch(self, row: EpochRow, timing: EpochRow) -> None:
         """Do nothing."""

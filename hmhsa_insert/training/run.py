@@ -21,7 +21,7 @@ from hmhsa_insert.training.checkpoint import disk_may_refuse, latest_checkpoint,
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
 from hmhsa_insert.training.loop import Loop
-from hmhsa_insert.training.network import Network
+from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import Stopped
 from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
@@ -127,34 +127,36 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
     """Do as :func:`train` with a run that was planned, whatever its task."""
     where = RunFolder(Path(folder) if folder is not None else Path("runs") / folder_name(planned.name))
     accelerator = make_accelerator(planned.settings, where.path)
-    told: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
+    reports: Reporter = reporter if reporter is not None and accelerator.is_main_process else Silent()
     with ExitStack() as stack:
         on_main(accelerator, lambda: where.take(planned.config))
         stack.callback(where.release)
-        if told is reporter and (note := unknown_contents(read_config(where.path), planned.config)):
-            told.note(note)
+        if reports is reporter and (note := unknown_contents(read_config(where.path), planned.config)):
+            reports.note(note)
         if (done := read_result(where.path)) is not None:
-            told.note(f"finished before: {where.path}")
+            reports.note(f"finished before: {where.path}")
             return done
         stack.enter_context(kept_random_state())
         stack.callback(finish_trackers, accelerator)
         try:
-            return _train(planned, where, accelerator, told)
+            return _train(planned, where, accelerator, reports)
         except HmhsaInsertError as error:
-            if accelerator.num_processes > 1:  # it may be this process's alone, so that no other one tells it
+            if (
+                accelerator.num_processes > 1
+            ):  # it may be this process's alone, so that no other one reports it
                 error.add_note(f"in process {accelerator.process_index}")
             raise
 
 
-def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, told: Reporter) -> Any:
+def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> Any:
     set_determinism(planned.settings.compute)
     try:
         network = planned.build()
         for note in (*planned.data.notes, *network.notes):
-            told.note(note)
+            reports.note(note)
         weights = Weights(accelerator, network.model, folder.path)
         costs = planned.count(network.model)
-        loop = assemble(planned, network, accelerator, folder.checkpoints, told)
+        loop = assemble(planned, network, accelerator, folder.checkpoints, reports)
     except HmhsaInsertError:
         folder.discard()
         raise
@@ -170,7 +172,7 @@ def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, told: Rep
         return _finish(loop, planned, folder, weights, costs)
 
 
-def _begin(loop: Loop, planned: Task, network: Network, folder: RunFolder) -> None:
+def _begin(loop: Loop, planned: Task, network: TrainableModel, folder: RunFolder) -> None:
     """Go back to the last checkpoint, or evaluate what the run begins with if that was trained before."""
     accelerator = loop.accelerator
     if accelerator.is_main_process:
@@ -198,7 +200,7 @@ def _put_damaged_aside(loop: Loop, folder: RunFolder) -> None:
         loop.reporter.note(said)
 
 
-def _evaluate_start(loop: Loop, network: Network, folder: RunFolder) -> None:
+def _evaluate_start(loop: Loop, network: TrainableModel, folder: RunFolder) -> None:
     """Evaluate base and edited network before the first update; with identity insertion they agree exactly."""
     found = {"edited": evaluate_in_loop(loop, loop.model)}
     if network.base is not network.model:

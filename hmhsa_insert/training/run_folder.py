@@ -25,7 +25,7 @@ from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
 from hmhsa_insert.training.problems import InUseError, RunError
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_identity import as_known_then, identity
 from hmhsa_insert.training.run_tables import TIMING, read_timing
 
@@ -148,13 +148,13 @@ class RunFolder:
             with suppress(OSError):  # whatever came to them meanwhile
                 remove_empty(self._made)
 
-    def write_metrics(self, history: Sequence[Row]) -> None:
+    def write_metrics(self, history: Sequence[EpochRow]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
         self.write_table(METRICS, pd.DataFrame(history))
         lines = "".join(json.dumps(row) + "\n" for row in history)
         self.write_text(METRICS.replace(".csv", ".jsonl"), lines)
 
-    def add_timing(self, row: Row) -> None:
+    def add_timing(self, row: EpochRow) -> None:
         """Add one epoch's seconds, images/s and memory."""
         known = read_timing(self.path).to_dict("records") if (self.path / TIMING).is_file() else []
         self.write_table(TIMING, pd.DataFrame([*(r for r in known if r["epoch"] != row["epoch"]), row]))

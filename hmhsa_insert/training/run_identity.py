@@ -69,7 +69,7 @@ def unknown_contents(known: Mapping[str, Any], config: Mapping[str, Any]) -> str
         return ""
     return (
         "this run is of an earlier version: it knows its data by names and classes, and whether the pictures "
-        "are still the same ones cannot be told"
+        "are still the same ones is not known"
     )
 
 

@@ -37,7 +37,7 @@ class AugmentSettings(Section):
         mix_prob: probability that a batch is mixed.
         switch_prob: probability of CutMix where both are on.
         crop_pct: share of the resized image that evaluation sees.
-        mean, std: normalization, one number a channel; None: the network's own, 0.5 for grey images.
+        mean, std: normalization, one number a channel; None: the network's own, 0.5 for gray images.
     """
 
     scale: Pair = (0.08, 1.0)
@@ -77,7 +77,7 @@ class LoaderSettings(ReadSettings):
         num_classes: classes of a streamed source that does not say it.
         train, val: folders of the splits below the source's; None: found by their names; `.`: the source itself, and
             for `val` also `none`: there is none.
-        channels: 1 (grey) or 3 (RGB); None: by the images.
+        channels: 1 (gray) or 3 (RGB); None: by the images.
     """
 
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -87,7 +87,7 @@ class LoaderSettings(ReadSettings):
     channels: Literal[1, 3] | None = None
 
 
-class Settings(RunSettings):
+class ClassifySettings(RunSettings):
     """Everything that determines a training of classification besides network, recipe, data and seed.
 
     Attributes:

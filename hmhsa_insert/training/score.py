@@ -29,7 +29,7 @@ from hmhsa_insert.training.task import Task
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelToScore:
     """A network and the data it is to be scored on.
 
     Attributes:
@@ -114,7 +114,7 @@ def candidate(
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
     watch: Watch | None = None,
-) -> Candidate:
+) -> ModelToScore:
     """Build what :func:`evaluate` scores; the arguments are the same, and `watch` that of ``open_data``."""
     source = str(data) if isinstance(data, Path) else data
     asked = Asked(source, data_dir, overrides, renamed or {}, watch)
@@ -125,14 +125,14 @@ def candidate(
         made = _of_run(kind, Path(model), asked, weights, allow_code)
     else:
         if data is None:
-            raise RunError(Problem(str(model), "is no run, so the data has to be named", "--data SOURCE"))
+            raise RunError(Problem(str(model), "is not a run, so the data has to be named", "--data SOURCE"))
         given = model if isinstance(model, nn.Module) else str(model)
-        made = Candidate(*kind.of_model(given, asked, pretrained, allow_code))
+        made = ModelToScore(*kind.of_model(given, asked, pretrained, allow_code))
     made.run.check(made.model)
     return made
 
 
-def score(what: Candidate, on_batch: Callable[[int], None] | None = None) -> Evaluated:
+def score(what: ModelToScore, on_batch: Callable[[int], None] | None = None) -> Evaluated:
     """Run a candidate over the validation split of its data, on the device that is there."""
     settings = what.run.settings
     accelerator = evaluation_accelerator(settings.compute.device)
@@ -164,7 +164,7 @@ def task_of(model: str | Path | nn.Module) -> str:
     return next((name for name, row in TASKS.items() if row.made(model)), DEFAULT)
 
 
-def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> Candidate:
+def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> ModelToScore:
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
     settings = settings_of(folder, config, asked.overrides, kind.settings_type)
@@ -179,7 +179,7 @@ def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_co
     run = kind(spec, recipe, scored.data, settings, config["seed"], None, False, allow_code=allow_code, **own)
     model = run.rebuilt(folder, config, there)
     fill(model, there)
-    return Candidate(folder.name, run, model, scored.unseen)
+    return ModelToScore(folder.name, run, model, scored.unseen)
 
 
 def settings_of(folder: Path, config: Mapping[str, Any], overrides: Sequence[str], kind: type[S]) -> S:

@@ -14,7 +14,7 @@ from hmhsa_insert.training.data.matching import matched
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import is_run, read_config
 from hmhsa_insert.training.run_identity import CLASS_NAMES, NAMES_FINGERPRINT, as_known_then
-from hmhsa_insert.training.schema import LoaderSettings, Settings
+from hmhsa_insert.training.schema import ClassifySettings, LoaderSettings
 from hmhsa_insert.training.settings import load_settings
 
 
@@ -24,7 +24,7 @@ class Scored:
 
     Attributes:
         data: the source; its validation split is scored, with the numbers of the network's classes. Its notes say
-            what was decided, and what cannot be told.
+            what was decided, and what is not known.
         unseen: whether it is known that the network was trained on no image of it; None where that is not asked.
     """
 
@@ -51,7 +51,7 @@ class Asked:
     watch: Watch | None = None
 
 
-def scored_by_run(config: Mapping[str, Any], settings: Settings, asked: Asked) -> Scored:
+def scored_by_run(config: Mapping[str, Any], settings: ClassifySettings, asked: Asked) -> Scored:
     """Return what a run is scored on; errors as of ``open_data``.
 
     Raises:
@@ -123,11 +123,11 @@ def _compared(opened: Data, config: Mapping[str, Any]) -> tuple[bool, list[str]]
     if as_known_then({"data": here}, config)["data"]["fingerprint"] != fingerprint:
         return False, ["the pictures are not those of the run any more: some may have been trained on"]
     if covers_contents(opened.fingerprint) and not covers_contents(fingerprint):
-        return True, ["the run is of an earlier version: whether pictures were replaced since cannot be told"]
+        return True, ["the run is of an earlier version: whether pictures were replaced since is not known"]
     return True, []
 
 
-def _loader(settings: Settings, asked: Asked) -> LoaderSettings:
+def _loader(settings: ClassifySettings, asked: Asked) -> LoaderSettings:
     """Return how other data than the run's is read: its splits are not where the run's were."""
     given = load_settings({"epochs": 1, "batch_size": 1}, asked.overrides).loader
     return settings.loader.model_copy(update={"train": given.train, "val": given.val})

@@ -18,7 +18,7 @@ from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 
 S = TypeVar("S", bound=RunSettings)
 
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=RunSettings)
 @overload
 def load_settings(
     source: str | Path | Mapping[str, Any] | Document, overrides: Sequence[str] = ()
-) -> Settings: ...
+) -> ClassifySettings: ...
 @overload
 def load_settings(
     source: str | Path | Mapping[str, Any] | Document, overrides: Sequence[str] = (), *, kind: type[S]
@@ -35,7 +35,7 @@ def load_settings(
     source: str | Path | Mapping[str, Any] | Document,
     overrides: Sequence[str] = (),
     *,
-    kind: type[RunSettings] = Settings,
+    kind: type[RunSettings] = ClassifySettings,
 ) -> RunSettings:
     """Read training settings.
 
@@ -100,7 +100,7 @@ def _override(text: str) -> tuple[KeyPath, Any]:
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise SettingsError(
-            Problem(f"--set {text}", "is no setting", "write key=value, such as optimizer.lr=2e-3")
+            Problem(f"--set {text}", "is not a setting", "write key=value, such as optimizer.lr=2e-3")
         )
     document = read_text(f"value: {value}", f"--set {text}")
     if problems := document.findings.problems():

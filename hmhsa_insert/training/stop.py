@@ -109,7 +109,7 @@ def agreed(accelerator: Accelerator, update: int | None, *wishes: bool) -> tuple
     """Return which wishes any process has; all processes call this after the same update.
 
     Args:
-        accelerator: tells the processes.
+        accelerator: knows the processes.
         update: its number, of which several processes ask one another only now and then; None: they ask now.
         wishes: of this process.
     """

@@ -24,16 +24,16 @@ from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.interfaces import (
+    DataSource,
     EvalBatchSource,
     Evaluated,
     Objective,
     Panel,
-    Source,
     TrainBatchSource,
 )
-from hmhsa_insert.training.network import Network
+from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.order import Shares
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
@@ -74,7 +74,7 @@ class Task(ABC):
 
     model: str | nn.Module
     recipe: Mapping[str, Any] | None
-    data: Source
+    data: DataSource
     settings: RunSettings
     seed: int
     init_from: Path | None
@@ -92,7 +92,7 @@ class Task(ABC):
     @abstractmethod
     def open(
         cls, source: Any, loader: Any, data_dir: str | Path | None = None, watch: Watch | None = None
-    ) -> Source:
+    ) -> DataSource:
         """Open a source of data to train on; None stands for the task's default."""
 
     @classmethod
@@ -148,7 +148,7 @@ class Task(ABC):
         return edited
 
     @abstractmethod
-    def build(self) -> Network:
+    def build(self) -> TrainableModel:
         """Build the network of the run."""
 
     @abstractmethod
@@ -160,7 +160,7 @@ class Task(ABC):
         """Return what every counter says of the network for one image, by the fields of quantities."""
 
     @abstractmethod
-    def one_image(self, network: Network) -> tuple[nn.Module, tuple[int, ...]]:
+    def one_image(self, network: TrainableModel) -> tuple[nn.Module, tuple[int, ...]]:
         """Return what a batch of images runs through, and C, H, W of the smallest one."""
 
     def check(self, model: nn.Module) -> None:
@@ -170,7 +170,7 @@ class Task(ABC):
     # ---- batches, loss and scores
 
     @abstractmethod
-    def train_batches(self, network: Network, shares: Shares, pin: bool) -> TrainBatchSource:
+    def train_batches(self, network: TrainableModel, shares: Shares, pin: bool) -> TrainBatchSource:
         """Return this process's batches of the training split."""
 
     @abstractmethod
@@ -215,7 +215,7 @@ class Task(ABC):
         scores = (Panel(name, {name: "validation", f"ema_{name}": "EMA"}) for name in self.columns)
         return Panel("loss", {"train_loss": "training"}), *scores
 
-    def result(self, finished: Mapping[str, Any], row: Row, prefix: str, best: float) -> RunResult:
+    def result(self, finished: Mapping[str, Any], row: EpochRow, prefix: str, best: float) -> RunResult:
         """Return the result of a run.
 
         Args:

@@ -11,11 +11,11 @@ from torch import nn
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.loader import Transform
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 
 
-def train_transform(settings: Settings, model: nn.Module, channels: int) -> Transform:
-    """Return what is done to a training image: crop, flip, colour policy, normalization, erasing.
+def train_transform(settings: ClassifySettings, model: nn.Module, channels: int) -> Transform:
+    """Return what is done to a training image: crop, flip, color policy, normalization, erasing.
 
     Raises:
         SettingsError: timm does not know the policy.
@@ -47,7 +47,7 @@ def train_transform(settings: Settings, model: nn.Module, channels: int) -> Tran
     return cast(Transform, made)
 
 
-def eval_transform(settings: Settings, model: nn.Module, channels: int) -> Transform:
+def eval_transform(settings: ClassifySettings, model: nn.Module, channels: int) -> Transform:
     """Return what is done to an image in evaluation: resize, centre crop, normalization."""
     mean, std = statistics(settings, model, channels)
     interpolation = settings.augment.interpolation
@@ -61,7 +61,7 @@ def eval_transform(settings: Settings, model: nn.Module, channels: int) -> Trans
     return cast(Transform, made)
 
 
-def statistics(settings: Settings, model: nn.Module, channels: int) -> tuple[tuple[float, ...], ...]:
+def statistics(settings: ClassifySettings, model: nn.Module, channels: int) -> tuple[tuple[float, ...], ...]:
     """Return the mean and standard deviation that images are normalized with, one number a channel."""
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     own = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD} if channels == 3 else {}

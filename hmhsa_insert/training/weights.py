@@ -18,7 +18,7 @@ class Weights:
     """Writes weights by their own keys from any process layout.
 
     Args:
-        accelerator: tells processes and wrappers.
+        accelerator: knows the processes and wrappers.
         model: the network before it is wrapped; copied, as what files are written from.
         folder: of the run.
     """

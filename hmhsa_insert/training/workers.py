@@ -58,7 +58,7 @@ class Rest(Sampler[Any]):
         return len(self._whole) - self.first  # type: ignore[arg-type]
 
 
-class Reading(Dataset[Any]):
+class BatchReading(Dataset[Any]):
     """A data set that reads whole batches, and returns the package's own errors instead of raising them.
 
     torch makes of an error in a worker another one, whose message is a traceback.
@@ -79,7 +79,7 @@ class Reading(Dataset[Any]):
 
 
 def as_it_is(batch: T) -> T:
-    """Return a batch that :class:`Reading` has collated."""
+    """Return a batch that :class:`BatchReading` has collated."""
     return batch
 
 
@@ -213,7 +213,7 @@ class _ChildSignals:
 
     @contextmanager
     def waited_for(self) -> Iterator[None]:
-        """Let a death be told at once while the block runs."""
+        """Report a death at once while the block runs."""
         self._waiting = threading.current_thread() is threading.main_thread()
         try:
             yield

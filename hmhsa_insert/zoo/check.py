@@ -34,7 +34,7 @@ _RANDOMNESS: tuple[dict[str, Any], ...] = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ZooRow:
     """The result for one network.
 
     Attributes:
@@ -69,7 +69,7 @@ class Row:
     reason: str = ""
 
 
-def check_network(entry: Entry) -> Row:
+def check_network(entry: Entry) -> ZooRow:
     """Run locate → plan → apply → verify on one network; a refusal or failure is a row, not an exception."""
     facts: dict[str, Any] = {"network": entry.spec, "input_size": f"{entry.height}x{entry.width}"}
     size = (entry.channels, entry.height, entry.width)
@@ -81,16 +81,16 @@ def check_network(entry: Entry) -> Row:
         facts["locate_s"] = round(time.process_time() - start, 3)
         facts |= _reading(located, entry)
         if not located.stages:
-            return Row(**facts, status="refused", reason=why_no_maps(located))
+            return ZooRow(**facts, status="refused", reason=why_no_maps(located))
         made = _plan_everywhere(model, located)
         facts["sites"] = len(made.sites)
         facts["in_tree"] = sum(site.in_tree for site in made.sites)
         checks = verify(model, apply_plan(model, made), gradients=False)
-        return Row(**facts, **_numbers(checks))
+        return ZooRow(**facts, **_numbers(checks))
     except HmhsaInsertError as error:
-        return Row(**facts, status="refused", reason=str(error.problems[0]))
+        return ZooRow(**facts, status="refused", reason=str(error.problems[0]))
     except Exception as error:
-        return Row(**facts, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
+        return ZooRow(**facts, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
 
 
 def _build(entry: Entry) -> nn.Module:

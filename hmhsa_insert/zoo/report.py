@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
 from hmhsa_insert.inert import csv_text, markdown, markdown_code
-from hmhsa_insert.zoo.check import Row
+from hmhsa_insert.zoo.check import ZooRow
 
 
-def summary(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def summary(rows: Sequence[ZooRow]) -> list[tuple[str, str]]:
     """Return the main results as (question, answer)."""
     status = Counter(row.status for row in rows)
     ran = [row for row in rows if row.eval_change is not None]
@@ -38,13 +38,13 @@ def summary(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return answers
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[ZooRow]) -> str:
     """Return one line per network."""
     ordered = sorted(rows, key=lambda row: row.network)
-    return csv_text([field.name for field in fields(Row)], (asdict(row).values() for row in ordered))
+    return csv_text([field.name for field in fields(ZooRow)], (asdict(row).values() for row in ordered))
 
 
-def to_markdown(rows: Sequence[Row], environment: Mapping[str, str], causes: Mapping[str, str]) -> str:
+def to_markdown(rows: Sequence[ZooRow], environment: Mapping[str, str], causes: Mapping[str, str]) -> str:
     """Return the report: the summary, what was refused or failed, the disagreements with their cause, all rows."""
     rows = sorted(rows, key=lambda row: row.network)
     lines = ["# Coverage of the zoo", ""]

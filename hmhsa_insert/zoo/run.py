@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from hmhsa_insert.zoo.check import Row, check_network
+from hmhsa_insert.zoo.check import ZooRow, check_network
 from hmhsa_insert.zoo.networks import Entry
 
-Check = Callable[[Entry], Row]
+Check = Callable[[Entry], ZooRow]
 
 _READY = "ready"
 _START_S = 120.0  # importing torch, before a worker's first network, does not count as its time
@@ -29,7 +29,7 @@ class _Worker:
 
 def run(
     entries: list[Entry], time_limit_s: float = 300.0, workers: int = 1, check: Check = check_network
-) -> Iterator[Row]:
+) -> Iterator[ZooRow]:
     """Yield one row per network as it is done, in any order.
 
     Args:
@@ -84,24 +84,24 @@ def _give(worker: _Worker, entry: Entry) -> _Worker:
     return worker
 
 
-def _collect(worker: _Worker, time_limit_s: float) -> Row | None:
+def _collect(worker: _Worker, time_limit_s: float) -> ZooRow | None:
     """Return the row of a worker that has finished, timed out or died; None while it works."""
     entry = worker.entry
     assert entry is not None
     size = f"{entry.height}x{entry.width}"
     try:
         if worker.pipe.poll():
-            received: Row | str = worker.pipe.recv()
-            if isinstance(received, Row):
+            received: ZooRow | str = worker.pipe.recv()
+            if isinstance(received, ZooRow):
                 return received
             worker.is_ready, worker.since = True, time.monotonic()
     except EOFError:
         worker.process.join(timeout=10)  # its pipe closes before its exit code can be read
         reason = f"its process ended with code {worker.process.exitcode}; most likely it ran out of memory"
-        return Row(entry.spec, size, status="died", reason=reason)
+        return ZooRow(entry.spec, size, status="died", reason=reason)
     allowed = time_limit_s if worker.is_ready else time_limit_s + _START_S
     if time.monotonic() - worker.since > allowed:
-        return Row(entry.spec, size, status="timeout", reason=f"took longer than {time_limit_s:g} s")
+        return ZooRow(entry.spec, size, status="timeout", reason=f"took longer than {time_limit_s:g} s")
     return None
 
 

@@ -55,19 +55,19 @@ BAD = [
     (
         {"type": "hmhsa", "head_dim": "64"},
         ("head_dim",),
-        "'head_dim' must be a whole number, found '64'",
+        "'head_dim' must be an integer, found '64'",
         "write 64 without quotes",
     ),
-    ({"type": "mhsa", "head_dim": 6.5}, ("head_dim",), "'head_dim' must be a whole number, found 6.5", ""),
-    ({"type": "mhsa", "head_dim": True}, ("head_dim",), "'head_dim' must be a whole number, found true", ""),
+    ({"type": "mhsa", "head_dim": 6.5}, ("head_dim",), "'head_dim' must be an integer, found 6.5", ""),
+    ({"type": "mhsa", "head_dim": True}, ("head_dim",), "'head_dim' must be an integer, found true", ""),
     (
         {"type": "mhsa", "head_dim": None},
         ("head_dim",),
-        "'head_dim' must be a whole number, found nothing",
+        "'head_dim' must be an integer, found nothing",
         "",
     ),
-    ({"type": "mhsa", "width": [64]}, ("width",), "'width' must be a whole number, found [64]", ""),
-    ({"type": "mhsa", "width": {"a": 1}}, ("width",), "'width' must be a whole number, found {a: 1}", ""),
+    ({"type": "mhsa", "width": [64]}, ("width",), "'width' must be an integer, found [64]", ""),
+    ({"type": "mhsa", "width": {"a": 1}}, ("width",), "'width' must be an integer, found {a: 1}", ""),
     ({"type": "mhsa", "head_dim": 0}, ("head_dim",), "'head_dim' must be 1 or more, found 0", ""),
     (
         {"type": "mhsa", "qkv_bias": "yes"},
@@ -112,13 +112,13 @@ BAD = [
     (
         {"type": "hmhsa", "grids": "atuo"},
         ("grids",),
-        "'grids' must be 'auto' or a list of whole numbers, found 'atuo'",
+        "'grids' must be 'auto' or a list of integers, found 'atuo'",
         "did you mean 'auto'?",
     ),
     (
         {"type": "hmhsa", "grids": 7},
         ("grids",),
-        "'grids' must be 'auto' or a list of whole numbers, found 7",
+        "'grids' must be 'auto' or a list of integers, found 7",
         "",
     ),
     ({"type": "hmhsa", "grids": []}, ("grids",), "'grids' must not be empty, found []", ""),
@@ -126,7 +126,7 @@ BAD = [
     (
         {"type": "hmhsa", "grids": ["a", 7]},
         ("grids", 0),
-        "'grids[0]' must be a whole number, found 'a'",
+        "'grids[0]' must be an integer, found 'a'",
         "",
     ),
     (

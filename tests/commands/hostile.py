@@ -136,7 +136,7 @@ def latex_commands(text: str) -> list[str]:
 
 
 def json_problems(text: str) -> list[str]:
-    """Return why a text is no JSON."""
+    """Return why a text is not a JSON."""
     try:
         json.loads(text)
     except ValueError as error:

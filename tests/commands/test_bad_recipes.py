@@ -28,7 +28,7 @@ RECIPES = {
     "1e-3 is a number": (
         recipe(block="{type: hmhsa, head_dim: 1e-3}"),
         REFUSED,
-        "  r.yaml:7:36: 'head_dim' must be a whole number, found 0.001",
+        "  r.yaml:7:36: 'head_dim' must be an integer, found 0.001",
     ),
     "unknown block": (
         recipe(block="{type: hmhas}"),
@@ -68,7 +68,7 @@ RECIPES = {
     "stride for a stage": (
         recipe("{stage: 32}"),
         UNUSABLE,
-        "  r.yaml:6:17: 'stage' must be a whole number from 0 to 7, or a list of them, or 'all', found 32",
+        "  r.yaml:6:17: 'stage' must be an integer from 0 to 7, or a list of them, or 'all', found 32",
         "    stride 32 is stage 4: stage k has stride 2^(k+1); `hmhsa-insert stages MODEL` lists a model's stages",
     ),
     "block that does not exist": (
@@ -212,7 +212,7 @@ def test_check_reports_options_without_a_network(here) -> None:
         f"{UNUSABLE} (3 problems)",
         "  r.yaml:8:5: unknown key 'inti' in an edit",
         "    did you mean 'init'? allowed: at, block, id, init, keep, op, position",
-        "  r.yaml:7:36: 'head_dim' must be a whole number, found 'x'",
+        "  r.yaml:7:36: 'head_dim' must be an integer, found 'x'",
         "  r.yaml:7:47: 'grids[0]' must be 1 or more, found 0",
     ]
     assert error_of("recipe check r.yaml").splitlines() == report

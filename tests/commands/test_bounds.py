@@ -47,8 +47,8 @@ SHAPES: dict[str, tuple[str, Change, str]] = {
         "asks for num_classes 8000000",
     ),
     "few classes": ("base.json", lambda d: d["kwargs"].update(num_classes=7), "'fc.weight' is"),
-    "colours": ("base.json", lambda d: d["kwargs"].update(in_chans=3_000_000), "asks for in_chans 3000000"),
-    "two colours": ("base.json", lambda d: d["kwargs"].update(in_chans=2), "tensors do not fit the network"),
+    "colors": ("base.json", lambda d: d["kwargs"].update(in_chans=3_000_000), "asks for in_chans 3000000"),
+    "two colors": ("base.json", lambda d: d["kwargs"].update(in_chans=2), "tensors do not fit the network"),
     "a list as alias": (
         "base.json",
         lambda d: d.update(aliases={"a": ["x"]}),

@@ -40,16 +40,16 @@ def lines_of(report: str) -> list[str]:
         (SHORT, "r.json: it is damaged: 'name' is missing; 'input_size' is missing"),
         (
             {**WHOLE, "input_size": [3, "\u0000", 64]},
-            "r.json: it is damaged: 'input_size.1' must be a whole number, ",
+            "r.json: it is damaged: 'input_size.1' must be an integer, ",
         ),
         ({**WHOLE, "input_size": 224}, "r.json: it is damaged: 'input_size' must be a list, found 224"),
         (
             {**WHOLE, "num_params": "25M"},
-            "r.json: it is damaged: 'num_params' must be a whole number, found '25M'",
+            "r.json: it is damaged: 'num_params' must be an integer, found '25M'",
         ),
         (
             {**WHOLE, "num_params": 1.5},
-            "r.json: it is damaged: 'num_params' must be a whole number, found 1.5",
+            "r.json: it is damaged: 'num_params' must be an integer, found 1.5",
         ),
         ({**WHOLE, "top1": "71.5"}, "r.json: it is damaged: 'top1' must be a number, found '71.5'"),
         ({**WHOLE, "box": [0.3]}, "r.json: it is damaged: 'box' must be a mapping, found [0.3]"),
@@ -134,7 +134,7 @@ def test_a_trial_of_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     ("changes", "said"),
     [
         ({}, None),
-        ({"epoch": "1"}, "'progress.epoch' must be a whole number, found '1'"),
+        ({"epoch": "1"}, "'progress.epoch' must be an integer, found '1'"),
         ({"history": 3}, "'progress.history' must be a list, found 3"),
         (
             {"best": {"score": 1.0, "epoch": 1, "weights": "x"}},

@@ -241,7 +241,7 @@ def test_a_study_begins_in_no_folder_of_a_user(tmp_path: Path, files: dict[str, 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     before = listing(tmp_path)
-    with pytest.raises(StudyError, match=r"holds no study|is no study's file"):
+    with pytest.raises(StudyError, match=r"holds no study|is not a study's file"):
         write_study(tmp_path, {"kind": "study", "version": 1, "name": "mine"})
     assert listing(tmp_path) == before
 

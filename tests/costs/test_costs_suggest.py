@@ -13,7 +13,7 @@ from torch import nn
 import hmhsa_insert.models  # noqa: F401  (registers them with timm)
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.memory import training_memory
-from hmhsa_insert.costs.suggest import Cost, Limits, Suggestion, _head_dim, pareto, suggest
+from hmhsa_insert.costs.suggest import Cost, CostLimits, Suggestion, _head_dim, pareto, suggest
 from hmhsa_insert.errors import BlockError, PlanError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.apply import apply
@@ -28,7 +28,7 @@ def bare(name: str) -> nn.Module:
 
 def within(macs: float = inf, params: float = inf, memory: float = inf):
     """Return limits as factors of what the network costs."""
-    return lambda cost: Limits(
+    return lambda cost: CostLimits(
         params * cost.num_params, macs * cost.macs, memory * cost.saved_bytes if cost.saved_bytes else None
     )
 

@@ -124,7 +124,7 @@ def test_missing_images_are_left_out_or_refused(tmp_path: Path) -> None:
     [
         ("images", {"height": 0}, "no 'height' and 'width' in pixels: images[0] (id 1)"),
         ("images", {"file_name": "../1.png"}, "a 'file_name' outside the folder of images: images[0] (id 1)"),
-        ("images", {"id": "1"}, "is no mapping with a whole number 'id': images[0] (id 1)"),
+        ("images", {"id": "1"}, "is not a mapping with an integer 'id': images[0] (id 1)"),
         ("categories", {"name": ""}, "no 'name': categories[0] (id 3)"),
     ],
 )

@@ -104,7 +104,7 @@ def test_where_nothing_can_be_done(made: Path, tmp_path: Path) -> None:
     image = picture(tmp_path / "x.png")
     for folder, out, more, said in (
         (tmp_path / "no", "out", (), "there is no such folder"),
-        (tmp_path, "out", (), "this is no folder of a detector"),
+        (tmp_path, "out", (), "this is not a folder of a detector"),
         (made, "x.png", (), "this is a file"),
         (made, ".", (), "there are files in this folder"),
         (made, "out", ("--device", "cuda:99"), "'cuda:99' cannot be used"),
@@ -116,7 +116,7 @@ def test_where_nothing_can_be_done(made: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png"]
 
 
-def test_masks_are_drawn_in_the_colour_of_their_class() -> None:
+def test_masks_are_drawn_in_the_color_of_their_class() -> None:
     masks = torch.zeros(1, 1, 40, 40)
     masks[0, 0, 10:30, 10:30] = 1
     detector = small_detector("maskrcnn", "resnet18", 3)

@@ -34,7 +34,7 @@ LARGER = coco_mask.encode(np.asfortranarray(np.pad(_mask(), ((0, 8), (0, 8)))))[
 ALL = SIDE * SIDE
 FEWER, MORE = "has runs of fewer pixels than the image", "has runs of more pixels than the image"
 RANGE = "has a run that is negative or longer than the image"
-NO_RUN, NO_TEXT = "has a run that is no whole number", "its text has other characters"
+NO_RUN, NO_TEXT = "has a run that is not an integer", "its text has other characters"
 
 BAD_COUNTS: dict[str, tuple[Any, str]] = {
     "too few": ([100, 50, 100], FEWER),
@@ -84,7 +84,7 @@ def test_bad_runs_are_refused_with_file_and_id(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "counts", [TEXT, [430, 10, 10], [float(430), 10, 10]], ids=["text", "whole numbers", "floats"]
+    "counts", [TEXT, [430, 10, 10], [float(430), 10, 10]], ids=["text", "integers", "floats"]
 )
 def test_good_runs_are_the_mask(tmp_path: Path, counts: Any) -> None:
     if isinstance(counts, list):

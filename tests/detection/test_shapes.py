@@ -20,7 +20,7 @@ from hmhsa_insert.detection.make_shapes import make_shapes
 from hmhsa_insert.detection.shapes import SHAPES, draw_scene
 from hmhsa_insert.training.problems import DataError
 
-GREY = [np.full((200, 300, 3), 90, dtype=np.uint8)]
+GRAY = [np.full((200, 300, 3), 90, dtype=np.uint8)]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -31,7 +31,7 @@ def digests(folder: Path) -> dict[str, str]:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), height=st.integers(32, 90), width=st.integers(32, 90))
 def test_masks_are_what_is_painted(seed: int, height: int, width: int) -> None:
-    scene = draw_scene(np.random.default_rng(seed), GREY, height, width)
+    scene = draw_scene(np.random.default_rng(seed), GRAY, height, width)
     assert scene.pixels.shape == (height, width, 3)
     masks = np.array([shape.mask for shape in scene.shapes]).reshape(-1, height, width)
     assert masks.sum(axis=0).max(initial=0) <= 1  # no pixel is two shapes'
@@ -39,7 +39,7 @@ def test_masks_are_what_is_painted(seed: int, height: int, width: int) -> None:
     painted = (scene.pixels != 90).any(axis=2)
     seen = masks.any(axis=0)
     assert not (painted & ~seen).any()
-    # A painted pixel may have the colour of what was there, but rarely.
+    # A painted pixel may have the color of what was there, but rarely.
     assert (seen & ~painted).sum() <= 0.05 * max(seen.sum(), 1)
 
 

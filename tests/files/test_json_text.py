@@ -6,7 +6,7 @@ import pytest
 
 from hmhsa_insert.errors import ArtifactError
 from hmhsa_insert.files.json_text import parse_json, read_json, read_json_mapping
-from hmhsa_insert.files.text import RECORD, Limits
+from hmhsa_insert.files.text import RECORD, FileLimits
 
 
 def said(call, *args, **kwargs):
@@ -74,7 +74,7 @@ def test_sixty_four_levels_are_read():
 
 
 def test_values_are_counted_before_they_are_made():
-    few = Limits(1000, 5, 64)
+    few = FileLimits(1000, 5, 64)
     assert parse_json('[1, 2, 3, 4, ",,,,,,,,[[{{\\",,,"]', "x", ArtifactError, few)[:2] == [1, 2]
     message = "it is damaged: it holds more than 5 values"
     assert said(parse_json, "[1, 2, 3, 4, 5, 6]", "x", limits=few) == ("x", message)

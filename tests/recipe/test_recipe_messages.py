@@ -116,7 +116,7 @@ TOP = [
     (
         "version: 1\n<<: {name: x}\n",
         "2:1",
-        "the merge key '<<' is not read: it is no part of YAML 1.2",
+        "the merge key '<<' is not read: it is not part of YAML 1.2",
         "repeat the keys, or alias a whole value",
     ),
     (

@@ -176,7 +176,7 @@ def test_problems_of_a_dict():
         "recipe.edits[0].block: a key must be a word, found 3",
         "recipe.edits[0].block.g: inf is not a finite number",
         "recipe.description: 'description' must be text, found 3",
-        "recipe.edits[0].at.stage[1]: 'stage' must list whole numbers from 0 to 7, found 9",
+        "recipe.edits[0].at.stage[1]: 'stage' must list integers from 0 to 7, found 9",
         "recipe.edits[1]: an edit has no 'id'",
         "recipe.edits[1]: an edit has no 'at'",
     ]

@@ -18,7 +18,7 @@ from hmhsa_insert.reports.frame import tidy
 from hmhsa_insert.reports.latex import to_latex
 from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
-from hmhsa_insert.reports.plots import COLOURS, MARKERS, against_macs, against_size, part_bars
+from hmhsa_insert.reports.plots import COLORS, MARKERS, against_macs, against_size, part_bars
 from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.render import render
 from hmhsa_insert.reports.sources import published_records
@@ -186,7 +186,7 @@ def test_many_methods_have_a_legend_of_groups_and_no_marker_means_two():
     svg = against_macs(tidy(rows), QUANTITIES["memory"]).svg
     labels = re.findall(r"<!-- (net\d+.*?) -->", svg)
     assert labels == groups
-    assert len(COLOURS) * len(MARKERS) == math.lcm(len(COLOURS), len(MARKERS))
+    assert len(COLORS) * len(MARKERS) == math.lcm(len(COLORS), len(MARKERS))
 
 
 def test_plots_are_the_same_each_time():

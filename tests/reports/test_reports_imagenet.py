@@ -1,4 +1,4 @@
-"""The committed ImageNet table: its totals re-added, its formats in step, its figures counted anew."""
+"""The committed ImageNet table: its totals re-added, its formats in step, its figures counted again."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_many_profiles_have_bars_and_labels_for_the_bases_only():
     ]
     bars = part_bars(parts_frame(many)).svg
     assert [f"net{n} @ 224" in bars for n in (0, 1, 31)] == [True, False, True]
-    # Eleven parts, eight colours: the four smallest are one.
+    # Eleven parts, eight colors: the four smallest are one.
     assert [name in bars for name in ("part11", "part5", "part4", "others")] == [True, True, False, True]
     points = against_macs(tidy(many), QUANTITIES["memory"]).svg
     assert [f"<!-- net{n} -->" in points for n in (0, 1, 31)] == [True, False, True]

@@ -34,7 +34,7 @@ def test_the_table_is_sound():
     assert all(key == each.key for key, each in QUANTITIES.items())
     assert len(by_field()) == len(QUANTITIES)
     assert all(set(ordered(rank)) == set(QUANTITIES.values()) for rank in ("section", "columns", "data"))
-    # Whatever is no quantity cannot be the name of a score.
+    # Whatever is not a quantity cannot be the name of a score.
     frame, known = tidy(RECORDS), by_field()
     others = {name for name in frame if name not in known and not name.startswith("delta_")}
     assert others | {"size", "pixels"} <= set(RESERVED)

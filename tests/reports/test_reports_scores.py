@@ -128,7 +128,7 @@ def test_runs_of_a_task_that_nobody_described_are_reported(tmp_path: Path):
         ["resnet18 + stage3", "12.3M", "4.00G", "0.512", "1", "+0.0123", "-0.25"],
     ]
     assert "Scores of our runs: on streets, 500 images" in streets.notes
-    # The name of another column is no score's.
+    # The name of another column is not a score's.
     assert texts(odd)[0][3] == "score_height"
     assert texts(odd)[1][3] == "3"
     rows = json.loads(render(records, "json"))["rows"]

@@ -43,7 +43,7 @@ def irb_nano(**kwargs: Any) -> Any:
 
 
 def exploding(**kwargs: Any) -> Any:
-    """Return a network whose loss is no number from the first update on."""
+    """Return a network whose loss is not a number from the first update on."""
     import torch
 
     model = irb_nano(**kwargs)

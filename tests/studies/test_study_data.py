@@ -104,7 +104,7 @@ def test_trials_of_an_earlier_version_are_kept_and_that_is_said_once(pets: Path)
     assert list(run.outcomes) == [before]
     assert told.notes == [
         "1 trials are of an earlier version, which knew data by names and classes: whether pictures were replaced "
-        "since cannot be told"
+        "since is not known"
     ]
     assert _rows(pets / "study")["raw/pets"] == (before, 100.0)
 

@@ -32,7 +32,7 @@ def test_fishers_own_example():
 
 
 def signs(differences):
-    """Enumerate the test as its definition has it, in whole numbers."""
+    """Enumerate the test as its definition has it, in integers."""
     observed = abs(sum(differences))
     flips = [
         abs(sum(s * d for s, d in zip(pattern, differences, strict=True)))

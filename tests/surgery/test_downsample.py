@@ -1,4 +1,4 @@
-"""The way into a stage, replaced in both ways, and the IRB stack that becomes TransCNN."""
+"""The downsampling into a stage, replaced in both ways, and the IRB stack that becomes TransCNN."""
 
 from __future__ import annotations
 

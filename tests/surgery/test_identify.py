@@ -15,34 +15,34 @@ from torch import nn
 
 import hmhsa_insert as hi
 from hmhsa_insert.surgery.artifact.identify import identify
-from hmhsa_insert.surgery.base.load import Source
+from hmhsa_insert.surgery.base.load import ModelSource
 
 # How a network came to be, and what is written down of it.
 NETWORKS = {
-    "timm": (lambda: timm.create_model("test_resnet"), Source("timm/test_resnet")),
+    "timm": (lambda: timm.create_model("test_resnet"), ModelSource("timm/test_resnet")),
     "timm with a tag": (
         lambda: hi.load_model("timm/test_resnet.r160_in1k").model,
-        Source("timm/test_resnet.r160_in1k"),
+        ModelSource("timm/test_resnet.r160_in1k"),
     ),
     "timm with classes and channels": (
         lambda: timm.create_model("test_resnet", num_classes=7, in_chans=1),
-        Source("timm/test_resnet", {"num_classes": 7, "in_chans": 1}),
+        ModelSource("timm/test_resnet", {"num_classes": 7, "in_chans": 1}),
     ),
     "timm by name, with options": (
         lambda: hi.load_model("test_resnet", num_classes=7, drop_path_rate=0.1).model,
-        Source("timm/test_resnet", {"num_classes": 7, "drop_path_rate": 0.1}),
+        ModelSource("timm/test_resnet", {"num_classes": 7, "drop_path_rate": 0.1}),
     ),
     "timm, its head replaced later": (
         lambda: replaced_head(hi.load_model("test_resnet").model),
-        Source("timm/test_resnet", {"num_classes": 3, "in_chans": 3}),
+        ModelSource("timm/test_resnet", {"num_classes": 3, "in_chans": 3}),
     ),
     "torchvision": (
         lambda: torchvision.models.mobilenet_v3_small(),
-        Source("torchvision/mobilenet_v3_small"),
+        ModelSource("torchvision/mobilenet_v3_small"),
     ),
     "torchvision with classes": (
         lambda: torchvision.models.mobilenet_v3_small(num_classes=4),
-        Source("torchvision/mobilenet_v3_small", {"num_classes": 4}),
+        ModelSource("torchvision/mobilenet_v3_small", {"num_classes": 4}),
     ),
     "another activation": (lambda: other_activation(timm.create_model("test_resnet")), None),
     "options that are no plain data": (
@@ -85,7 +85,7 @@ def test_a_network_is_named_only_if_the_name_builds_it(tmp_path: Path, what: str
 def test_a_graph_of_a_changed_network_is_not_misnamed(tmp_path: Path) -> None:
     base = replaced_head(hi.load_model("test_resnet").model)
     model = hi.apply(base, recipe(insert({"stage": 2})), SIZE, backend="graph")
-    assert identify(model) == Source("timm/test_resnet", {"num_classes": 3, "in_chans": 3})
+    assert identify(model) == ModelSource("timm/test_resnet", {"num_classes": 3, "in_chans": 3})
     model.fc = nn.Linear(96, 9)
     assert identify(model) is None
     folder = hi.save(model, tmp_path / "out")

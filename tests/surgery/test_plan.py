@@ -84,7 +84,7 @@ def test_selectors(resnet, at, wanted) -> None:
         ),
         (
             {"op": "replace", "id": "x", "at": {"downsample": 7}, "block": {"type": "tdb"}},
-            "no way into stage 7: no stage 7",
+            "no downsampling into stage 7: no stage 7",
         ),
         (
             {"op": "replace", "id": "x", "at": {"downsample": 2}, "block": {"type": "mhsa"}},

@@ -56,7 +56,7 @@ def test_the_head_of_a_pyramid_level_and_a_dense_prediction_are_no_blocks() -> N
         for name in ("FPNLike", "DenseHead", "AutoPad")
     }
     assert ends["FPNLike"][-1] == ends["DenseHead"][-1] == ends["AutoPad"][-1] == "l3.1"
-    assert ends["AutoPad"][0] == "stem.2"  # the padding of the image is no block either
+    assert ends["AutoPad"][0] == "stem.2"  # the padding of the image is not a block either
 
 
 def test_a_bare_convolution_before_a_pooled_head_stays_a_block() -> None:

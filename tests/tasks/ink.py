@@ -9,7 +9,7 @@ from torch.nn import functional
 from hmhsa_insert.tasks.table import TASKS, TaskRow
 from hmhsa_insert.training.image_task import ImageTask
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.progress import Row
+from hmhsa_insert.training.progress import EpochRow
 
 
 def ink(batch: Batch) -> torch.Tensor:
@@ -38,7 +38,7 @@ class Ink(ImageTask):
         """Return the error of each image, N×1."""
         return (output[:, 0] - ink(batch)).abs()[:, None]
 
-    def summarize(self, values: Any) -> Row:
+    def summarize(self, values: Any) -> EpochRow:
         """Return the mean error, and a score of which more is better."""
         error = float(values.mean())
         return {"closeness": 1 / (1 + error), "error": error}

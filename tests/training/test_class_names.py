@@ -174,7 +174,7 @@ def test_a_class_may_have_the_sign_in_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["canine", "=dog", "canine=", ""])
 def test_a_map_that_is_no_pair(text: str) -> None:
-    with pytest.raises(DataError, match="is no pair of classes"):
+    with pytest.raises(DataError, match="is not a pair of classes"):
         read_renaming([text])
 
 

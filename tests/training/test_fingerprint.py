@@ -245,7 +245,7 @@ def test_a_finished_run_of_an_earlier_version_is_scored(pets: Path, tmp_path: Pa
     _as_before(run)
     what = candidate(run, allow_code=True)
     assert what.unseen
-    assert any("whether pictures were replaced since cannot be told" in note for note in what.run.data.notes)
+    assert any("whether pictures were replaced since is not known" in note for note in what.run.data.notes)
     assert any("matched by their order" in note for note in what.run.data.notes)
     told = Told()
     train("training_nets:plain", str(pets), settings=SETTINGS, folder=run, reporter=told)

@@ -1,4 +1,4 @@
-"""Pictures as they look: upright, grey by its range, whatever the file's form; read alike in every place."""
+"""Pictures as they look: upright, gray by its range, whatever the file's form; read alike in every place."""
 
 import importlib.util
 import io
@@ -106,7 +106,7 @@ SEEN = [0, 23, 195, 255]
         (np.array([[-5, np.nan, 1e6]], np.float32), "TIFF", [0, 0, 255]),
     ],
 )
-def test_grey_levels_by_their_range(pixels: Any, form: str, expected: list[int]) -> None:
+def test_gray_levels_by_their_range(pixels: Any, form: str, expected: list[int]) -> None:
     found = _again(Image.fromarray(pixels), form)
     assert found.mode == "L"
     assert np.asarray(found)[0].tolist() == expected
@@ -190,36 +190,36 @@ def _channels(root: Path, **loader: Any) -> Data:
     return open_data(str(root), loader=LoaderSettings(**loader))
 
 
-def test_grey_with_a_few_in_colour(tmp_path: Path) -> None:
+def test_gray_with_a_few_in_color(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 30, "b": 30}, mode="L")
     assert _channels(tmp_path).channels == 1
     paint(tmp_path / "a" / "17.png", mode="RGB")
     data = _channels(tmp_path)
     assert data.channels == 3
-    said = "59 of 60 images looked at are grey, 1 have colour: all are read as"
-    assert f"{said} RGB (--set loader.channels=1 reads them as grey)" in data.notes
+    said = "59 of 60 images looked at are gray, 1 have color: all are read as"
+    assert f"{said} RGB (--set loader.channels=1 reads them as gray)" in data.notes
     chosen = _channels(tmp_path, channels=1)
     assert chosen.channels == 1
-    assert f"{said} grey, as loader.channels says" in chosen.notes
+    assert f"{said} gray, as loader.channels says" in chosen.notes
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "P"])
-def test_grey_in_other_forms(tmp_path: Path, mode: str) -> None:
+def test_gray_in_other_forms(tmp_path: Path, mode: str) -> None:
     for name in ("a", "b"):
         for index in range(3):
-            grey = Image.fromarray(np.full((8, 8), 40 * index, np.uint8))
+            gray = Image.fromarray(np.full((8, 8), 40 * index, np.uint8))
             path = tmp_path / name / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image = (
-                Image.fromarray(np.asarray(grey).astype(np.uint16) * 256)
+                Image.fromarray(np.asarray(gray).astype(np.uint16) * 256)
                 if mode == "I;16"
-                else grey.convert(mode)
+                else gray.convert(mode)
             )
             image.save(path)
     assert _channels(tmp_path).channels == 1
 
 
-def test_a_palette_of_colours_is_colour(tmp_path: Path) -> None:
+def test_a_palette_of_colors_is_color(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 3, "b": 3}, mode="P")
     assert _channels(tmp_path).channels == 3
 

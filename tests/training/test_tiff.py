@@ -1,4 +1,4 @@
-"""Grey TIFFs of every depth, written by hand: a ramp from black to white is read as a ramp from black to white."""
+"""Gray TIFFs of every depth, written by hand: a ramp from black to white is read as a ramp from black to white."""
 
 import io
 import struct
@@ -55,4 +55,4 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_ramp_is_a_ramp(name: str) -> None:
     found = np.asarray(read_picture(io.BytesIO(FILES[name].getvalue())).convert("L")).astype(int)
-    assert abs(found - RAMP).max() <= 1  # rounding of whole numbers of which zero is white
+    assert abs(found - RAMP).max() <= 1  # rounding of integers of which zero is white

@@ -128,7 +128,7 @@ def test_problems_end_with_1_and_no_traceback(
 def test_evaluate_needs_data_for_what_is_no_run() -> None:
     result = _run("evaluate", "timm/test_resnet")
     assert isinstance(result.exception, HmhsaInsertError)  # the app around it reports these
-    assert "is no run, so the data has to be named (--data SOURCE)" in str(result.exception)
+    assert "is not a run, so the data has to be named (--data SOURCE)" in str(result.exception)
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "half a network": ("pytorch_model.bin", _truncate, "were written"),
     "an empty file": ("run.pt", lambda path: path.write_bytes(b""), "has 0 bytes"),
     "a file that is gone": ("run.pt", Path.unlink, "is missing"),
-    "no list of checksums": (DIGESTS, lambda path: path.write_text("[1]"), "is no list of checksums"),
+    "no list of checksums": (DIGESTS, lambda path: path.write_text("[1]"), "is not a list of checksums"),
 }
 
 

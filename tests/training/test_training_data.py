@@ -84,7 +84,7 @@ def test_a_folder_without_splits_has_some_of_each_class_held_out(tmp_path: Path)
     assert open_data(str(tmp_path), loader=LoaderSettings(val_share=0.2)).val.name(0) == data.val.name(0)
 
 
-def test_a_few_grey_images_do_not_make_colour_grey(tmp_path: Path) -> None:
+def test_a_few_gray_images_do_not_make_color_gray(tmp_path: Path) -> None:
     _folder(tmp_path, {"a": 6, "b": 6})
     _image("L").save(tmp_path / "a" / "0.png")
     assert open_data(str(tmp_path)).channels == 3
@@ -254,8 +254,8 @@ def test_a_split_in_which_nothing_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"num_classes": 10**9}, "'num_classes' must be a whole number up to 100,000, found 1000000000"),
-        ({"num_classes": "7"}, "'num_classes' must be a whole number"),
+        ({"num_classes": 10**9}, "'num_classes' must be an integer up to 100,000, found 1000000000"),
+        ({"num_classes": "7"}, "'num_classes' must be an integer"),
         (
             {"splits": {"train": None, "val": None}, "num_classes": 7},
             "split 'train' needs a list 'filenames'",

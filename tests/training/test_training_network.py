@@ -17,7 +17,7 @@ from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.surgery.edit.undo import base_state_dict
 from hmhsa_insert.training.adapt import head_names, transfer
 from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.network import TrainableModel, build_network
 from hmhsa_insert.training.problems import SettingsError, TrainingError
 from hmhsa_insert.training.run import train
 from hmhsa_insert.training.settings import load_settings
@@ -32,7 +32,7 @@ def _data(num_classes: int = 10, channels: int = 1) -> Data:
 
 def _build(
     model: str | nn.Module, data: Data | None = None, settings: Any = QUIET, **options: Any
-) -> Network:
+) -> TrainableModel:
     return build_network(model, data or _data(), load_settings(settings), **options)
 
 
@@ -48,7 +48,7 @@ def test_head_and_stem_are_built_for_the_data_and_said() -> None:
     assert not made.has_weights
 
 
-def test_a_library_whose_stems_take_three_channels_gets_colour_images() -> None:
+def test_a_library_whose_stems_take_three_channels_gets_color_images() -> None:
     made = _build("torchvision/squeezenet1_1", _data(5), QUIET | {"input_size": 64})
     assert made.channels == 3
     assert made.notes == ("built for the data, head: 5 classes", "images are read as RGB: the stem takes 3")

@@ -9,23 +9,23 @@ from training_nets import RECIPE, few_digits
 
 from hmhsa_insert.surgery.edit.undo import base_state_dict
 from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.network import Network, build_network
+from hmhsa_insert.training.network import TrainableModel, build_network
 from hmhsa_insert.training.parts import make_loss, make_mixup, make_optimizer, make_schedule, parameter_groups
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run import train
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.settings import load_settings
 
 
-def _settings(**sections: Any) -> Settings:
+def _settings(**sections: Any) -> ClassifySettings:
     return load_settings({"epochs": 2, "batch_size": 40, "input_size": 32, **sections})
 
 
-def _network(**sections: Any) -> Network:
+def _network(**sections: Any) -> TrainableModel:
     return build_network("training_nets:irb_nano", few_digits(), _settings(**sections), recipe=RECIPE)
 
 
-def _scales(network: Network, settings: Settings) -> dict[str, tuple[float, float]]:
+def _scales(network: TrainableModel, settings: ClassifySettings) -> dict[str, tuple[float, float]]:
     names = {id(parameter): name for name, parameter in network.model.named_parameters()}
     groups = parameter_groups(network.model, settings, network.fresh)
     return {

@@ -11,7 +11,7 @@ from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.recipe.explain import explain
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_identity import identity
-from hmhsa_insert.training.schema import Settings
+from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 
 CLASSIFICATION = ("digits", "finetune", "imagenet_100e", "imagenet_300e")
@@ -51,7 +51,7 @@ def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> Non
     assert set(shipped_settings()) == {*CLASSIFICATION, *DETECTION}
     for path in shipped_settings().values():
         assert path.read_text().startswith("# ")
-        kind = DetectSettings if path.stem in DETECTION else Settings
+        kind = DetectSettings if path.stem in DETECTION else ClassifySettings
         whole, bare, named = (
             load_settings(each, kind=kind) for each in (path, path.stem, f"{path.stem}.yaml")
         )
@@ -60,7 +60,7 @@ def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> Non
 
 def test_settings_read_back_from_what_they_write() -> None:
     for name in shipped_settings():
-        kind = DetectSettings if name in DETECTION else Settings
+        kind = DetectSettings if name in DETECTION else ClassifySettings
         made = load_settings(name, kind=kind)
         assert load_settings(made.model_dump(mode="json"), kind=kind) == made
 
@@ -82,7 +82,7 @@ def test_options_win_over_the_file_and_make_sections() -> None:
     [
         ("epochs: 0\nbatch_size: 8\n", "1:9: 'epochs' must be greater than 0, found 0"),
         ("epochs: 2\nbatch_size: 8\nepochs: 3\n", "3:1: the key 'epochs' is given twice, on lines 1 and 3"),
-        ("epochs: 2\nbatch_size: eight\n", "2:13: 'batch_size' must be a whole number, found 'eight'"),
+        ("epochs: 2\nbatch_size: eight\n", "2:13: 'batch_size' must be an integer, found 'eight'"),
         (
             "epochs: 2\nbatch_size: 8\noptimiser: {lr: 1}\n",
             "3:1: unknown key 'optimiser' in the settings (did you",
@@ -180,7 +180,7 @@ def test_settings_that_are_not_there(source: Any, problem: str) -> None:
 @pytest.mark.parametrize("text", ["epochs", "=3", "a..b=3"])
 def test_an_option_that_is_no_setting(text: str) -> None:
     assert _problems(LEAST, text) == [
-        f"--set {text}: is no setting (write key=value, such as optimizer.lr=2e-3)"
+        f"--set {text}: is not a setting (write key=value, such as optimizer.lr=2e-3)"
     ]
 
 
@@ -206,8 +206,8 @@ def test_where_and_how_fast_is_not_what() -> None:
 @pytest.mark.parametrize("value", [None, 3, [1], "x"])
 def test_what_is_no_mapping_at_all_is_said(value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
-        Settings.model_validate(value)
-    (found,) = explain(caught.value, Settings, "the settings")
+        ClassifySettings.model_validate(value)
+    (found,) = explain(caught.value, ClassifySettings, "the settings")
     assert found.path == ()
     assert found.message.startswith("the settings must be a mapping, found ")
 

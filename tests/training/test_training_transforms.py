@@ -1,4 +1,4 @@
-"""timm's transforms as the settings ask for them, on colour and grey images."""
+"""timm's transforms as the settings ask for them, on color and gray images."""
 
 import random
 from typing import Any

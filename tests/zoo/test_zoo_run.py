@@ -9,19 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
-from hmhsa_insert.zoo.check import Row, check_network
+from hmhsa_insert.zoo.check import ZooRow, check_network
 from hmhsa_insert.zoo.networks import Entry, entries, entries_of
 from hmhsa_insert.zoo.report import summary, to_csv, to_markdown
 from hmhsa_insert.zoo.run import run
 
 
-def behave(entry: Entry) -> Row:
+def behave(entry: Entry) -> ZooRow:
     """Stand in for the check: die, hang or answer, by name."""
     if entry.name == "dies":
         os._exit(3)
     if entry.name == "hangs":
         time.sleep(60)
-    return Row(entry.spec, "64x64", status="ok", stages="2:8:stem", sites=1, in_tree=1, eval_change=0.0)
+    return ZooRow(entry.spec, "64x64", status="ok", stages="2:8:stem", sites=1, in_tree=1, eval_change=0.0)
 
 
 def entry(name: str) -> Entry:
@@ -49,9 +49,11 @@ def test_two_workers_do_all_networks_once() -> None:
 
 def test_the_report_adds_up_and_names_causes() -> None:
     rows = [
-        Row("timm/a", "64x64", 1.0, "ok", "2:8:stem", 2, 1, 0.0, 0.0, True, 0.5, False, ""),
-        Row("timm/b", "64x64", 1.0, "failed", "2:8:stem", 1, 1, 1e-3, 0.0, True, 0.7, False, "2:8!=9", "Δ"),
-        Row("torchvision/c", "64x64", 1.0, "refused", reason="no map"),
+        ZooRow("timm/a", "64x64", 1.0, "ok", "2:8:stem", 2, 1, 0.0, 0.0, True, 0.5, False, ""),
+        ZooRow(
+            "timm/b", "64x64", 1.0, "failed", "2:8:stem", 1, 1, 1e-3, 0.0, True, 0.7, False, "2:8!=9", "Δ"
+        ),
+        ZooRow("torchvision/c", "64x64", 1.0, "refused", reason="no map"),
     ]
     answers = dict(summary(rows))
     assert answers["networks"] == "3: 1 ok, 1 failed, 1 refused"
@@ -80,13 +82,13 @@ def test_the_command_lists_and_refuses() -> None:
 
 def test_networks_of_ones_own_are_read_from_a_file(tmp_path, monkeypatch) -> None:
     (tmp_path / "own_nets.py").write_text(
-        "from torch import nn\n\n\ndef grey():\n    return nn.Sequential(nn.Conv2d(1, 8, 4, 4), nn.ReLU())\n"
+        "from torch import nn\n\n\ndef gray():\n    return nn.Sequential(nn.Conv2d(1, 8, 4, 4), nn.ReLU())\n"
     )
     listed = tmp_path / "nets.txt"
-    listed.write_text("# mine\n\nown_nets:grey 1x32x48  # grey images\ntimm/resnet18 64x64\n")
+    listed.write_text("# mine\n\nown_nets:gray 1x32x48  # gray images\ntimm/resnet18 64x64\n")
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(app, ["zoo", "--networks", "nets.txt", "--allow-code", "--list"])
-    assert found.stdout.splitlines() == ["own_nets:grey  32x48", "timm/resnet18  64x64"]
+    assert found.stdout.splitlines() == ["own_nets:gray  32x48", "timm/resnet18  64x64"]
     row = check_network(entries_of(listed, allow_code=True)[0])
     assert (row.status, row.stages, row.eval_change, row.train_change) == ("ok", "4:8:1", 0, 0)
     listed.write_text("timm/resnet18 64x\n")

@@ -1,4 +1,4 @@
-"""Selectors of stages: ``stage`` and ``stride`` mean their blocks, ``downsample`` the way into them."""
+"""Selectors of stages: ``stage`` and ``stride`` mean their blocks, ``downsample`` the downsampling into them."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class DownsampleSelector(Selector):
     is_region: ClassVar[bool] = True
 
     numbers: Annotated[tuple[int, ...], stage_numbers(1)] = Field(alias="downsample")
-    """The way into stage k, 1 or more: a number or a list of them."""
+    """The downsampling into stage k, 1 or more: a number or a list of them."""
 
     def regions(self, network: NetworkView) -> Iterable[Any]:
-        """Return the way into each stage."""
+        """Return the downsampling into each stage."""
         return map(network.way_into, self.numbers)

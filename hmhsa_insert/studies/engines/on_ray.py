@@ -63,10 +63,10 @@ class RayEngine:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> bool:
-        """Connect to a cluster if this process is in none; say whether that was done here."""
+        """Connect to a cluster if this process is in none; return True if this call did."""
         if ray.is_initialized():
             return False
-        # Ray tells its makers about its use unless it is told not to.
+        # Ray reports its usage unless this is set.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             ray.init(self.address or "local", log_to_driver=False, logging_level="ERROR")

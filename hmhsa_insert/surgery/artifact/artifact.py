@@ -22,7 +22,7 @@ from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.surgery.artifact.folder import write_folder
 from hmhsa_insert.surgery.artifact.identify import identify
-from hmhsa_insert.surgery.artifact.older import Kind
+from hmhsa_insert.surgery.artifact.older import FolderKind
 from hmhsa_insert.surgery.artifact.record import (
     BASE,
     PLAN,
@@ -35,7 +35,7 @@ from hmhsa_insert.surgery.artifact.record import (
 )
 from hmhsa_insert.surgery.artifact.tensors import check_fit, check_sizes, fill, gather
 from hmhsa_insert.surgery.base.fake import deep_copy, hollow_copy
-from hmhsa_insert.surgery.base.load import LoadedModel, Source, load_model
+from hmhsa_insert.surgery.base.load import LoadedModel, ModelSource, load_model
 from hmhsa_insert.surgery.edit.graph import as_graph_module
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers, splice
 
@@ -50,7 +50,7 @@ def _recipes(folder: Path) -> list[Mapping[str, Any]]:
     return [written.plan.recipe for written in plans]
 
 
-ARTIFACT = Kind((PLAN, BASE), _recipes)
+ARTIFACT = FolderKind((PLAN, BASE), _recipes)
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -160,7 +160,7 @@ def open_model(
             raise ModelError(Problem(spec, "an artifact has its own weights", "leave --pretrained out"))
         model = load(spec, load_model(base).model if base else None, allow_code=allow_code)
         inputs = ledgers(model)[-1].plan.inputs
-        return LoadedModel(model, Source(Path(spec).absolute().name), inputs.image_size, inputs)
+        return LoadedModel(model, ModelSource(Path(spec).absolute().name), inputs.image_size, inputs)
     if base is not None:
         _report_missing(spec)
         message = f"it is for the folder of an artifact, and '{spec}' is not one"
@@ -205,7 +205,7 @@ def _spliced(model: nn.Module, written: Ledger, path: Path) -> nn.Module:
     return model
 
 
-def _readme(done: list[Ledger], source: Source | None) -> str:
+def _readme(done: list[Ledger], source: ModelSource | None) -> str:
     base = "" if source and is_rebuildable(source) else ", base=THE_BASE_NETWORK"
     lines = ["# An edited network", "", "Made by hmhsa-insert. Load it with:", ""]
     lines += ["```python", "import hmhsa_insert as hi", f'model = hi.load("THIS_FOLDER"{base})', "```", ""]

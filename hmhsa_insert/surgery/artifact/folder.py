@@ -11,10 +11,10 @@ from typing import Any
 
 from hmhsa_insert.errors import ArtifactError, Problem
 from hmhsa_insert.files.ours import divided, few, has_list, missing, remove, remove_empty, write_manifest
-from hmhsa_insert.surgery.artifact.older import Kind, is_written
+from hmhsa_insert.surgery.artifact.older import FolderKind, is_written
 
 
-def check_writable(target: Path, kind: Kind, overwrite: bool) -> None:
+def check_writable(target: Path, kind: FolderKind, overwrite: bool) -> None:
     """Raise before any work is done if :func:`write_folder` would refuse.
 
     Raises:
@@ -34,7 +34,7 @@ def check_writable(target: Path, kind: Kind, overwrite: bool) -> None:
         raise ArtifactError(Problem(str(target), message, "choose another folder")) from error
 
 
-def _replaceable(target: Path, kind: Kind, overwrite: bool) -> list[str]:
+def _replaceable(target: Path, kind: FolderKind, overwrite: bool) -> list[str]:
     """Return the files of an older folder, all ours; raise ArtifactError if it may not be replaced."""
     try:
         recipes = _recipes(target, kind)
@@ -52,7 +52,7 @@ def _replaceable(target: Path, kind: Kind, overwrite: bool) -> list[str]:
     return ours
 
 
-def _recipes(target: Path, kind: Kind) -> list[Mapping[str, Any]]:
+def _recipes(target: Path, kind: FolderKind) -> list[Mapping[str, Any]]:
     """Return the recipes of a folder that has no list of its files, which must load as ours; else no recipe.
 
     Raises:
@@ -75,7 +75,9 @@ def _recipes(target: Path, kind: Kind) -> list[Mapping[str, Any]]:
         raise ArtifactError(Problem(str(target), said)) from error
 
 
-def write_folder(target: Path, write: Callable[[Path], None], kind: Kind, overwrite: bool = False) -> Path:
+def write_folder(
+    target: Path, write: Callable[[Path], None], kind: FolderKind, overwrite: bool = False
+) -> Path:
     """Let `write` fill a folder beside `target`, then rename it to `target`.
 
     Args:
@@ -116,7 +118,7 @@ def _make_readable(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _move_into_place(temporary: Path, target: Path, kind: Kind, overwrite: bool) -> None:
+def _move_into_place(temporary: Path, target: Path, kind: FolderKind, overwrite: bool) -> None:
     """Rename `temporary` to `target`; an older folder's files are removed last, and put back if the rename fails."""
     if not os.path.lexists(target):
         os.rename(temporary, target)

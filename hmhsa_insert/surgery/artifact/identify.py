@@ -12,12 +12,12 @@ from torch import Tensor, fx, nn
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.artifact.record import is_rebuildable
 from hmhsa_insert.surgery.base.fake import notes
-from hmhsa_insert.surgery.base.load import SOURCE, Source, build_bare
+from hmhsa_insert.surgery.base.load import SOURCE, ModelSource, build_bare
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.edit.undo import base_state_dict, remove
 
 
-def identify(model: nn.Module) -> Source | None:
+def identify(model: nn.Module) -> ModelSource | None:
     """Return a source that builds the base network of `model` again, without its weights; None if unknown.
 
     A library's network counts only if its modules, keys and shapes are the same: `model` may have been
@@ -26,7 +26,7 @@ def identify(model: nn.Module) -> Source | None:
     Args:
         model: a network, edited or not.
     """
-    known: Source | None = notes(model).get(SOURCE)
+    known: ModelSource | None = notes(model).get(SOURCE)
     if known and not known.is_library:
         return known
     state = base_state_dict(model) if ledgers(model) else model.state_dict()
@@ -43,7 +43,7 @@ def identify(model: nn.Module) -> Source | None:
     return None
 
 
-def _candidates(known: Source | None, base: nn.Module | None) -> Iterator[Source]:
+def _candidates(known: ModelSource | None, base: nn.Module | None) -> Iterator[ModelSource]:
     if known and is_rebuildable(known):
         yield known
     if base is None:
@@ -51,14 +51,14 @@ def _candidates(known: Source | None, base: nn.Module | None) -> Iterator[Source
     config = getattr(base, "pretrained_cfg", None)
     architecture = config.get("architecture") if isinstance(config, dict) else None
     if architecture:
-        yield Source(f"timm/{architecture}")
-        yield Source(f"timm/{architecture}", _timm_kwargs(base))
+        yield ModelSource(f"timm/{architecture}")
+        yield ModelSource(f"timm/{architecture}", _timm_kwargs(base))
     if type(base).__module__.startswith("torchvision.models."):
         for name in torchvision.models.list_models():
             builder = torchvision.models.get_model_builder(name)
             if inspect.getmodule(builder) is inspect.getmodule(type(base)):
-                yield Source(f"torchvision/{name}")
-                yield Source(f"torchvision/{name}", {"num_classes": _last_width(base)})
+                yield ModelSource(f"torchvision/{name}")
+                yield ModelSource(f"torchvision/{name}", {"num_classes": _last_width(base)})
 
 
 def _timm_kwargs(base: nn.Module) -> dict[str, Any]:

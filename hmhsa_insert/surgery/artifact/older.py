@@ -22,7 +22,7 @@ _SIGNED = "Made by hmhsa-insert. Load it with:"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FolderKind:
     """A kind of folder.
 
     Attributes:
@@ -44,7 +44,7 @@ class Kind:
         return (*self.records, _TENSORS[0])
 
 
-def is_written(folder: Path, name: str, kind: Kind, recipes: Sequence[Mapping[str, Any]]) -> bool:
+def is_written(folder: Path, name: str, kind: FolderKind, recipes: Sequence[Mapping[str, Any]]) -> bool:
     """Return True for a file of a folder that `kind` reads, if a release wrote it there, and wrote it like this.
 
     Args:

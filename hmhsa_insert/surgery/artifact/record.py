@@ -22,7 +22,7 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.plan_shape import BaseShape, OptionsShape, PlansShape
-from hmhsa_insert.surgery.base.load import Source, load_model, named_by_file
+from hmhsa_insert.surgery.base.load import ModelSource, load_model, named_by_file
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
 from hmhsa_insert.surgery.sites.site import Plan
 
@@ -49,7 +49,7 @@ _PLAIN = (str, int, float, bool, type(None))
 _CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
-def is_rebuildable(source: Source) -> bool:
+def is_rebuildable(source: ModelSource) -> bool:
     """Return True if a folder may name this source: a library's network, with plain options."""
     return source.is_library and not _unsafe(source.kwargs)
 
@@ -62,7 +62,11 @@ def _unsafe(kwargs: Mapping[str, Any]) -> list[str]:
 
 
 def write_record(
-    target: Path, model: nn.Module, source: Source | None, aliases: Mapping[str, str], channels_last: bool
+    target: Path,
+    model: nn.Module,
+    source: ModelSource | None,
+    aliases: Mapping[str, str],
+    channels_last: bool,
 ) -> None:
     """Write ``plan.json`` and ``base.json`` of an edited model."""
     done = ledgers(model)
@@ -100,7 +104,7 @@ def plans_as_data(done: Sequence[Ledger]) -> list[dict[str, Any]]:
     return [{"seed": x.seed, "backend": x.backend, "plan": x.plan.to_dict()} for x in done]
 
 
-def base_as_data(source: Source | None, kind: str, aliases: Mapping[str, str]) -> dict[str, Any]:
+def base_as_data(source: ModelSource | None, kind: str, aliases: Mapping[str, str]) -> dict[str, Any]:
     """Return what a folder says about its base network: its source, class, versions and tied tensors."""
     return {
         "source": source.spec if source else None,
@@ -170,7 +174,7 @@ def build_base(
     if not spec:
         message = f"it does not say how the base network ({record.get('class')}) is built"
         raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
-    source = Source(spec, record["kwargs"])
+    source = ModelSource(spec, record["kwargs"])
     if spec.startswith(("timm/", "torchvision/")) and not source.is_library:
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         message = f"the base network is '{spec}', which the installed release does not have"

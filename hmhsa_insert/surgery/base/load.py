@@ -32,7 +32,7 @@ _FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where a network comes from: enough to build it again.
 
     Attributes:
@@ -67,7 +67,7 @@ class LoadedModel:
     """
 
     model: nn.Module
-    source: Source
+    source: ModelSource
     input_size: Size
     own_inputs: Inputs | None = None
 
@@ -134,7 +134,7 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
         >>> loaded.model.num_classes
         10
     """
-    source = Source(_qualified(spec), kwargs)
+    source = ModelSource(_qualified(spec), kwargs)
     build = _builder(source, pretrained)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about future changes of a library's initial weights
@@ -153,12 +153,12 @@ def model_names() -> dict[str, list[str]]:
     return {library: sorted(_names(library)) for library in LIBRARIES}
 
 
-def build_bare(source: Source) -> nn.Module:
+def build_bare(source: ModelSource) -> nn.Module:
     """Build a network without weights, for comparing."""
     return load_model(source.spec, meta=True, **source.kwargs).model
 
 
-def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
+def _builder(source: ModelSource, pretrained: bool) -> Callable[[], Any]:
     """Return a function that builds the network; user code is imported here, before a device is set."""
     library, _, name = source.spec.partition("/")
     if library == "timm":
@@ -174,7 +174,7 @@ def _builder(source: Source, pretrained: bool) -> Callable[[], Any]:
     return partial(_factory(source.spec), **source.kwargs)
 
 
-def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Problem:
+def _why_not_built(source: ModelSource, pretrained: bool, error: BaseException) -> Problem:
     reason = first_line(error)
     if ModelSpec(source.spec).is_code:
         message = f"the factory raised {type(error).__name__}: {reason}"
@@ -186,7 +186,7 @@ def _why_not_built(source: Source, pretrained: bool, error: BaseException) -> Pr
     return Problem(source.spec, f"it cannot be built: {reason}")
 
 
-def _loaded(model: Any, source: Source) -> LoadedModel:
+def _loaded(model: Any, source: ModelSource) -> LoadedModel:
     if not isinstance(model, nn.Module):
         message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
         raise ModelError(Problem(source.spec, message))
@@ -259,7 +259,7 @@ def _factory(spec: str) -> Callable[..., Any]:
     return factory
 
 
-def _input_size(model: nn.Module, source: Source) -> Size:
+def _input_size(model: nn.Module, source: ModelSource) -> Size:
     config = getattr(model, "pretrained_cfg", None) or {}
     if isinstance(config, Mapping) and config.get("input_size"):
         channels = source.kwargs.get("in_chans", config["input_size"][0])

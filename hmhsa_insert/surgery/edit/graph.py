@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from hmhsa_insert.errors import PlanError, Problem, first_line
 from hmhsa_insert.surgery.base.fake import notes
-from hmhsa_insert.surgery.base.load import SOURCE, Source
+from hmhsa_insert.surgery.base.load import SOURCE, ModelSource
 from hmhsa_insert.surgery.edit.splice import ledgers, set_ledgers
 from hmhsa_insert.surgery.sites.site import Plan
 
@@ -31,7 +31,7 @@ class _EditTracer(fx.Tracer):
         return module_qualified_name not in self._edited
 
 
-def as_graph_module(model: nn.Module, made: Plan, source: Source | None) -> fx.GraphModule:
+def as_graph_module(model: nn.Module, made: Plan, source: ModelSource | None) -> fx.GraphModule:
     """Return an edited `model` as a ``GraphModule`` with the same keys; inserted blocks are separate nodes.
 
     Args:

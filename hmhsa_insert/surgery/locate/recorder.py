@@ -79,7 +79,7 @@ class Recorder(TorchFunctionMode):
         self._sharing: dict[int, list[Tensor]] = {}
         self._count = 0
         self._parameters = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
-        # A closure or a global may still hold the original's tensors; a copy that reads them is no copy.
+        # A closure or a global may still hold the original's tensors; a copy that reads them is not a copy.
         self._foreign = {id(t): name for name, t in (*original.named_parameters(), *original.named_buffers())}
         _wrap_scripted(model)
         self._watched = {id(module) for module in model.modules()}

@@ -96,13 +96,13 @@ class _Finder:
         return units[:-1] if len(units) > 1 and self._is_output_layer(units[-1], units[-2]) else units
 
     def _only_pads(self, unit: Unit) -> bool:
-        """Return True for explicit padding before a convolution or a pool, which is no block."""
+        """Return True for explicit padding before a convolution or a pool, which is not a block."""
         nodes = self.traced.nodes[unit.start : unit.end.meta["position"] + 1]
         mixing = [node for node in nodes if self.mixes(node)]
         return not any(map(has_kernel, nodes)) and {node.meta["function"] for node in mixing} == {"pad"}
 
     def _is_output_layer(self, unit: Unit, before: Unit) -> bool:
-        """Return True for the layer that makes a dense prediction, which is no block.
+        """Return True for the layer that makes a dense prediction, which is not a block.
 
         Nothing but resizing comes between its weights and the output of the network.
         """
@@ -235,7 +235,7 @@ def has_kernel(node: Node) -> bool:
 
 
 def _kernel(node: Node) -> tuple[int, ...]:
-    # A weight that the forward computes (weight normalization) is no attribute; it is the second argument.
+    # A weight that the forward computes (weight normalization) is not an attribute; it is the second argument.
     values = node.meta.get("values", ())
     weight = values[1] if len(values) > 1 and isinstance(values[1], tuple) else ()
     for source in node.all_input_nodes:

@@ -44,7 +44,7 @@ class Wrapper:
 
 
 @dataclass(frozen=True)
-class Source:
+class FunctionSource:
     """A function's definition in its file.
 
     Attributes:
@@ -89,7 +89,7 @@ def span_at(code: types.CodeType, instruction: int) -> Span | None:
 
 
 @functools.lru_cache(maxsize=512)
-def source_of(code: types.CodeType) -> Source:
+def source_of(code: types.CodeType) -> FunctionSource:
     """Return the definition that `code` was compiled from.
 
     Raises:
@@ -111,7 +111,7 @@ def source_of(code: types.CodeType) -> Source:
             f"is not the code in {code.co_filename} that runs: the file was changed or rewritten"
         )
     text = "".join(lines[code.co_firstlineno - 1 : definition.end_lineno])
-    return Source(definition, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return FunctionSource(definition, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def compiled(
@@ -281,7 +281,7 @@ class _Wrap(ast.NodeTransformer):
         made = self.visit(value)
         if not isinstance(value, ast.expr) or isinstance(parent, ast.Expr):
             return made
-        # A target of an assignment is no value.
+        # A target of an assignment is not a value.
         if not isinstance(getattr(value, "ctx", ast.Load()), ast.Load):
             return made
         return self._wrapped(value, made) if span_of(value) in self._wrappers else made

@@ -1,4 +1,4 @@
-"""Replace the way into a stage, in the two ways of the recipe's ``keep``.
+"""Replace the downsampling into a stage, in the two ways of the recipe's ``keep``.
 
 ``none``: the modules of that region go and the new block stands in their place. ``blocks``: the host's strided
 convolutions and pools on the way get stride 1, and the new block, which halves the map, is put before them.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hmhsa_insert.blocks import Options, block_type
 from hmhsa_insert.surgery.base.inputs import LeafPath
 from hmhsa_insert.surgery.sites.placement import placed
-from hmhsa_insert.surgery.sites.region import Region, strided_modules
+from hmhsa_insert.surgery.sites.region import Downsampling, strided_modules
 from hmhsa_insert.surgery.sites.select import (
     EditView,
     map_of,
@@ -33,7 +33,7 @@ def downsample_sites(network: EditView, options: Options) -> list[Site]:
     return [site for region in regions for site in make(network, options, region)]
 
 
-def _keep_none(network: EditView, options: Options, region: Region) -> Iterator[Site]:
+def _keep_none(network: EditView, options: Options, region: Downsampling) -> Iterator[Site]:
     located, model, edit = network.located, network.model, network.edit
     if not region.modules:
         message = f"what lies {_between(region)} is not made of whole modules"
@@ -56,7 +56,7 @@ def _keep_none(network: EditView, options: Options, region: Region) -> Iterator[
     yield placed(located, model, site, node_of(located, region.start))
 
 
-def _keep_blocks(network: EditView, options: Options, region: Region) -> Iterator[Site]:
+def _keep_blocks(network: EditView, options: Options, region: Downsampling) -> Iterator[Site]:
     located, model, edit = network.located, network.model, network.edit
     modules, others = strided_modules(located, region)
     if others or not modules:
@@ -73,7 +73,7 @@ def _keep_blocks(network: EditView, options: Options, region: Region) -> Iterato
     elif region.start.host is not None:
         name, action, path = region.start.host.qualname, "hook_output", region.start.host.path
     else:
-        message = f"the map before it, in '{region.start.qualname}', is no module's input or output"
+        message = f"the map before it, in '{region.start.qualname}', is not a module's input or output"
         network.refuse(edit.at.kind, message, "use keep: none")
         return
     key = f"{name}.{edit.id}"
@@ -82,7 +82,7 @@ def _keep_blocks(network: EditView, options: Options, region: Region) -> Iterato
     yield placed(located, model, site, node_of(located, region.start))
 
 
-def _between(region: Region) -> str:
+def _between(region: Downsampling) -> str:
     """Return where a region lies; a map that no module returns is named by its fx node."""
     start, end = (point.qualname or point.node for point in (region.start, region.end))
     return f"between '{start}' and '{end}'"

@@ -21,7 +21,7 @@ from hmhsa_insert.surgery.locate.trace import Trace
 from hmhsa_insert.surgery.python.classes import our_class, user_class
 from hmhsa_insert.surgery.python.closures import functions_in
 from hmhsa_insert.surgery.python.source import (
-    Source,
+    FunctionSource,
     SourceError,
     Span,
     codes_in,
@@ -152,7 +152,7 @@ def _candidate(call: ModuleCall, host: nn.Module, code: types.CodeType, instruct
     return Candidate(call.qualname, expression, _changed(source, node, method), _is_countable(method, code))
 
 
-def _changed(source: Source, node: ast.AST, method: Method) -> tuple[str, ...]:
+def _changed(source: FunctionSource, node: ast.AST, method: Method) -> tuple[str, ...]:
     """Return the variables in an expression that is a statement; none if its value is used."""
     if not any(isinstance(n, ast.Expr) and n.value is node for n in ast.walk(source.definition)):
         return ()
@@ -165,7 +165,7 @@ def _is_countable(method: Method, code: types.CodeType) -> bool:
     return code.co_name in (*_COMPREHENSIONS, method.function.__code__.co_name)
 
 
-def _assigned(source: Source) -> set[str]:
+def _assigned(source: FunctionSource) -> set[str]:
     names = (
         n for n in ast.walk(source.definition) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     )

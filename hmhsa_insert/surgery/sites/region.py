@@ -1,4 +1,4 @@
-"""The way into a stage: what lies between the end of one stage and the first map of the next."""
+"""The downsampling into a stage: what lies between the end of one stage and the first map of the next."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True)
-class Region:
-    """The way into one stage.
+class Downsampling:
+    """The downsampling into one stage.
 
     Attributes:
         start, end: the maps it leads from and to.
@@ -30,8 +30,8 @@ class Region:
     modules: tuple[str, ...]
 
 
-def find_region(located: Located, stage: Stage) -> Region | None:
-    """Return the way into `stage`; None where no stage lies before it."""
+def find_region(located: Located, stage: Stage) -> Downsampling | None:
+    """Return the downsampling into `stage`; None where no stage lies before it."""
     index = located.stages.index(stage)
     if index == 0:
         return None
@@ -39,10 +39,10 @@ def find_region(located: Located, stage: Stage) -> Region | None:
     end = stage.entry or stage.cut_points[0]
     nodes = {node.name: node for node in located.trace.nodes}
     first, last = nodes[start.node], nodes[end.node]
-    return Region(start, end, reader(located, first), tuple(_chain(located, first, last)))
+    return Downsampling(start, end, reader(located, first), tuple(_chain(located, first, last)))
 
 
-def strided_modules(located: Located, region: Region) -> tuple[list[str], list[str]]:
+def strided_modules(located: Located, region: Downsampling) -> tuple[list[str], list[str]]:
     """Return the modules in a region whose stride can become 1, and descriptions of what strides otherwise."""
     nodes = {node.name: node for node in located.trace.nodes}
     first, last = nodes[region.start.node].meta["position"], nodes[region.end.node].meta["position"]

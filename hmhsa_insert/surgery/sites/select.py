@@ -16,7 +16,7 @@ from hmhsa_insert.surgery.locate.maps import FeatureMap
 from hmhsa_insert.surgery.locate.no_maps import has_tokens, why_no_maps
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.stages import CutPoint, Located, Stage, cut_point, hosts_of
-from hmhsa_insert.surgery.sites.region import Region, find_region, reader
+from hmhsa_insert.surgery.sites.region import Downsampling, find_region, reader
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
 
@@ -107,7 +107,7 @@ class EditView:
         """Return the map of an fx node."""
         node = next((node for node in self.located.trace.nodes if node.name == name), None)
         if node is None or node not in self.located.maps:
-            what = "is no feature map" if node else "does not exist"
+            what = "is not a feature map" if node else "does not exist"
             tip = near(name, (n.name for n in self.located.maps)) or "see --all-cut-points"
             self.refuse("node", f"node '{name}' {what}", tip)
             return None
@@ -147,18 +147,18 @@ class EditView:
             return None
         return hosts[-1][0].qualname
 
-    def way_into(self, number: int) -> Region | None:
-        """Return the way into a stage, if one block that halves the map can replace it."""
+    def way_into(self, number: int) -> Downsampling | None:
+        """Return the downsampling into a stage, if one block that halves the map can replace it."""
         key = self.edit.at.kind
         stage = next((stage for stage in self.stages if stage.index == number), None)
         region = find_region(self.located, stage) if stage else None
         if stage is None or region is None:
             why = "nothing lies before it" if stage else ""
             why = why or _why_no_stage(self.located, "stage", number, 2 ** (number + 1))
-            self.refuse(key, f"no way into stage {number}: {why}")
+            self.refuse(key, f"no downsampling into stage {number}: {why}")
         elif region.end.stride != 2 * region.start.stride:
             strides = f"from stride {region.start.stride} to {region.end.stride}"
-            self.refuse(key, f"the way into stage {number} goes {strides}; one block halves once")
+            self.refuse(key, f"the downsampling into stage {number} goes {strides}; one block halves once")
             return None
         return region
 

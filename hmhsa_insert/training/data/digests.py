@@ -1,4 +1,4 @@
-"""Digests of what is in files: computed once, and kept beside what tells that a file was written to since."""
+"""Digests of what is in files: computed once, and kept beside what shows that a file was written to since."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hmhsa_insert.training.data.digests import CONTENTS
 from hmhsa_insert.training.data.tree import File, open_path
 from hmhsa_insert.training.images import Targets
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.pictures import read_grey, read_picture
+from hmhsa_insert.training.pictures import read_gray, read_picture
 
 
 class FileImages:
@@ -42,10 +42,10 @@ class FileImages:
         with self._open(index) as file:
             return read_picture(file)
 
-    def grey(self, index: int) -> bool:
-        """Return True if one picture has no colour."""
+    def gray(self, index: int) -> bool:
+        """Return True if one picture has no color."""
         with self._open(index) as file:
-            return read_grey(file)
+            return read_gray(file)
 
     def name(self, index: int) -> str:
         """Return the file's path below the split's folder, printable."""

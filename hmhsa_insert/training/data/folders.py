@@ -12,7 +12,7 @@ from pathlib import Path
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.files import FileImages
 from hmhsa_insert.training.data.split_names import split_name
-from hmhsa_insert.training.data.splits import Reading, at, chosen, grown
+from hmhsa_insert.training.data.splits import TreeReading, at, chosen, grown
 from hmhsa_insert.training.data.tree import File, Tree, scan
 from hmhsa_insert.training.names import few_shown, order, order_part, shown
 from hmhsa_insert.training.pictures import PLUGINS, ending
@@ -150,7 +150,7 @@ class _Split:
         return [f"{count:,} pictures lie in folders of a class and belong to it: {few_shown(folders)}"]
 
 
-def _read(root: Path, train: str | None, val: str | None) -> tuple[Tree, Reading]:
+def _read(root: Path, train: str | None, val: str | None) -> tuple[Tree, TreeReading]:
     if not os.path.exists(root):
         raise DataError(Problem(shown(str(root)), "there is no such folder", _TIP))
     tree = scan(root)
@@ -225,7 +225,7 @@ def _taken(train: _Split, val: _Split | None) -> Iterator[str]:
         yield from val.deeper
 
 
-def _left_out(tree: Tree, reading: Reading) -> Iterator[str]:
+def _left_out(tree: Tree, reading: TreeReading) -> Iterator[str]:
     """Yield what is not read, counted by where and what it is."""
     starts = tuple(f"{path}/" if path else "" for path in (reading.train, reading.val) if path is not None)
     beside = {

@@ -17,7 +17,7 @@ from hmhsa_insert.training.problems import DataError
 
 SMALL = ("digits", "mnist5k")
 
-# Training split, validation split or None, names of classes, and a digest of contents where names do not tell them.
+# Training split, validation split or None, names of classes, and a digest of contents where names do not identify them.
 Sets = tuple[Images, Images | None, tuple[str, ...], str]
 
 
@@ -48,7 +48,7 @@ def mnist5k() -> ArrayImages:
 
 
 def torch_set(source: str, data_dir: str | Path | None) -> Sets:
-    """Return a data set of torchvision, which checks what it downloads: its name tells its contents.
+    """Return a data set of torchvision, which checks what it downloads: its name identifies its contents.
 
     Raises:
         DataError: there is none of that name, or it cannot be downloaded or read.

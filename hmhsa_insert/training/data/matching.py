@@ -62,7 +62,7 @@ def read_renaming(texts: Sequence[str]) -> dict[str, str]:
         old, equals, new = text.rpartition("=")
         if not (old and equals and new) or old in renamed:
             message = (
-                "renames a class that another one renames" if old in renamed else "is no pair of classes"
+                "renames a class that another one renames" if old in renamed else "is not a pair of classes"
             )
             tip = "write CLASS_OF_THE_DATA=CLASS_OF_THE_NETWORK"
             raise DataError(Problem(f"--map {shown(text)}", message, tip))

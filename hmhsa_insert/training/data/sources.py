@@ -183,16 +183,16 @@ def _held_out(data: Data, images: Images, share: float) -> Data:
 def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, ...]]:
     """Return the channels that images are read with, and what is said of it where they are not all alike."""
     colored, seen = count_colored(images)
-    grey = seen - colored
-    found = 1 if grey and not colored else 3
+    gray = seen - colored
+    found = 1 if gray and not colored else 3
     channels = loader.channels or found
-    mixed = f"{grey:,} of {seen:,} images looked at are grey, {colored:,} have colour"
+    mixed = f"{gray:,} of {seen:,} images looked at are gray, {colored:,} have color"
     if loader.channels is not None and loader.channels != found:
         return channels, (
-            f"{mixed}: all are read as {'grey' if channels == 1 else 'RGB'}, as loader.channels says",
+            f"{mixed}: all are read as {'gray' if channels == 1 else 'RGB'}, as loader.channels says",
         )
-    if grey and colored:
-        return channels, (f"{mixed}: all are read as RGB (--set loader.channels=1 reads them as grey)",)
+    if gray and colored:
+        return channels, (f"{mixed}: all are read as RGB (--set loader.channels=1 reads them as gray)",)
     return channels, ()
 
 

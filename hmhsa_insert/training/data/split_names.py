@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-Kind = Literal["train", "val", "test"]
+SplitKind = Literal["train", "val", "test"]
 
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, SplitKind] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "eval", "evaluation", "evaluate", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
@@ -28,7 +28,7 @@ class SplitName(NamedTuple):
         affix: its other words; a name with some is a split's only beside another split's with the same.
     """
 
-    kind: Kind
+    kind: SplitKind
     affix: tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ def is_filler(name: str) -> bool:
     return bool(words) and all(word in _FILLERS for word in words)
 
 
-def split_kind(names: Iterable[str]) -> dict[str, Kind]:
+def split_kind(names: Iterable[str]) -> dict[str, SplitKind]:
     """Return which of a data set's own names of splits are of which kind (``train``, ``validation``, …)."""
     found = ((name, split_name(name)) for name in names)
     return {name: said.kind for name, said in found if said is not None and not said.affix}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from hmhsa_insert.errors import Problem, near
-from hmhsa_insert.training.data.split_names import Kind, is_filler, split_name
+from hmhsa_insert.training.data.split_names import SplitKind, is_filler, split_name
 from hmhsa_insert.training.data.tree import Tree
 from hmhsa_insert.training.names import few_shown, order, shown
 from hmhsa_insert.training.problems import DataError
@@ -46,7 +46,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TreeReading:
     """One way to read a tree.
 
     Attributes:
@@ -86,7 +86,7 @@ def grown(tree: Tree) -> Node:
     return root
 
 
-def chosen(root: Node, where: str, train: str | None, val: str | None) -> Reading:
+def chosen(root: Node, where: str, train: str | None, val: str | None) -> TreeReading:
     """Return the reading that the settings choose, or else the only one.
 
     Args:
@@ -104,7 +104,7 @@ def chosen(root: Node, where: str, train: str | None, val: str | None) -> Readin
         found = list(dict.fromkeys(readings(root)))
         if len(found) > 1:
             raise DataError(_ambiguous(found, where))
-        return Reading(found[0].train) if val == NONE else found[0]
+        return TreeReading(found[0].train) if val == NONE else found[0]
     paths = [
         _folder(root, where, f"loader.{name}", path) if path not in (None, NONE) else None
         for name, path in (("train", train), ("val", val))
@@ -113,10 +113,10 @@ def chosen(root: Node, where: str, train: str | None, val: str | None) -> Readin
     if first is not None and second is not None and _overlap(first, second):
         message = f"{shown(first or ROOT)} and {shown(second or ROOT)} share pictures: one lies in the other"
         raise DataError(Problem("loader.val", message))
-    return Reading(first, second)
+    return TreeReading(first, second)
 
 
-def readings(root: Node) -> Iterator[Reading]:
+def readings(root: Node) -> Iterator[TreeReading]:
     """Yield every way to read a folder; most have one."""
     splits, flat = _splits_in(root)
     if splits:
@@ -126,17 +126,17 @@ def readings(root: Node) -> Iterator[Reading]:
         yield from readings(root.filled[0])
         return
     inner = [child for child in root.filled if "train" in _splits_in(child)[0].values()]
-    yield Reading("")
+    yield TreeReading("")
     for child in inner:
         yield from readings(child)
     # Pictures in train and in test, and no folders in either: two classes, or two splits without classes?
     kinds = set(flat.values())
     if len(kinds) > 1:
         paths = {kind: next(path for path, each in flat.items() if each == kind) for kind in kinds}
-        yield Reading(paths.get("train"), paths.get("val", paths.get("test")))
+        yield TreeReading(paths.get("train"), paths.get("val", paths.get("test")))
 
 
-def _of_splits(root: Node, splits: dict[str, Kind], flat: dict[str, Kind]) -> Iterator[Reading]:
+def _of_splits(root: Node, splits: dict[str, SplitKind], flat: dict[str, SplitKind]) -> Iterator[TreeReading]:
     """Yield the readings of a folder that holds folders of splits."""
     trains = [path for path, kind in splits.items() if kind == "train"]
     for kind in ("val", "test"):
@@ -146,12 +146,12 @@ def _of_splits(root: Node, splits: dict[str, Kind], flat: dict[str, Kind]) -> It
     first: list[str | None] = [*trains] or [None]
     second: list[str | None] = [*vals] or [None]
     for train, val in product(first, second):
-        yield Reading(
+        yield TreeReading(
             _innermost(_child(root, train)).path if train is not None else None,
             _innermost(_child(root, val)).path if val is not None else None,
         )
     if others and not (trains and vals):
-        yield Reading("")  # a class that is called train
+        yield TreeReading("")  # a class that is called train
 
 
 def _refuse_splits_in_classes(root: Node, where: str) -> None:
@@ -164,10 +164,10 @@ def _refuse_splits_in_classes(root: Node, where: str) -> None:
             raise DataError(Problem(where, message, tip))
 
 
-def _splits_in(node: Node) -> tuple[dict[str, Kind], dict[str, Kind]]:
+def _splits_in(node: Node) -> tuple[dict[str, SplitKind], dict[str, SplitKind]]:
     """Return which folders are called like splits: those that hold folders, and those that hold pictures only."""
     named = [(child, said) for child in node.filled if (said := split_name(child.name)) is not None]
-    kinds_of: dict[tuple[str, ...], set[Kind]] = {}
+    kinds_of: dict[tuple[str, ...], set[SplitKind]] = {}
     for _, said in named:
         kinds_of.setdefault(said.affix, set()).add(said.kind)
     meant = [(child, said.kind) for child, said in named if not said.affix or len(kinds_of[said.affix]) > 1]
@@ -213,7 +213,7 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or any(f"{a}/".startswith(f"{b}/") or not b for a, b in ((one, other), (other, one)))
 
 
-def _ambiguous(found: list[Reading], where: str) -> list[Problem]:
+def _ambiguous(found: list[TreeReading], where: str) -> list[Problem]:
     """Return what to say of a tree that has several readings: all of them, and how each is chosen."""
     problems = [Problem(where, f"can be read in {len(found)} ways; choose one")]
     for reading in found:

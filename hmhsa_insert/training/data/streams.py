@@ -57,8 +57,8 @@ class Stream:
         return str(index)
 
     def open(self, training: bool, seed: int, epoch: int, workers: int) -> StreamedImages:
-        """Return the split opened anew, its order depending on seed and epoch alone (in training)."""
-        # timm keeps a shuffle buffer's generator from epoch to epoch; opened anew, an epoch can be repeated.
+        """Return the split opened again, its order depending on seed and epoch alone (in training)."""
+        # timm keeps a shuffle buffer's generator from epoch to epoch; opened again, an epoch can be repeated.
         start = derived_seed(seed, STREAM, epoch) & 0x7FFFFFFF
         # Not converted by timm: what a picture looks like is also in what its conversion would drop.
         dataset = create_dataset(
@@ -115,7 +115,7 @@ def open_streams(
         raise DataError(Problem(str(root / "_info.json"), f"splits: {', '.join(splits)}", _INFO_TIP))
     num_classes = info.get("num_classes") or loader.num_classes
     if num_classes is not None and not (_is_count(num_classes) and num_classes <= _MOST_CLASSES):
-        message = f"'num_classes' must be a whole number up to {_MOST_CLASSES:,}, found {shown(num_classes)}"
+        message = f"'num_classes' must be an integer up to {_MOST_CLASSES:,}, found {shown(num_classes)}"
         raise DataError(Problem(str(root / "_info.json"), message))
     if not num_classes:
         tip = "set loader.num_classes, or write num_classes into _info.json"

@@ -54,7 +54,7 @@ class Tree:
         pictures: by the folder they lie in directly, empty for the root; in no order.
         folders: every folder that is none of the system's, below the root.
         system: hidden and system files and folders.
-        others: path -> why it is no picture: its ending, or what it is.
+        others: path -> why it is not a picture: its ending, or what it is.
     """
 
     root: Path
