@@ -24,7 +24,7 @@ from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.costs.latency import quantile
 from hmhsa_insert.costs.steps import Setting
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.plan_run import plan_run
 
 REPORT = Path(__file__).parents[1] / "reports" / "train_gpu.md"

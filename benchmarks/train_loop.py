@@ -2,7 +2,7 @@
 
 Three loops do the same work: the same PNG files, transforms, network, loss, optimizer and schedule, in one process.
 
-- ours: ``hmhsa_insert.training.loop.Loop``, with its seeded draws, counts and checks;
+- ours: ``hmhsa_insert.training.loop.updates.Loop``, with its seeded draws, counts and checks;
 - bare: a DataLoader and the five lines of every PyTorch tutorial;
 - timm: the parts of timm's own ``train_one_epoch``, with timm's loader.
 
@@ -33,15 +33,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.costs.latency import CLOCKS, quantile
-from hmhsa_insert.training.assemble import assemble
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.data.transforms import train_transform
+from hmhsa_insert.training.loop.assemble import assemble
+from hmhsa_insert.training.loop.optimizer import make_loss, make_optimizer, make_schedule
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.network import build_network
-from hmhsa_insert.training.parts import make_loss, make_optimizer, make_schedule
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.processes import make_accelerator
 from hmhsa_insert.training.reporter import Silent
 from hmhsa_insert.training.task import Task
-from hmhsa_insert.training.transforms import train_transform
 
 REPORT = Path(__file__).parents[1] / "reports" / "train_loop.md"
 

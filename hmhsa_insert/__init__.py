@@ -28,14 +28,14 @@ _PUBLIC = {
     "build_block": "blocks",
     "detector": "detection.detector",
     "evaluate": "training.score",
-    "load": "detection.artifact",
+    "load": "tasks.artifact",
     "load_model": "surgery.base.load",
     "load_weights": "models",
     "locate_stages": "surgery.locate.stages",
     "plan": "surgery.plan",
     "profile": "costs.profile",
     "remove": "surgery.edit.undo",
-    "save": "detection.artifact",
+    "save": "tasks.artifact",
     "train": "training.run",
     "verify": "surgery.verify",
 }
@@ -56,8 +56,6 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from hmhsa_insert.blocks import build_block as build_block
     from hmhsa_insert.costs.profile import profile as profile
-    from hmhsa_insert.detection.artifact import load as load
-    from hmhsa_insert.detection.artifact import save as save
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
@@ -78,5 +76,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.surgery.locate.stages import locate_stages as locate_stages
     from hmhsa_insert.surgery.plan import plan as plan
     from hmhsa_insert.surgery.verify import verify as verify
+    from hmhsa_insert.tasks.artifact import load as load
+    from hmhsa_insert.tasks.artifact import save as save
     from hmhsa_insert.training.run import train as train
     from hmhsa_insert.training.score import evaluate as evaluate

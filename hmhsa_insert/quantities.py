@@ -50,6 +50,7 @@ def _averages(kind: Literal["box", "mask"], plural: str) -> Iterator[Quantity]:
             "APs, APm, APl of small, medium and large objects",
             study_note=f"{header}: COCO's average precision of {plural} in percent",
             runs="AP" if name == "AP" else "",
+            line=f"{kind} {name} {{:.3f}}" if name in ("AP", "AP50") else "",
             section=SCORES,
         )
 
@@ -112,7 +113,7 @@ _ROWS = (
 
     Quantity("top1", "Top-1", name="accuracy", axis="ImageNet top-1 (%)",
         kind=PERCENT, digits=1, better="more", delta="absolute", note="Top-1: accuracy in percent",
-        study_note="Top-1: percent of validation images", runs="Top-1", section=SCORES),
+        study_note="Top-1: percent of validation images", runs="Top-1", line="top-1 {:.2f} %", section=SCORES),
     *_averages("box", "boxes"),
     *_averages("mask", "masks"),
 )
@@ -142,6 +143,12 @@ def score(name: str) -> Quantity:
         return known
     is_taken = name in {*RESERVED, *QUANTITIES, *by_field()} or name.startswith(("delta_", "score_"))
     return other_score(f"score_{name}" if is_taken else name, name)
+
+
+def line(name: str, value: float) -> str:
+    """Return how a line of a log writes the score `name`; empty where such lines leave it out."""
+    known = QUANTITIES.get(name.lower())
+    return known.line.format(value) if known is not None else f"{name} {value:.4g}"
 
 
 def other_score(key: str, name: str = "") -> Quantity:

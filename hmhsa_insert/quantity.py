@@ -77,6 +77,7 @@ class Quantity:
         delta_note: what else of its difference.
         study_note: the note below a study's table; by default `note`.
         runs: what a note on the data of training runs calls it.
+        line: how a line of a log writes it; empty where it has no place there.
         axis: the label of its axis in a plot; by default the header.
         section: the table of a profile that it belongs to.
         layout: its place there.
@@ -105,6 +106,7 @@ class Quantity:
     delta_note: str = ""
     study_note: str = ""
     runs: str = ""
+    line: str = ""
     axis: str = ""
     section: str = COUNTS
     layout: Layout = IN_ORDER

@@ -17,6 +17,7 @@ from hmhsa_insert.commands.console import out
 from hmhsa_insert.files.json_text import parse_json
 from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.inert import visible
+from hmhsa_insert.quantities import QUANTITIES, line
 from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
 from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.plan_study import PlannedStudy
@@ -46,24 +47,28 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
     done = finished(folder, planned.distinct)
     named = _Names(planned.trials)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("variant", *named.headers, "seeds", "params", "MACs", "memory", "done"):
-        right = header in ("params", "MACs", "memory", "done")
-        table.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    costs = [
+        each
+        for each in QUANTITIES.values()
+        if each.is_study_cost
+        and each.study == "table"
+        and any(each.field in c for c in planned.costs.values())
+    ]
+    for header in ("variant", *named.headers, "seeds"):
+        table.add_column(header, overflow="fold")
+    for header in (*(each.header for each in costs), "done"):
+        table.add_column(header, justify="right", no_wrap=True)
     first: dict[str, str] = {}
     for trials in cells.values():
         cell = trials[0].cell
         cost = planned.costs[cell.digest]
-        saved = cost.get("saved_bytes_per_image")
-        memory = f"{saved / 2**20:.2f} MiB" if saved is not None else ""
         name = " · ".join([cell.variant, *named.of(cell)])
         same = first.setdefault(cell.digest, name)
         table.add_row(
             visible(cell.variant if same == name else f"{cell.variant} (same as {same})"),
             *map(visible, named.of(cell)),
             _ranges([trial.seed for trial in trials]),
-            f"{(cost['num_params'] or 0) / 1e6:.3f} M",
-            f"{(cost['macs'] or 0) / 1e6:.2f} M",
-            memory,
+            *("" if (value := cost.get(each.field)) is None else each.small_text(value) for each in costs),
             f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
         )
     out.print(table)
@@ -115,15 +120,15 @@ class _Lines(Unwatched):
             return
         self._ended += 1
         said = (
-            _score(trial.cell.column, outcome.score)
+            line(trial.cell.column, outcome.score)
             if outcome.score is not None
             else f"{outcome.status}: {outcome.message}"
         )
         here = self._ended - self._before
         left = (time.monotonic() - self._began) / here * (self._total - self._ended)
-        line = f"{self._ended}/{self._total}  {self._names.line(trial)}  {said}"
+        ended = f"{self._ended}/{self._total}  {self._names.line(trial)}  {said}"
         more = f"  ({_duration(left)} left)" if self._ended < self._total else ""
-        out.print(visible(line + more), soft_wrap=True)
+        out.print(visible(ended + more), soft_wrap=True)
 
     def note(self, text: str) -> None:
         out.print(visible(text), soft_wrap=True)
@@ -185,7 +190,7 @@ class _LiveTable(Unwatched):
                     self._names.line(trial) + (f": {outcome.message}" if outcome and outcome.message else "")
                 ),
                 f"{of if state == 'done' else epoch}/{of}",
-                _score(trial.cell.column, score) if score is not None else "",
+                line(trial.cell.column, score) if score is not None else "",
                 self._left(trial, epoch),
             )
         return table
@@ -237,10 +242,6 @@ class _LiveTable(Unwatched):
         left = f", about {_duration(elapsed / here * (total - ended - under_way))} left" if here else ""
         said = f"{ended} of {total} trials ended" + (f", {failed} failed" if failed else "") + left
         return f"{said}\n{visible(self._note)}" if self._note else said
-
-
-def _score(column: str, value: float) -> str:
-    return f"top-1 {value:.2f} %" if column == "top1" else f"{column.replace('_', ' ')} {value:.3f}"
 
 
 def _duration(seconds: float) -> str:

@@ -80,7 +80,7 @@ def _detect_one(
 
 
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
-    from hmhsa_insert.training.checkpoint import write_text
+    from hmhsa_insert.training.loop.checkpoint import write_text
 
     write_text(path, json_text(results) + "\n")
 

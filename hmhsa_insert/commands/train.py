@@ -13,6 +13,7 @@ from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, Plugin
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
+from hmhsa_insert.quantities import QUANTITIES, line
 from hmhsa_insert.tasks.table import DEFAULT, TASKS, refuse_options, task_class
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def train(
             out.print(f"{stopped}; the same command goes on from there", markup=False, soft_wrap=True)
         sys.exit(128 + stopped.signal)
     except HmhsaInsertError as error:
-        # An error that all processes have is told once; one that may be a single process's is told by it.
+        # An error of all processes is reported once; one that may be a single process's, by that process.
         if first or getattr(error, "__notes__", None):
             report_error(error)
         sys.exit(1)
@@ -132,40 +133,25 @@ def train(
 
 def _summary(result: RunResult) -> str:
     """Return the scores after the last epoch, and the best one."""
-    said = ", ".join(_told(result.scores, _SCORES) or _unformatted(result.scores))
+    said = ", ".join(_written(result.scores))
     averaged = " of the averaged weights" if result.weights == "ema" else ""
-    best = _BEST.get(result.task, "{:.4g}").format(result.best)
+    best = line(task_class(result.task).best, result.best)
     return f"{said}{averaged}; best {best} in epoch {result.best_epoch} of {result.epochs}"
 
 
-# What is told of numbers of any task, in this order: what each is called, and how it is written.
-_AVERAGE_PRECISION = {
-    f"{kind}_{name}": f"{kind} {name} {{:.3f}}" for kind in ("box", "mask") for name in ("AP", "AP50")
-}
-_COLUMNS = {
-    "val_loss": "val loss {:.4f}",
-    "top1": "top-1 {:.2f} %",
-    "ema_top1": "averaged {:.2f} %",
-    **_AVERAGE_PRECISION,
-    **{f"ema_{name}": f"averaged {form}" for name, form in _AVERAGE_PRECISION.items()},
-}
-_METERS = {"top1": "top-1 {:.1f} %"}
-_SCORES = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}"} | {
-    name.lower(): form for name, form in _AVERAGE_PRECISION.items()
-}
-_BEST = {"classify": "{:.2f} %", "detect": "AP {:.3f}", "segment": "AP {:.3f}"}
-# Columns of every task, which are no scores.
-_NO_SCORES = ("epoch", "updates", "images", "lr")
+# The loss and top-5 stand in no table; epochs leave top-5 out, so that their lines stay short.
+_FORMS = {"val_loss": "val loss {:.4f}", "loss": "loss {:.4f}", "top5": "top-5 {:.2f} %"}
+_NO_SCORES = ("epoch", "updates", "images", "lr", "top5", "ema_top5", "ema_val_loss")
 
 
-def _told(values: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
-    """Return those of the values that are known and told."""
-    return [form.format(values[name]) for name, form in forms.items() if values.get(name) is not None]
-
-
-def _unformatted(scores: Mapping[str, Any]) -> list[str]:
-    """Return scores that have no format of their own here, by their names."""
-    return [f"{name} {value:.4g}" for name, value in scores.items() if value is not None]
+def _written(scores: Mapping[str, float | None]) -> list[str]:
+    """Return scores that are known, as a line shows them; those of averaged weights say so."""
+    texts = {
+        name: _FORMS[name].format(value) if name in _FORMS else line(name.removeprefix("ema_"), value)
+        for name, value in scores.items()
+        if value is not None
+    }
+    return [f"averaged {text}" if name.startswith("ema_") else text for name, text in texts.items() if text]
 
 
 def _reporter() -> _Lines | _Bar:
@@ -201,7 +187,7 @@ class _Lines:
             for name, value in row.items()
             if name not in _NO_SCORES and not name.startswith("train_")
         }
-        parts += _told(row, _COLUMNS) or _unformatted(scores)
+        parts += _written(scores)
         parts.append(f"{timing['images_per_s']:.0f} images/s")
         self.note("  ".join(parts))
 
@@ -226,8 +212,8 @@ class _Bar(_Lines):
         self._progress.stop()
 
     def step(self, step: OptimizerStep) -> None:
-        told = _told(step.meters, _METERS)
-        said = " ".join([f"loss {step.loss:.3f}", *told, f"{step.images_per_s:.0f} img/s"])
+        meters = [line(name, value) for name, value in step.meters.items() if name in QUANTITIES]
+        said = " ".join([f"loss {step.loss:.3f}", *meters, f"{step.images_per_s:.0f} img/s"])
         done = (step.epoch - 1) * step.updates + step.update
         self._progress.update(
             self._task,

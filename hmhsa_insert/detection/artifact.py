@@ -20,14 +20,13 @@ from torch import nn
 
 from hmhsa_insert.detection.coco_data import CocoData
 from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord, detector, detector_record
-from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, within
+from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, within
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import Shape, checked
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.surgery.artifact import artifact
 from hmhsa_insert.surgery.artifact.folder import write_folder
-from hmhsa_insert.surgery.artifact.older import FolderKind
-from hmhsa_insert.surgery.artifact.record import (
+from hmhsa_insert.surgery.artifact.manifest import (
     FORMAT,
     WEIGHTS,
     base_as_data,
@@ -39,6 +38,7 @@ from hmhsa_insert.surgery.artifact.record import (
     plans_from_data,
     write_json,
 )
+from hmhsa_insert.surgery.artifact.older import FolderKind
 from hmhsa_insert.surgery.artifact.tensors import check_fit, check_sizes, fill, gather
 from hmhsa_insert.surgery.base.fake import hollow_copy
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
@@ -67,59 +67,37 @@ class StoredDetector:
 
 
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write an edited model or a detector as an artifact folder; it appears whole or not at all.
-
-    Args:
-        model: from ``hi.apply`` or ``hi.detector``.
-        folder: where; must not exist, unless `overwrite` and it is an artifact of the same kind.
-        overwrite: replace an older artifact.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ArtifactError: the folder exists or cannot be written.
-        ModelError: the model was not edited and is not a detector, or has no weights.
-
-    Example:
-        >>> import timm
-        >>> import hmhsa_insert as hi
-        >>> model = timm.create_model("test_resnet", num_classes=10)
-        >>> folder = hi.save(hi.apply(model, "stage3.yaml", input_size=(3, 64, 64)), "edited")
-        >>> sorted(path.name for path in folder.iterdir())[:3]
-        ['README.md', 'base.json', 'manifest.json']
-    """
+    """Write a detector, as :func:`hmhsa_insert.save` does."""
     record = detector_record(model)
     if record is None:
-        return artifact.save(model, folder, overwrite=overwrite)
-    return _save_detector(model, record, Path(folder), overwrite)
+        raise ModelError(Problem(type(model).__name__, "this is not a detector", "build it with hi.detector"))
+    body = model.get_submodule("backbone.body")
+    done = ledgers(body)
+    tensors = gather(model, done)
+    data = {
+        "format": FORMAT,
+        "kind": record.kind,
+        "num_classes": record.num_classes,
+        "categories": [{"id": number, "name": name} for number, name in record.categories.items()],
+        "input_size": list(record.input_size),
+        "options": dict(record.options),
+        "training": model.training,
+        "channels_last": tensors.channels_last,
+        "base": base_as_data(record.source, type(body).__name__, tensors.aliases),
+        "plans": plans_as_data(done),
+    }
+
+    def write(target: Path) -> None:
+        artifact.write_recipes(target, done)
+        write_json(target / DETECTOR, data)
+        tensors.write(target)
+        (target / "README.md").write_text(_readme(record, done), encoding="utf-8")
+
+    return write_folder(Path(folder), write, _KIND, overwrite=overwrite)
 
 
 def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
-    """Rebuild the edited model or the detector of an artifact; outputs equal the saved one's bit for bit.
-
-    Args:
-        folder: an artifact.
-        base: the base network, freshly built, where the artifact's is not one of timm's or torchvision's: a folder
-            may not name code to run. It is copied.
-        allow_code: build the base network with the factory that the folder names, if you trust the folder.
-
-    Raises:
-        ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
-        WeightsError: the weights are corrupt or of another model.
-
-    Example:
-        >>> import timm, torch
-        >>> import hmhsa_insert as hi
-        >>> model = timm.create_model("test_resnet", num_classes=10)
-        >>> edited = hi.apply(model, "stage3.yaml", input_size=(3, 64, 64)).eval()
-        >>> loaded = hi.load(hi.save(edited, "edited"))
-        >>> x = torch.randn(2, 3, 64, 64)
-        >>> torch.equal(loaded(x), edited(x))
-        True
-    """
-    if not is_detector(folder):
-        return artifact.load(folder, base, allow_code=allow_code)
+    """Rebuild a detector, as :func:`hmhsa_insert.load` does."""
     target = Path(folder)
     stored = read_detector(target)
     if base is not None and ledgers(base):
@@ -199,32 +177,6 @@ class _Written(Shape):
 
 
 _KIND = FolderKind((DETECTOR,), lambda folder: [each.plan.recipe for each in read_detector(folder).plans])
-
-
-def _save_detector(model: nn.Module, record: DetectorRecord, folder: Path, overwrite: bool) -> Path:
-    body = model.get_submodule("backbone.body")
-    done = ledgers(body)
-    tensors = gather(model, done)
-    data = {
-        "format": FORMAT,
-        "kind": record.kind,
-        "num_classes": record.num_classes,
-        "categories": [{"id": number, "name": name} for number, name in record.categories.items()],
-        "input_size": list(record.input_size),
-        "options": dict(record.options),
-        "training": model.training,
-        "channels_last": tensors.channels_last,
-        "base": base_as_data(record.source, type(body).__name__, tensors.aliases),
-        "plans": plans_as_data(done),
-    }
-
-    def write(target: Path) -> None:
-        artifact.write_recipes(target, done)
-        write_json(target / DETECTOR, data)
-        tensors.write(target)
-        (target / "README.md").write_text(_readme(record, done), encoding="utf-8")
-
-    return write_folder(folder, write, _KIND, overwrite=overwrite)
 
 
 def _rebuilt(network: nn.Module, stored: StoredDetector, path: Path) -> nn.Module:

@@ -25,8 +25,8 @@ from hmhsa_insert.detection.layout import TRAIN, VAL, Files, find_files
 from hmhsa_insert.detection.segmentation import encoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
+from hmhsa_insert.training.data.pictures import read_picture
 from hmhsa_insert.training.data.tree import File, stamp_of
-from hmhsa_insert.training.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
 
 Target = dict[str, torch.Tensor]

@@ -16,15 +16,15 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from hmhsa_insert.detection.coco_data import CocoData, CocoSplit
+from hmhsa_insert.detection.coco_results import coco_results
 from hmhsa_insert.detection.loader import DetectBatch
 from hmhsa_insert.detection.metric import IouKind, Scores, average_precision
-from hmhsa_insert.detection.results import coco_results
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.checkpoint import write_text
+from hmhsa_insert.training.data.order import PADDING
 from hmhsa_insert.training.interfaces import Evaluated
-from hmhsa_insert.training.order import PADDING
+from hmhsa_insert.training.loop.checkpoint import write_text
+from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.problems import TrainingError
-from hmhsa_insert.training.progress import EpochRow
 
 DETECTIONS = "predictions.json"
 _Found = tuple[

@@ -10,9 +10,9 @@ import torch
 from torchvision.transforms.functional import pil_to_tensor
 
 from hmhsa_insert.detection.coco_data import CocoSplit, Target
+from hmhsa_insert.training.data.order import PADDING, EvalBatches, Key, Shares, TrainBatches
 from hmhsa_insert.training.loader import default_workers, read_or_next, reading_loader
-from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
-from hmhsa_insert.training.seeding import IMAGE, derived_seed, seed_cpu
+from hmhsa_insert.training.loop.seeding import IMAGE, derived_seed, seed_cpu
 from hmhsa_insert.training.workers import WorkerLoader
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.shapes import SHAPES, Drawn, Pixels, Scene, draw_scene
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.loop.seeding import derived_seed
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.seeding import derived_seed
 
 _ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))  # height and width, as shares of the size
 _VAL_SHARE = 0.2

@@ -12,9 +12,9 @@ from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.training.adapt import input_channels
+from hmhsa_insert.training.loop.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 from hmhsa_insert.training.network import build_base
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 BODY = "backbone.body"
 CELL = 32  # images are padded to whole multiples of it

@@ -15,11 +15,11 @@ from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from hmhsa_insert.detection.artifact import is_detector, load
+from hmhsa_insert.detection.coco_results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.detection.detector import DetectorRecord, detector_record
-from hmhsa_insert.detection.results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.errors import ArtifactError, ModelError, Problem, first_line
 from hmhsa_insert.inert import visible
-from hmhsa_insert.training.pictures import read_picture
+from hmhsa_insert.training.data.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 

@@ -15,12 +15,12 @@ from torch import nn
 
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.training.curves import draw_confusion
+from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
 from hmhsa_insert.training.image_task import ImageObjective, ImageTask
 from hmhsa_insert.training.interfaces import Forward, Panel
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.order import Shares
-from hmhsa_insert.training.parts import make_loss, make_mixup
+from hmhsa_insert.training.loop.optimizer import make_loss, make_mixup
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_tables import read_predictions
 from hmhsa_insert.training.shown import Shown, remarks, seen, speed

@@ -28,9 +28,9 @@ from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
 from hmhsa_insert.training.network import TrainableModel
-from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_folder import ARTIFACT
@@ -55,6 +55,7 @@ class Detect(Task):
     settings_type: ClassVar[type[RunSettings]] = DetectSettings
     result_type: ClassVar[type[RunResult]] = DetectResult
     kinds: ClassVar[tuple[str, ...]] = ("box",)
+    best: ClassVar[str] = "box_AP"
 
     data: CocoData
     settings: DetectSettings
@@ -199,11 +200,6 @@ class Detect(Task):
         return tuple(f"{kind}_{name}" for kind in self.kinds for name in NAMES)
 
     @property
-    def best(self) -> str:
-        """AP of masks where there are masks, else of boxes."""
-        return f"{self.kinds[-1]}_AP"
-
-    @property
     def curves(self) -> Sequence[Panel]:
         """The loss, and AP and AP50."""
         scores = {
@@ -298,3 +294,4 @@ class Segment(Detect):
 
     task: ClassVar[str] = "segment"
     kinds: ClassVar[tuple[str, ...]] = ("box", "mask")
+    best: ClassVar[str] = "mask_AP"

@@ -26,12 +26,14 @@ class TaskRow:
         options: names of the options of commands that it can use, of those that not every task can; all others are
             refused by name.
         made: returns True for a model of this task, or a folder, other than a run's, that holds one.
+        artifact: the module whose ``save`` and ``load`` write and read what `made` is True of.
     """
 
     does: str
     load: Callable[[], Any]
     options: frozenset[str] = frozenset()
     made: Callable[[Any], bool] = lambda model: False
+    artifact: str = "hmhsa_insert.surgery.artifact.artifact"
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -45,10 +47,14 @@ def _imported(module: str, name: str) -> Any:
 def _is_detector(masks: bool, model: Any) -> bool:
     if isinstance(model, str | Path):
         path = Path(model, "detector.json")
-        kind = read_json_mapping(path, ArtifactError).get("kind") if path.is_file() else None
+        if not path.is_file():
+            return False
+        kind = read_json_mapping(path, ArtifactError).get("kind")
     else:
         kind = getattr(vars(model).get("_hmhsa_insert_detector"), "kind", None)
-    return kind is not None and (kind == "maskrcnn") == masks
+        if kind is None:
+            return False
+    return bool((kind == "maskrcnn") == masks)
 
 
 _OF_IMAGES = frozenset({"--data-dir", "--pretrained", "--map", "--confusion"})
@@ -57,10 +63,18 @@ _OF_OBJECTS = frozenset({"--detector", "--output", "--data-dir"})
 TASKS: dict[str, TaskRow] = {
     "classify": TaskRow("one class for every image", _from("classify", "Classify"), _OF_IMAGES),
     "detect": TaskRow(
-        "boxes around objects", _from("detect", "Detect"), _OF_OBJECTS, partial(_is_detector, False)
+        "boxes around objects",
+        _from("detect", "Detect"),
+        _OF_OBJECTS,
+        partial(_is_detector, False),
+        "hmhsa_insert.detection.artifact",
     ),
     "segment": TaskRow(
-        "boxes and masks of objects", _from("detect", "Segment"), _OF_OBJECTS, partial(_is_detector, True)
+        "boxes and masks of objects",
+        _from("detect", "Segment"),
+        _OF_OBJECTS,
+        partial(_is_detector, True),
+        "hmhsa_insert.detection.artifact",
     ),
 }
 
@@ -79,6 +93,11 @@ def task_class(name: str, where: str = "--task") -> Any:
         tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}; --plugin MODULE adds a task of your own".strip()
         raise HmhsaInsertError(Problem(where, f"there is no task '{name}'", tip))
     return TASKS[name].load()
+
+
+def made_by(model: Any) -> str:
+    """Return the task that a model or an artifact's folder belongs to; the default where no task says it is its own."""
+    return next((name for name, row in TASKS.items() if row.made(model)), DEFAULT)
 
 
 def refuse_options(task: str, given: Mapping[str, bool]) -> None:

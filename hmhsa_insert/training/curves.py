@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hmhsa_insert.inert import visible
-from hmhsa_insert.training.checkpoint import write_whole
 from hmhsa_insert.training.interfaces import Panel
-from hmhsa_insert.training.progress import EpochRow
+from hmhsa_insert.training.loop.checkpoint import write_whole
+from hmhsa_insert.training.loop.progress import EpochRow
 
 # More of a class's name would leave no room for the matrix.
 _LONGEST = 40

@@ -16,11 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from hmhsa_insert.inert import csv_text
-from hmhsa_insert.training.checkpoint import write_text
 from hmhsa_insert.training.interfaces import Evaluated, Split
 from hmhsa_insert.training.loader import Batch
+from hmhsa_insert.training.loop.checkpoint import write_text
+from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.per_image import per_image
-from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_tables import PREDICTIONS
 
 Integers = npt.NDArray[np.int64]

@@ -22,12 +22,13 @@ from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.training.adapt import check_outputs, input_channels
 from hmhsa_insert.training.data import SMALL, Data, open_data
 from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.data.order import Shares
+from hmhsa_insert.training.data.transforms import eval_transform, train_transform
 from hmhsa_insert.training.interfaces import Evaluated, Forward, Objective
 from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
+from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.network import TrainableModel, build_network
-from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.per_image import per_image
-from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.run_weights import check_weights
@@ -35,7 +36,6 @@ from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.scored import Asked, Scored, scored_by_model, scored_by_run
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import Base, Task
-from hmhsa_insert.training.transforms import eval_transform, train_transform
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from hmhsa_insert.training.progress import EpochRow
+from hmhsa_insert.training.loop.progress import EpochRow
 
 
 class Split(Protocol):

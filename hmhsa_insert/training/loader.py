@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.machine import cores
+from hmhsa_insert.training.data.images import ArrayImages, ChosenImages, Images
+from hmhsa_insert.training.data.order import PADDING, EvalBatches, Key, Shares, TrainBatches
 from hmhsa_insert.training.data.streams import Stream, StreamedImages
-from hmhsa_insert.training.images import ArrayImages, ChosenImages, Images
-from hmhsa_insert.training.order import PADDING, EvalBatches, Key, Shares, TrainBatches
+from hmhsa_insert.training.loop.seeding import IMAGE, STREAM, derived_seed, seed_cpu
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.seeding import IMAGE, STREAM, derived_seed, seed_cpu
 from hmhsa_insert.training.workers import BatchReading, Rest, WorkerLoader, as_it_is, prepare_worker
 
 Transform = Callable[[Image.Image], torch.Tensor]

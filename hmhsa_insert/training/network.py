@@ -21,10 +21,10 @@ from hmhsa_insert.surgery.base.load import load_model
 from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
 from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.loop.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import ClassifySettings
-from hmhsa_insert.training.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 
 # What a factory may be asked for by the settings, and the value there that does not ask.
 _ASKED = {

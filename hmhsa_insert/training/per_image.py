@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data.order import PADDING
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.order import PADDING
 from hmhsa_insert.training.problems import TrainingError
 
 # Of the network's output, N×…, and the batch, on the device: a row of numbers for each image, N×K.

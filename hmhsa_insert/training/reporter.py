@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hmhsa_insert.training.progress import EpochRow
+from hmhsa_insert.training.loop.progress import EpochRow
 
 
 @dataclass(frozen=True)

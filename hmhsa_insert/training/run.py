@@ -16,11 +16,14 @@ from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.tasks.table import DEFAULT
-from hmhsa_insert.training.assemble import assemble
-from hmhsa_insert.training.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.curves import draw_curves
-from hmhsa_insert.training.epoch import close_epoch, evaluate_in_loop
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.assemble import assemble
+from hmhsa_insert.training.loop.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
+from hmhsa_insert.training.loop.epoch import close_epoch, evaluate_in_loop
+from hmhsa_insert.training.loop.seeding import kept_random_state
+from hmhsa_insert.training.loop.stop import Interrupted
+from hmhsa_insert.training.loop.updates import Loop
+from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import Stopped
@@ -42,10 +45,7 @@ from hmhsa_insert.training.run_folder import (
 )
 from hmhsa_insert.training.run_identity import unknown_contents
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.seeding import kept_random_state
-from hmhsa_insert.training.stop import Interrupted
 from hmhsa_insert.training.task import Task
-from hmhsa_insert.training.weights import Weights
 
 
 def train(

@@ -23,9 +23,9 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
-from hmhsa_insert.training.checkpoint import WRITING, write_table, write_text
+from hmhsa_insert.training.loop.checkpoint import WRITING, write_table, write_text
+from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.problems import InUseError, RunError
-from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.run_identity import as_known_then, identity
 from hmhsa_insert.training.run_tables import TIMING, read_timing
 

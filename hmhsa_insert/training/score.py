@@ -15,15 +15,15 @@ from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.load import named_by_file
-from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
+from hmhsa_insert.tasks.table import DEFAULT, made_by, task_class
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.interfaces import Evaluated
+from hmhsa_insert.training.loop.seeding import kept_random_state
 from hmhsa_insert.training.problems import RunError, SettingsError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
 from hmhsa_insert.training.run_weights import WEIGHTS, fill, weights_file
 from hmhsa_insert.training.scored import Asked
-from hmhsa_insert.training.seeding import kept_random_state
 from hmhsa_insert.training.settings import S, load_settings
 from hmhsa_insert.training.task import Task
 
@@ -161,7 +161,7 @@ def task_of(model: str | Path | nn.Module) -> str:
         name = str(read_config(model).get("task") or DEFAULT)
         task_class(name, str(Path(model) / CONFIG))
         return name
-    return next((name for name, row in TASKS.items() if row.made(model)), DEFAULT)
+    return made_by(model)
 
 
 def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> ModelToScore:

@@ -23,6 +23,7 @@ from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.interfaces import (
     DataSource,
     EvalBatchSource,
@@ -31,9 +32,8 @@ from hmhsa_insert.training.interfaces import (
     Panel,
     TrainBatchSource,
 )
+from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.network import TrainableModel
-from hmhsa_insert.training.order import Shares
-from hmhsa_insert.training.progress import EpochRow
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
@@ -58,6 +58,8 @@ class Task(ABC):
     """A run of one task, resolved and not begun.
 
     Attributes:
+        best: the column of ``metrics.csv`` whose best value picks the best weights, and that studies compare; the
+            largest, unless its row in ``QUANTITIES`` says that less is better.
         model: what names the network, or the network itself.
         recipe: the recipe as plain data, or None.
         data: the source, opened.
@@ -69,6 +71,7 @@ class Task(ABC):
     """
 
     task: ClassVar[str]
+    best: ClassVar[str]
     settings_type: ClassVar[type[RunSettings]]
     result_type: ClassVar[type[RunResult]] = RunResult
 
@@ -203,11 +206,6 @@ class Task(ABC):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns of ``metrics.csv`` that an evaluation fills."""
-
-    @property
-    @abstractmethod
-    def best(self) -> str:
-        """The column whose largest value picks the best weights, and that studies compare."""
 
     @property
     def curves(self) -> Sequence[Panel]:

@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.training.loop.stop import STOPS, undisturbed
 from hmhsa_insert.training.problems import RunError
-from hmhsa_insert.training.stop import STOPS, undisturbed
 
 T = TypeVar("T")
 R = TypeVar("R")

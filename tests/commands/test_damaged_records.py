@@ -14,8 +14,8 @@ from command_line import error_of
 from safetensors.torch import save_file
 
 from hmhsa_insert.files.shapes import checked
+from hmhsa_insert.training.loop.progress import SavedPlace
 from hmhsa_insert.training.problems import RunError
-from hmhsa_insert.training.progress import SavedPlace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
 

@@ -11,7 +11,7 @@ import torch
 from hmhsa_insert.detection import make_shapes as shapes
 from hmhsa_insert.detection.plan_run import plan_detection
 from hmhsa_insert.tasks.detect import Detect
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.reporter import Reporter
 from hmhsa_insert.training.run import train_run
 

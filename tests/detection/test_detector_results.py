@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from hmhsa_insert.detection.annotations import ImageRecord
 from hmhsa_insert.detection.coco_data import CocoSplit
+from hmhsa_insert.detection.coco_results import coco_results
 from hmhsa_insert.detection.evaluation import evaluate_detector
-from hmhsa_insert.detection.results import coco_results
-from hmhsa_insert.training.order import PADDING
+from hmhsa_insert.training.data.order import PADDING
 
 
 def test_detections_become_cocos_results() -> None:

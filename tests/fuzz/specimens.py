@@ -34,9 +34,9 @@ from hmhsa_insert.surgery.artifact.artifact import load as load_artifact
 from hmhsa_insert.surgery.artifact.folder import check_writable
 from hmhsa_insert.surgery.base.load import load_model
 from hmhsa_insert.training import open_data, read_config, read_predictions, read_result
-from hmhsa_insert.training.checkpoint import load_checkpoint
+from hmhsa_insert.training.loop.checkpoint import load_checkpoint
+from hmhsa_insert.training.loop.progress import Progress, SavedPlace
 from hmhsa_insert.training.problems import RunError
-from hmhsa_insert.training.progress import Progress, SavedPlace
 from hmhsa_insert.training.run_tables import read_timing
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.zoo.networks import entries_of

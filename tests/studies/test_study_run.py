@@ -25,7 +25,7 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import trial_folder, write_study
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.training import train
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.problems import InUseError, Stopped
 from hmhsa_insert.training.run_folder import RunFolder
 from hmhsa_insert.training.run_tables import read_predictions

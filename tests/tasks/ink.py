@@ -9,7 +9,7 @@ from torch.nn import functional
 from hmhsa_insert.tasks.table import TASKS, TaskRow
 from hmhsa_insert.training.image_task import ImageTask
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.progress import EpochRow
+from hmhsa_insert.training.loop.progress import EpochRow
 
 
 def ink(batch: Batch) -> torch.Tensor:

@@ -31,7 +31,7 @@ if __name__ == "__main__":
     import torch
 
     import hmhsa_insert as hi
-    from hmhsa_insert.training.loop import Loop
+    from hmhsa_insert.training.loop.updates import Loop
 
     torch.set_num_threads(1)
     save = Loop.save

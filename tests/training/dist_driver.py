@@ -19,12 +19,13 @@ from training_nets import RECIPE, SETTINGS, few_digits, irb_nano, plain
 from hmhsa_insert.blocks import BLOCKS
 from hmhsa_insert.blocks.activations import ACTIVATION_TYPES
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.training import loop, train
+from hmhsa_insert.training import train
 from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.data.transforms import eval_transform
 from hmhsa_insert.training.evaluation import evaluate_split
 from hmhsa_insert.training.loader import EvalLoader
+from hmhsa_insert.training.loop import updates as loop
 from hmhsa_insert.training.settings import load_settings
-from hmhsa_insert.training.transforms import eval_transform
 
 REPLACED = {"tdb": 2, "downsample": 4}  # and the way into which stage
 # No draws and no BatchNorm: what is left must not depend on the number of processes.

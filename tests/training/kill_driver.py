@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from training_nets import RECIPE, SETTINGS, few_digits
 
-from hmhsa_insert.training import checkpoint, run, run_folder, weights
+from hmhsa_insert.training import run, run_folder
 from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop import checkpoint, weights
+from hmhsa_insert.training.loop.updates import Loop
 
 DATA: list[Data] = []  # read once, before the first child is forked
 UPDATES = 4  # in an epoch

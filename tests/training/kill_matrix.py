@@ -30,7 +30,7 @@ from training_nets import RECIPE, SETTINGS
 from hmhsa_insert.commands import app
 from hmhsa_insert.tasks.classify import ClassifyObjective
 from hmhsa_insert.training import evaluation, loader
-from hmhsa_insert.training.checkpoint import latest_checkpoint
+from hmhsa_insert.training.loop.checkpoint import latest_checkpoint
 from hmhsa_insert.training.run_folder import RunFolder
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGKILL", "SIGTERM twice")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.images import Images
+from hmhsa_insert.training.data.images import Images
 
 
 def paint(path: str | Path, level: int = 100, mode: str = "RGB", size: int = 16) -> Path:

@@ -11,7 +11,7 @@ from pictures_on_disk import fill, names
 
 from hmhsa_insert.training.data import open_data
 from hmhsa_insert.training.data.held_out import held_out
-from hmhsa_insert.training.images import ArrayImages
+from hmhsa_insert.training.data.images import ArrayImages
 from hmhsa_insert.training.problems import DataError, SettingsError
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.settings import load_settings

@@ -12,8 +12,8 @@ from pictures_on_disk import fill, paint, seen
 from PIL import Image, ImageOps
 
 from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.data.pictures import as_it_looks, picture_endings, read_picture
 from hmhsa_insert.training.loader import read_or_next
-from hmhsa_insert.training.pictures import as_it_looks, picture_endings, read_picture
 from hmhsa_insert.training.schema import LoaderSettings
 
 # A 2×3 picture of which every turn is another one.

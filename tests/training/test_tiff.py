@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hmhsa_insert.training.pictures import read_picture
+from hmhsa_insert.training.data.pictures import read_picture
 
 RAMP = np.arange(0, 256, 8, dtype=np.int64)[None].repeat(4, 0)  # 4×32, 0 to 248
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.train import train
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.training import Step, read_result
+from hmhsa_insert.training import OptimizerStep, read_result
 
 HERE = Path(__file__).parent
 APP = typer.Typer()
@@ -60,7 +60,7 @@ def test_the_bar_holds_everything_in_80_columns(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("hmhsa_insert.commands.console.out", screen)
     bar = module._Bar()
     with bar:
-        bar.step(Step(123, 300, 1234, 5004, 1.2345, {"top1": 45.67}, 12345.6))
+        bar.step(OptimizerStep(123, 300, 1234, 5004, 1.2345, {"top1": 45.67}, 12345.6))
         bar._progress.refresh()
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "epoch 123/300" in shown

@@ -14,10 +14,12 @@ import pytest
 import torch
 from training_nets import QUICK, Told, few_digits, train_plain
 
-from hmhsa_insert.training import checkpoint, loop, read_result
-from hmhsa_insert.training.checkpoint import checkpoints, latest_checkpoint
+from hmhsa_insert.training import read_result
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.digests import DIGESTS, find_damage
+from hmhsa_insert.training.loop import checkpoint
+from hmhsa_insert.training.loop import updates as loop
+from hmhsa_insert.training.loop.checkpoint import checkpoints, latest_checkpoint
 from hmhsa_insert.training.problems import RunError
 
 SAME = ("last.safetensors", "best.safetensors", "metrics.csv", "predictions.csv", "result.json")

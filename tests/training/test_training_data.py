@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from hmhsa_insert.training.data import Data, open_data
+from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.data.streams import Stream
 from hmhsa_insert.training.loader import Prepared, TrainLoader
-from hmhsa_insert.training.order import Shares
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 

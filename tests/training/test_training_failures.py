@@ -12,10 +12,12 @@ import torch
 from training_nets import QUICK, Told, few_digits, train_plain
 
 from hmhsa_insert.errors import ArtifactError, Problem
-from hmhsa_insert.training import checkpoint, loop, read_config, read_predictions, read_result
+from hmhsa_insert.training import read_config, read_predictions, read_result
 from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.images import ChosenImages
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.data.images import ChosenImages
+from hmhsa_insert.training.loop import checkpoint
+from hmhsa_insert.training.loop import updates as loop
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import DataError, RunError, Stopped, TrainingError
 from hmhsa_insert.training.run import train_run

@@ -10,7 +10,7 @@ import torch
 from kill_driver import PLACES
 from kill_matrix import SAME, equal
 
-from hmhsa_insert.training.checkpoint import latest_checkpoint
+from hmhsa_insert.training.loop.checkpoint import latest_checkpoint
 
 HERE = Path(__file__).parent
 QUICK = ("inside_epoch", "checkpoint_optimizer_half_written", "epoch_before_checkpoint")

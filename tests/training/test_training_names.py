@@ -12,7 +12,7 @@ from training_nets import QUICK, few_digits, train_plain
 
 from hmhsa_insert.training import read_config, read_result, score
 from hmhsa_insert.training.data import Data
-from hmhsa_insert.training.images import ChosenImages
+from hmhsa_insert.training.data.images import ChosenImages
 from hmhsa_insert.training.names import shown
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import folder_name

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from training_nets import few_digits
 
-from hmhsa_insert.training.images import ChosenImages
+from hmhsa_insert.training.data.images import ChosenImages
+from hmhsa_insert.training.data.order import PADDING, EvalBatches, Shares, TrainBatches
 from hmhsa_insert.training.loader import EvalLoader, Prepared, TrainLoader, default_workers
-from hmhsa_insert.training.order import PADDING, EvalBatches, Shares, TrainBatches
+from hmhsa_insert.training.loop.seeding import derived_seed, kept_random_state, seed_cpu
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.seeding import derived_seed, kept_random_state, seed_cpu
 
 
 def _updates(

@@ -8,9 +8,15 @@ from torch import nn
 from training_nets import RECIPE, few_digits
 
 from hmhsa_insert.surgery.edit.undo import base_state_dict
-from hmhsa_insert.training.freeze import Freezer
+from hmhsa_insert.training.loop.freeze import Freezer
+from hmhsa_insert.training.loop.optimizer import (
+    make_loss,
+    make_mixup,
+    make_optimizer,
+    make_schedule,
+    parameter_groups,
+)
 from hmhsa_insert.training.network import TrainableModel, build_network
-from hmhsa_insert.training.parts import make_loss, make_mixup, make_optimizer, make_schedule, parameter_groups
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run import train
 from hmhsa_insert.training.schema import ClassifySettings

@@ -13,7 +13,7 @@ from dist_driver import SPECS, calm_run, count_evaluation
 from safetensors.torch import load_file
 from training_nets import few_digits
 
-from hmhsa_insert.training.seeding import UPDATE, derived_seed
+from hmhsa_insert.training.loop.seeding import UPDATE, derived_seed
 
 HERE = Path(__file__).parent
 LAUNCH = (

@@ -18,10 +18,10 @@ from training_nets import QUICK, RECIPE, SETTINGS, Told, few_digits, plain, trai
 import hmhsa_insert as hi
 from hmhsa_insert.surgery.artifact.artifact import load
 from hmhsa_insert.training import read_predictions, read_result, score
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.seeding import seed_cpu
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.run import train
-from hmhsa_insert.training.seeding import seed_cpu
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,14 @@ import torch
 from kill_matrix import cells
 from training_nets import QUICK, Told, few_digits, kill_me, train_plain
 
-from hmhsa_insert.training import evaluation, loop, stop
+from hmhsa_insert.training import evaluation
 from hmhsa_insert.training import loader as loader_module
-from hmhsa_insert.training.checkpoint import checkpoints
 from hmhsa_insert.training.data import Data
+from hmhsa_insert.training.loop import stop
+from hmhsa_insert.training.loop import updates as loop
+from hmhsa_insert.training.loop.checkpoint import checkpoints
+from hmhsa_insert.training.loop.stop import Interrupted, StopRequest, agreed, undisturbed
 from hmhsa_insert.training.problems import Stopped
-from hmhsa_insert.training.stop import Interrupted, StopRequest, agreed, undisturbed
 
 HERE = Path(__file__).parent
 SAME = ("last.safetensors", "best.safetensors", "metrics.csv", "predictions.csv", "result.json")

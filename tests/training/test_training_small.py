@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from training_nets import QUICK, Told, few_digits, train_plain
 
+from hmhsa_insert.training.loop.small_batch import check_one_image
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run import train
-from hmhsa_insert.training.small_batch import check_one_image
 
 sys.path.append(str(Path(__file__).parents[1] / "detection"))
 from coco_sets import GOOD, write

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from hmhsa_insert.training.data.transforms import eval_transform, statistics, train_transform
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.settings import load_settings
-from hmhsa_insert.training.transforms import eval_transform, statistics, train_transform
 
 
 def _settings(**augment: Any) -> Any:

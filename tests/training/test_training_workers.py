@@ -15,8 +15,8 @@ import torch
 from training_nets import few_digits, kill_me
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data.order import EvalBatches, Shares
 from hmhsa_insert.training.loader import TrainLoader, reading_loader
-from hmhsa_insert.training.order import EvalBatches, Shares
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.workers import WorkerLoader, WorkersError
 
@@ -131,7 +131,7 @@ def test_workers_of_a_killed_run_are_gone_at_once(tmp_path: Path) -> None:
     program = (
         "import os, signal, multiprocessing as m, torch\n"
         "from hmhsa_insert.training.loader import reading_loader\n"
-        "from hmhsa_insert.training.order import EvalBatches\n"
+        "from hmhsa_insert.training.data.order import EvalBatches\n"
         "import time\n"
         "loader = reading_loader(lambda keys: torch.tensor(time.sleep(0.1) or [1]), EvalBatches(99, 1), 2, False)\n"
         "next(iter(loader)); print(*[p.pid for p in m.active_children()], flush=True)\n"

@@ -10,7 +10,7 @@ from torch import nn
 
 from hmhsa_insert.models import Network, NetworkConfig
 from hmhsa_insert.training.data import Data, open_data
-from hmhsa_insert.training.images import ChosenImages
+from hmhsa_insert.training.data.images import ChosenImages
 from hmhsa_insert.training.reporter import Silent
 from hmhsa_insert.training.run import train
 

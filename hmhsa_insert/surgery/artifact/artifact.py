@@ -22,8 +22,7 @@ from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.surgery.artifact.folder import write_folder
 from hmhsa_insert.surgery.artifact.identify import identify
-from hmhsa_insert.surgery.artifact.older import FolderKind
-from hmhsa_insert.surgery.artifact.record import (
+from hmhsa_insert.surgery.artifact.manifest import (
     BASE,
     PLAN,
     WEIGHTS,
@@ -33,6 +32,7 @@ from hmhsa_insert.surgery.artifact.record import (
     set_modes,
     write_record,
 )
+from hmhsa_insert.surgery.artifact.older import FolderKind
 from hmhsa_insert.surgery.artifact.tensors import check_fit, check_sizes, fill, gather
 from hmhsa_insert.surgery.base.fake import deep_copy, hollow_copy
 from hmhsa_insert.surgery.base.load import LoadedModel, ModelSource, load_model

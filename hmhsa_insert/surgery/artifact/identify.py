@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from hmhsa_insert.errors import ModelError
-from hmhsa_insert.surgery.artifact.record import is_rebuildable
+from hmhsa_insert.surgery.artifact.manifest import is_rebuildable
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.load import SOURCE, ModelSource, build_bare
 from hmhsa_insert.surgery.edit.splice import ledgers

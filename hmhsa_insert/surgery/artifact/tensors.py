@@ -14,7 +14,7 @@ from torch import nn
 
 from hmhsa_insert.errors import ModelError, Problem, WeightsError, listed
 from hmhsa_insert.models import read_state_dict
-from hmhsa_insert.surgery.artifact.record import DISPLACED, WEIGHTS
+from hmhsa_insert.surgery.artifact.manifest import DISPLACED, WEIGHTS
 from hmhsa_insert.surgery.edit.splice import Ledger
 from hmhsa_insert.surgery.edit.undo import displaced_state
 

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from hmhsa_insert.training.data.digests import CONTENTS
+from hmhsa_insert.training.data.images import Targets
+from hmhsa_insert.training.data.pictures import read_gray, read_picture
 from hmhsa_insert.training.data.tree import File, open_path
-from hmhsa_insert.training.images import Targets
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.pictures import read_gray, read_picture
 
 
 class FileImages:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.files import FileImages
+from hmhsa_insert.training.data.pictures import PLUGINS, ending
 from hmhsa_insert.training.data.split_names import split_name
 from hmhsa_insert.training.data.splits import TreeReading, at, chosen, grown
 from hmhsa_insert.training.data.tree import File, Tree, scan
 from hmhsa_insert.training.names import few_shown, order, order_part, shown
-from hmhsa_insert.training.pictures import PLUGINS, ending
 from hmhsa_insert.training.problems import DataError
 
 _TIP = "give a folder with one subfolder a class, or with train and val folders (or tar files) of such"

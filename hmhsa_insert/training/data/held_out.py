@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.images import ChosenImages, Images, Targets
+from hmhsa_insert.training.data.images import ChosenImages, Images, Targets
 from hmhsa_insert.training.problems import DataError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from hmhsa_insert.errors import Problem, first_line
 from hmhsa_insert.training.data.digests import CONTENTS
+from hmhsa_insert.training.data.images import ArrayImages, Images, ReaderImages, TorchImages
 from hmhsa_insert.training.data.split_names import split_kind
-from hmhsa_insert.training.images import ArrayImages, Images, ReaderImages, TorchImages
 from hmhsa_insert.training.problems import DataError
 
 SMALL = ("digits", "mnist5k")

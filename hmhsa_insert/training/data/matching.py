@@ -10,9 +10,9 @@ from itertools import zip_longest
 import numpy as np
 
 from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.training.data.images import ChosenImages
 from hmhsa_insert.training.data.sources import Data
 from hmhsa_insert.training.data.streams import Stream
-from hmhsa_insert.training.images import ChosenImages
 from hmhsa_insert.training.names import few, shown
 from hmhsa_insert.training.problems import DataError
 

@@ -13,9 +13,9 @@ from hmhsa_insert.training.data.digests import Watch, file_digests
 from hmhsa_insert.training.data.files import fingerprint, names_fingerprint
 from hmhsa_insert.training.data.folders import Folder, read_folder, read_scored
 from hmhsa_insert.training.data.held_out import held_out, left_whole
+from hmhsa_insert.training.data.images import Images, count_colored, names_digest
 from hmhsa_insert.training.data.libraries import SMALL, digits, hugging_face, mnist5k, torch_set
 from hmhsa_insert.training.data.streams import Stream, open_streams
-from hmhsa_insert.training.images import Images, count_colored, names_digest
 from hmhsa_insert.training.names import few, shown
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings

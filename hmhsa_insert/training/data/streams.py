@@ -17,12 +17,12 @@ from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
+from hmhsa_insert.training.data.pictures import as_it_looks
 from hmhsa_insert.training.data.split_names import split_kind
 from hmhsa_insert.training.data.tree import File, stamp_of
-from hmhsa_insert.training.pictures import as_it_looks
+from hmhsa_insert.training.loop.seeding import STREAM, derived_seed
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
-from hmhsa_insert.training.seeding import STREAM, derived_seed
 
 _MOST_CLASSES = 100_000  # ten times those of any data set: one that has more is damaged
 _INFO_TIP = (

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.collector import resting_collector
+from hmhsa_insert.training.data.pictures import ending, picture_endings
 from hmhsa_insert.training.data.split_names import split_name
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.pictures import ending, picture_endings
 from hmhsa_insert.training.problems import DataError
 
 # What file managers, notebooks, cameras' cards and network drives leave behind, beside all that is hidden (".…").

@@ -18,16 +18,16 @@ from torch import nn
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line
 from hmhsa_insert.files.shapes import checked
-from hmhsa_insert.training.checkpoint import EXTRA, checkpoint_name, load_checkpoint, save_checkpoint
-from hmhsa_insert.training.freeze import Freezer
 from hmhsa_insert.training.interfaces import EvalBatchSource, Objective, ReadBatch, Split, TrainBatchSource
+from hmhsa_insert.training.loop.checkpoint import EXTRA, checkpoint_name, load_checkpoint, save_checkpoint
+from hmhsa_insert.training.loop.freeze import Freezer
+from hmhsa_insert.training.loop.progress import Progress, SavedPlace
+from hmhsa_insert.training.loop.seeding import UPDATE, derived_seed, seed_all
+from hmhsa_insert.training.loop.stop import StopRequest, agreed
 from hmhsa_insert.training.problems import DataError, RunError, Stopped
-from hmhsa_insert.training.progress import Progress, SavedPlace
 from hmhsa_insert.training.reporter import OptimizerStep, Reporter
 from hmhsa_insert.training.run_folder import CONFIG
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.seeding import UPDATE, derived_seed, seed_all
-from hmhsa_insert.training.stop import StopRequest, agreed
 from hmhsa_insert.training.task import Task
 
 # Looking at the loss waits until an accelerator has done all that was asked of it.

@@ -10,12 +10,14 @@ from timm.utils import distribute_bn
 from torch import nn
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.quantities import score
 from hmhsa_insert.training.interfaces import Evaluated, Split
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.loop.progress import Best, EpochRow, Sums
+from hmhsa_insert.training.loop.updates import Loop
+from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.progress import Best, EpochRow, Sums
 from hmhsa_insert.training.run_folder import BEST, RunFolder
-from hmhsa_insert.training.weights import Weights
+from hmhsa_insert.training.task import score_name
 
 
 def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> None:
@@ -123,17 +125,22 @@ def _row(loop: Loop, means: Sums, found: dict[str, Evaluated]) -> EpochRow:
 
 
 def _better(loop: Loop, found: dict[str, Evaluated]) -> Best | None:
-    """Return the best evaluation so far if it is one of these; one without a score is better than none.
+    """Return the best evaluation so far if it is one of these; one without a score is better than none."""
+    best, column = loop.progress.best, loop.task.best
+    sign = -1 if score(score_name(column)).better == "less" else 1
 
-    Scores of some tasks are negative, so that a missing one is below all of them.
-    """
-    best, scores = loop.progress.best, {name: each.row[loop.task.best] for name, each in found.items()}
-    known = {name: -math.inf if score is None else float(score) for name, score in scores.items()}
-    weights = max(known, key=known.__getitem__)
-    better = known[weights] > best.score or best.epoch == 0
-    # Files hold no infinity.
-    score = known[weights] if math.isfinite(known[weights]) else -1.0
-    return Best(score, loop.progress.epoch, weights) if better else None
+    def rank(value: float | None) -> float:
+        return -math.inf if value is None else sign * value
+
+    scores = {weights: each.row[column] for weights, each in found.items()}
+    weights = max(scores, key=lambda each: rank(scores[each]))
+    if best.epoch:
+        # Of the history: a checkpoint's file holds no infinity, and so not the rank of a missing score.
+        prefix = "ema_" if best.weights == "ema" else ""
+        if rank(scores[weights]) <= rank(loop.progress.history[best.epoch - 1][f"{prefix}{column}"]):
+            return None
+    known = scores[weights]
+    return Best(-1.0 if known is None else float(known), loop.progress.epoch, weights)
 
 
 def _memory_mib(loop: Loop) -> float | None:

@@ -9,8 +9,8 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.loop.seeding import ORDER, derived_seed
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.seeding import ORDER, derived_seed
 
 # An image to read: the epoch, which its draws depend on, and its index; PADDING fills up a process's last batch.
 Key = tuple[int, int]

@@ -8,15 +8,15 @@ import torch
 from accelerate import Accelerator, DistributedType
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.freeze import Freezer
-from hmhsa_insert.training.loop import Loop
+from hmhsa_insert.training.data.order import Shares
+from hmhsa_insert.training.loop.freeze import Freezer
+from hmhsa_insert.training.loop.optimizer import make_average, make_optimizer, make_schedule
+from hmhsa_insert.training.loop.progress import Progress
+from hmhsa_insert.training.loop.small_batch import check_one_image
+from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.network import TrainableModel
-from hmhsa_insert.training.order import Shares
-from hmhsa_insert.training.parts import make_average, make_optimizer, make_schedule
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.progress import Progress
 from hmhsa_insert.training.reporter import Reporter
-from hmhsa_insert.training.small_batch import check_one_image
 from hmhsa_insert.training.task import Task
 
 

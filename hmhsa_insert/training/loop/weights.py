@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from hmhsa_insert.models.weights import utf8_path
-from hmhsa_insert.training.checkpoint import write_whole
+from hmhsa_insert.training.loop.checkpoint import write_whole
 
 
 class Weights:

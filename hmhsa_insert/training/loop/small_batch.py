@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.loop.seeding import kept_random_state
 from hmhsa_insert.training.problems import SettingsError
-from hmhsa_insert.training.seeding import kept_random_state
 
 _NEEDS_TWO = "Expected more than 1"  # torch's words, of batch norms and instance norms
 _TIP = (

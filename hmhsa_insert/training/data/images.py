@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hmhsa_insert.training.data.pictures import as_it_looks, is_gray, read_gray, read_picture
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.pictures import as_it_looks, is_gray, read_gray, read_picture
 
 Targets = npt.NDArray[np.int64]
 _LOOKED_AT = 1000
