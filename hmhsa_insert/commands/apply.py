@@ -15,6 +15,7 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     RecipeOption,
     SizeOption,
+    UnsafePickleOption,
     load_plugins,
     open_with_base,
 )
@@ -50,6 +51,7 @@ def apply(
     ] = False,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Splice a recipe's blocks into a network, prove what the edit did, and write the result.
@@ -68,7 +70,7 @@ def apply(
     load_plugins(plugin)
     read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
     with out.status("building the network"):
-        loaded = _build(model, base, allow_code, weights, pretrained)
+        loaded = _build(model, base, allow_code, unsafe_pickle, weights, pretrained)
     inputs = described(loaded, input_size, given, fixed_batch)
     out.print(headline(loaded, inputs))
     with out.status("tracing, locating, planning"):
@@ -82,7 +84,12 @@ def apply(
 
 
 def _build(
-    model: str, base: str | None, allow_code: bool, weights: Path | None, pretrained: bool
+    model: str,
+    base: str | None,
+    allow_code: bool,
+    unsafe_pickle: bool,
+    weights: Path | None,
+    pretrained: bool,
 ) -> LoadedModel:
     from hmhsa_insert.errors import HmhsaInsertError, Problem
     from hmhsa_insert.models import load_weights
@@ -90,7 +97,7 @@ def _build(
     if pretrained and weights is not None:
         message = "it cannot be combined with --weights: a network starts with one set of weights"
         raise HmhsaInsertError(Problem("--pretrained", message))
-    loaded = open_with_base(model, base, allow_code, pretrained=pretrained)
+    loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, pretrained=pretrained)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded

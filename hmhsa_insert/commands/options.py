@@ -19,7 +19,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="timm/NAME, torchvision/NAME, a bare name, package.module:factory, or a folder that `apply` wrote.",
+        help="timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34, a bare "
+        "name, package.module:factory, or a folder that `apply` wrote.",
     ),
 ]
 RecipeOption = Annotated[
@@ -51,6 +52,13 @@ BaseOption = Annotated[
 AllowCodeOption = Annotated[
     bool,
     typer.Option("--allow-code", help="Import and run factories that files name; for files that you trust."),
+]
+UnsafePickleOption = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-pickle",
+        help="Read MODEL if it is a pickle (ultralytics/FILE.pt): it runs any code that its author put in.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -11,6 +11,7 @@ from hmhsa_insert.commands.options import (
     PluginOption,
     RecipeOption,
     SizeOption,
+    UnsafePickleOption,
     load_plugins,
     open_with_base,
 )
@@ -24,6 +25,7 @@ def plan(
     fixed_batch: BatchOption = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -37,7 +39,7 @@ def plan(
 
     load_plugins(plugin)
     read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
-    loaded = open_with_base(model, base, allow_code, meta=True)
+    loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
     located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
     made = plan_located(loaded.model, located, read, problems)
     if json:

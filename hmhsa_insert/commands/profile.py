@@ -14,6 +14,7 @@ from hmhsa_insert.commands.options import (
     AllowCodeOption,
     BaseOption,
     PluginOption,
+    UnsafePickleOption,
     check_device,
     load_plugins,
     open_with_base,
@@ -88,6 +89,7 @@ def profile(
     output: OutputOption = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Compare what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
@@ -131,13 +133,17 @@ def profile(
         refuse_measuring(asked)
         with err.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
-            found = dict(zip(others, _networks(others, base, allow_code, meta=True), strict=True))
+            found = dict(
+                zip(others, _networks(others, base, allow_code, unsafe_pickle, meta=True), strict=True)
+            )
         records = detector_records(models, found, recipe or [], size or [], detector, allow_code)
         _show(records, chosen, output, parts=True)
         return
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
-        networks = _networks(models, base, allow_code, meta=not is_run)  # shapes are enough to count
+        networks = _networks(
+            models, base, allow_code, unsafe_pickle, meta=not is_run
+        )  # shapes are enough to count
     inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
     records = _records(networks, recipe or [], inputs, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
@@ -158,7 +164,9 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
     return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
 
 
-def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: bool) -> list[LoadedModel]:
+def _networks(
+    specs: list[str], base: str | None, allow_code: bool, unsafe_pickle: bool, *, meta: bool
+) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
     from hmhsa_insert.surgery.artifact.artifact import is_artifact, read_record
     from hmhsa_insert.surgery.base.load import ModelSource
@@ -168,7 +176,11 @@ def _networks(specs: list[str], base: str | None, allow_code: bool, *, meta: boo
     for spec in specs:
         try:
             known = not is_artifact(spec) or ModelSource(str(read_record(spec)[0].get("source"))).is_library
-            found.append(open_with_base(spec, None if known else base, allow_code, meta=meta))
+            found.append(
+                open_with_base(
+                    spec, None if known else base, allow_code, unsafe_pickle=unsafe_pickle, meta=meta
+                )
+            )
         except HmhsaInsertError as error:
             problems += error.problems
     if problems:

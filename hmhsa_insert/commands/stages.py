@@ -14,6 +14,7 @@ from hmhsa_insert.commands.options import (
     ModelArgument,
     PluginOption,
     SizeOption,
+    UnsafePickleOption,
     load_plugins,
     open_with_base,
 )
@@ -32,6 +33,7 @@ def stages(
     fixed_batch: BatchOption = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
@@ -50,7 +52,7 @@ def stages(
     from hmhsa_insert.surgery.locate.stages import locate
 
     load_plugins(plugin)
-    loaded = open_with_base(model, base, allow_code, meta=True)
+    loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
     located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
     if json:
         print_json(_as_data(loaded, located, all_cut_points))

@@ -16,6 +16,7 @@ from hmhsa_insert.commands.options import (
     ModelArgument,
     PluginOption,
     SizeOption,
+    UnsafePickleOption,
     load_plugins,
     open_with_base,
 )
@@ -53,6 +54,7 @@ def suggest(
     ] = None,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """List where a block can go within a budget, and how wide: the Pareto set, as recipes ready to apply.
@@ -71,7 +73,7 @@ def suggest(
     for option, text in wanted.items():
         _limit(option, text, 1.0)  # refused before any work is done
     with err.status("building the network"):
-        loaded = open_with_base(model, base, allow_code, meta=True)
+        loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
     inputs = described(loaded, input_size, given, fixed_batch)
     with err.status("resolving recipes") as status:
         found = find(

@@ -104,12 +104,7 @@ def pyramid_backbone(
         PlanError: a stage's map is computed inside a forward that cannot be rewritten.
     """
     located = locate(model, input_size)
-    stages = _stages(model, located, strides, needed_by)
-    nodes = {node.name: node for node in located.trace.nodes}
-    points = _ends(model, located, stages)
-    ends = [nodes[point.node] for point in points]
-    body = trimmed(model, located, ends[-1])
-    taps = add_taps(body, located, points)
+    body, taps, stages, ends = tapped(model, located, strides, needed_by)
     extra: ExtraFPNBlock = LastLevelMaxPool()
     if min(strides) > 4:
         extra = LastLevelP6P7(stages[-1].channels, channels)
@@ -119,6 +114,28 @@ def pyramid_backbone(
         made.fpn.to(reference.device, reference.dtype)
     _freeze(made, located, ends, trainable_stages, frozen_norm)
     return made.train(model.training)
+
+
+def tapped(
+    model: nn.Module, located: Located, strides: Sequence[int], needed_by: str
+) -> tuple[nn.Module, Sequence[Tap], list[Stage], list[Node]]:
+    """Return a copy of `model` that ends at the last of the given strides, its taps, and the stages and nodes of them.
+
+    Args:
+        model: the network, edited or not.
+        located: its stages.
+        strides: of the stages, rising.
+        needed_by: what needs them, for messages.
+
+    Raises:
+        ModelError, PlanError: as :func:`pyramid_backbone`.
+    """
+    stages = _stages(model, located, strides, needed_by)
+    nodes = {node.name: node for node in located.trace.nodes}
+    points = _ends(model, located, stages)
+    ends = [nodes[point.node] for point in points]
+    body = trimmed(model, located, ends[-1])
+    return body, add_taps(body, located, points), stages, ends
 
 
 def _stages(model: nn.Module, located: Located, strides: Sequence[int], needed_by: str) -> list[Stage]:
@@ -134,7 +151,7 @@ def _stages(model: nn.Module, located: Located, strides: Sequence[int], needed_b
         tip = "`hmhsa-insert stages MODEL` shows them; a network of tokens or of parallel branches has none"
         raise ModelError(Problem(where, message, tip))
     if located.one_size_only:
-        message = f"it takes images of {located.trace.inputs} only, and detection has any size"
+        message = f"it takes images of {located.trace.inputs} only, and {needed_by} has any size"
         tip = "some factories have an option for it, as dynamic_img_size=True or strict_img_size=False"
         raise ModelError(Problem(where, message, tip))
     return [by_stride[stride] for stride in strides]

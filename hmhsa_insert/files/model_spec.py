@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-LIBRARIES = ("timm", "torchvision")
+# The prefixes of ``surgery/base/sources/table.py``, which imports torch.
+LIBRARIES = ("timm", "torchvision", "ultralytics", "transformers", "smp")
 # How a run's configuration names a model that was given in memory: its class, and a digest of its weights.
 _IN_MEMORY = re.compile(r"[^\s/:]+ [0-9a-f]{16}\Z")
 

@@ -39,7 +39,8 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
             renaming.
         path: a ``.safetensors`` file, or a file written by ``torch.save`` (``.pth``, ``.pt``), which is read
             with ``weights_only=True``: no code in it is run. A state dict under ``"state_dict"`` or
-            ``"model"`` and keys that begin with ``module.`` are recognized.
+            ``"model"`` is recognized, and so are keys of which none fits until the name of a wrapper is taken off
+            all of them (``module.``, Lightning's ``model.``, ``_orig_mod.``).
         strict: refuse missing and unexpected keys. Tensors of another shape or kind of number are always
             refused.
 
@@ -59,8 +60,11 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
         >>> torch.equal(model.fc.weight, trained.fc.weight)
         True
     """
-    state = read_state_dict(path)
-    wanted = model.state_dict()
+    state, wanted = read_state_dict(path), model.state_dict()
+    while not state.keys() & wanted.keys() and len({key.partition(".")[0] for key in state}) == 1:
+        if not all("." in key for key in state):
+            break
+        state = {key.partition(".")[2]: value for key, value in state.items()}
     state = {key: value for key, value in state.items() if key in wanted or not _UNUSED.search(key)}
     problems = _mismatches(wanted, state, str(path), strict)
     if problems:

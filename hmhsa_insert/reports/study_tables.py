@@ -84,7 +84,11 @@ def _of_group(study: StudyOutcomes, group: str, rows: list[dict[str, Any]]) -> I
             {row["variant"]: _images(row) for row in others},
             list(_IMAGES),
         )
-    costs = [each for each in study.costs if each.study == "table"]
+    costs = [
+        each
+        for each in study.costs
+        if each.study == "table" and any(row[each.study_field] is not None for row in rows)
+    ]
     yield _table(
         f"{prefix}cost",
         [head for each in costs for head in (each.header, *(["Δ"] if is_compared(each) else []))],

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
-from typing import Any
 
-import torchvision
 from torch import Tensor, fx, nn
 
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.artifact.manifest import is_rebuildable
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.load import SOURCE, ModelSource, build_bare
+from hmhsa_insert.surgery.base.sources.table import LIBRARIES
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.edit.undo import base_state_dict, remove
 
@@ -27,7 +25,7 @@ def identify(model: nn.Module) -> ModelSource | None:
         model: a network, edited or not.
     """
     known: ModelSource | None = notes(model).get(SOURCE)
-    if known and not known.is_library:
+    if known and known.library is None:
         return known
     state = base_state_dict(model) if ledgers(model) else model.state_dict()
     # A GraphModule has no classes to compare: its keys and shapes must do.
@@ -48,32 +46,9 @@ def _candidates(known: ModelSource | None, base: nn.Module | None) -> Iterator[M
         yield known
     if base is None:
         return
-    config = getattr(base, "pretrained_cfg", None)
-    architecture = config.get("architecture") if isinstance(config, dict) else None
-    if architecture:
-        yield ModelSource(f"timm/{architecture}")
-        yield ModelSource(f"timm/{architecture}", _timm_kwargs(base))
-    if type(base).__module__.startswith("torchvision.models."):
-        for name in torchvision.models.list_models():
-            builder = torchvision.models.get_model_builder(name)
-            if inspect.getmodule(builder) is inspect.getmodule(type(base)):
-                yield ModelSource(f"torchvision/{name}")
-                yield ModelSource(f"torchvision/{name}", {"num_classes": _last_width(base)})
-
-
-def _timm_kwargs(base: nn.Module) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {}
-    if isinstance(getattr(base, "num_classes", None), int):
-        kwargs["num_classes"] = base.num_classes
-    first = next((p for p in base.parameters() if p.ndim == 4), None)
-    if first is not None:
-        kwargs["in_chans"] = first.shape[1]
-    return kwargs
-
-
-def _last_width(base: nn.Module) -> int:
-    linears = [module for module in base.modules() if isinstance(module, nn.Linear)]
-    return linears[-1].out_features if linears else 0
+    for prefix, library in LIBRARIES.items():
+        for name, kwargs in library.candidates(base):
+            yield ModelSource(f"{prefix}/{name}", kwargs)
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -35,15 +35,7 @@ BASE = "base.json"
 _TIP = "`hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
 _BASE_TIP = "build it yourself: hi.load(folder, base=network) in Python"
 # What a folder may pass to a library's factory: numbers and names, never files or addresses.
-_SAFE_KWARGS = {
-    "num_classes",
-    "in_chans",
-    "drop_rate",
-    "drop_path_rate",
-    "img_size",
-    "global_pool",
-    "init_weights",
-}
+_SAFE_KWARGS = frozenset(OptionsShape.model_fields)
 _PLAIN = (str, int, float, bool, type(None))
 # The name of a new child ends up in code that torch.fx generates, so it must be a recipe's id, numbered or not.
 _CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -106,9 +98,13 @@ def plans_as_data(done: Sequence[Ledger]) -> list[dict[str, Any]]:
 
 def base_as_data(source: ModelSource | None, kind: str, aliases: Mapping[str, str]) -> dict[str, Any]:
     """Return what a folder says about its base network: its source, class, versions and tied tensors."""
+    kwargs = dict(source.kwargs) if source else {}
+    # Without its arguments a factory of the user's would build another network.
+    if source and source.library is None and not all(isinstance(each, _PLAIN) for each in kwargs.values()):
+        source, kwargs = None, {}
     return {
         "source": source.spec if source else None,
-        "kwargs": dict(source.kwargs) if source and is_rebuildable(source) else {},
+        "kwargs": kwargs,
         "class": kind,
         "aliases": dict(aliases),
         "versions": {
@@ -175,14 +171,18 @@ def build_base(
         message = f"it does not say how the base network ({record.get('class')}) is built"
         raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
     source = ModelSource(spec, record["kwargs"])
-    if spec.startswith(("timm/", "torchvision/")) and not source.is_library:
+    library = source.library
+    if library and not source.is_library:
+        library.require(where)
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         message = f"the base network is '{spec}', which the installed release does not have"
         raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
     named_by_file(spec, where, allow_code, BaseNotBuiltError, _BASE_TIP)
-    if unsafe := _unsafe(source.kwargs):
-        raise BaseNotBuiltError(Problem(where, f"a folder may not set the option '{unsafe[0]}'", _BASE_TIP))
-    checked(OptionsShape, source.kwargs, path, ArtifactError)
+    if library:
+        if unsafe := _unsafe(source.kwargs):
+            message = f"a folder may not set the option '{unsafe[0]}'"
+            raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
+        checked(OptionsShape, source.kwargs, path, ArtifactError)
     try:
         return load_model(source.spec, meta=meta, **source.kwargs).model
     except ModelError as error:

@@ -102,6 +102,17 @@ class OptionsShape(Shape):
     img_size: _Side | None = None
     global_pool: str | None = None
     init_weights: bool | str | None = None
+    # ultralytics
+    nc: Count | None = None
+    ch: Count | None = None
+    inplace: bool | None = None
+    # segmentation_models_pytorch
+    classes: Count | None = None
+    in_channels: Count | None = None
+    encoder_depth: Count | None = None
+    # transformers: JSON of a configuration, and what the model is for
+    config: str | None = None
+    head: Literal["classification", "backbone"] | None = None
 
 
 class BaseShape(Shape):  # type: ignore[no-redef]  # its plugin takes an alias of this name for its own argument

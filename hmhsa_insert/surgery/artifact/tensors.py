@@ -108,7 +108,7 @@ def check_sizes(asked: Mapping[str, object], path: Path, target: Path) -> None:
     most = max(
         (side for file in files for shape in shapes_of(file, {}).values() for side in shape), default=0
     )
-    for key in ("num_classes", "in_chans"):
+    for key in ("num_classes", "in_chans", "nc", "ch", "classes", "in_channels"):
         count = asked.get(key)
         if isinstance(count, int | float) and count > most:
             message = f"it asks for {key} {count}, and no side of a tensor in the folder is that long"

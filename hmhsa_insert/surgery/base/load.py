@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import nn
 
-import hmhsa_insert.models  # noqa: F401  (registers transcnn_*, hat_net_* and irb_* with timm)
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
-from hmhsa_insert.files.model_spec import LIBRARIES, ModelSpec
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import Inputs
+from hmhsa_insert.surgery.base.sources.library import DEFAULT_SIZE, Library
+from hmhsa_insert.surgery.base.sources.pickles import is_unpickling_allowed, unpickling
+from hmhsa_insert.surgery.base.sources.table import LIBRARIES
 
 SOURCE = "_hmhsa_insert_source"
-_DEFAULT_SIZE = (3, 224, 224)
 _MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
-_FORMS_TIP = "write timm/NAME, torchvision/NAME or package.module:factory"
+_FORMS_TIP = f"write {', '.join(each.form for each in LIBRARIES.values())} or package.module:factory"
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,22 @@ class ModelSource:
     """Where a network comes from: enough to build it again.
 
     Attributes:
-        spec: ``timm/NAME``, ``torchvision/NAME`` or ``package.module:factory``.
+        spec: ``LIBRARY/NAME`` or ``package.module:factory``.
         kwargs: keyword arguments for its factory.
     """
 
     spec: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def library(self) -> Library | None:
+        """The library that builds it; None for a factory of the user's."""
+        return LIBRARIES.get(self.spec.partition("/")[0])
+
+    @property
+    def bare(self) -> str:
+        """Its name within its library, or what names a factory."""
+        return self.spec.partition("/")[2] if self.library else self.spec
 
     @property
     def name(self) -> str:
@@ -50,9 +58,9 @@ class ModelSource:
 
     @property
     def is_library(self) -> bool:
-        """True if building it runs code of timm or torchvision only, no module that the source names."""
-        library, _, name = self.spec.partition("/")
-        return ":" not in self.spec and _base_name(name) in _names(library)
+        """True if building it runs code of its library only, no module or file that the source names."""
+        library = self.library
+        return library is not None and library.is_installed() and library.has(self.bare)
 
 
 @dataclass(frozen=True)
@@ -107,15 +115,19 @@ def named_by_file(
     return spec
 
 
-def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwargs: Any) -> LoadedModel:
-    """Build a model by its name in timm or torchvision, or with a factory function of your own.
+def load_model(
+    spec: str, *, pretrained: bool = False, meta: bool = False, unsafe_pickle: bool = False, **kwargs: Any
+) -> LoadedModel:
+    """Build a model by its name in a library, or with a factory function of your own.
 
     Args:
-        spec: ``"timm/NAME"``, ``"torchvision/NAME"``, a bare name (looked up in timm first, then in
-            torchvision), or ``"package.module:factory"``.
+        spec: ``"timm/NAME"``, ``"torchvision/NAME"``, a bare name (looked up in timm first, then in torchvision),
+            ``"ultralytics/yolo11n.yaml"`` or a checkpoint ``"ultralytics/FILE.pt"``, ``"transformers/FOLDER"``,
+            ``"smp/Unet:resnet34"``, or ``"package.module:factory"``.
         pretrained: download and load the library's pretrained weights.
         meta: build on the meta device if the factory can: shapes without weights, which is enough for
             ``hi.locate_stages`` and ``hi.plan``.
+        unsafe_pickle: read a checkpoint that is a pickle, which runs any code that its author put in.
         **kwargs: passed to the factory, such as ``num_classes=10``.
 
     Returns:
@@ -134,9 +146,9 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
         >>> loaded.model.num_classes
         10
     """
-    source = ModelSource(_qualified(spec), kwargs)
-    build = _builder(source, pretrained)
-    with warnings.catch_warnings():
+    with unpickling(unsafe_pickle or is_unpickling_allowed()), warnings.catch_warnings():
+        source = _resolved(spec, kwargs)
+        build = _builder(source, pretrained)
         warnings.simplefilter("ignore", FutureWarning)  # about future changes of a library's initial weights
         if meta and not pretrained:
             with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
@@ -149,8 +161,8 @@ def load_model(spec: str, *, pretrained: bool = False, meta: bool = False, **kwa
 
 
 def model_names() -> dict[str, list[str]]:
-    """Return the names of all models of each library."""
-    return {library: sorted(_names(library)) for library in LIBRARIES}
+    """Return the names of all models of each library that is installed."""
+    return {prefix: sorted(each.names()) for prefix, each in LIBRARIES.items() if each.is_installed()}
 
 
 def build_bare(source: ModelSource) -> nn.Module:
@@ -160,14 +172,8 @@ def build_bare(source: ModelSource) -> nn.Module:
 
 def _builder(source: ModelSource, pretrained: bool) -> Callable[[], Any]:
     """Return a function that builds the network; user code is imported here, before a device is set."""
-    library, _, name = source.spec.partition("/")
-    if library == "timm":
-        return partial(timm.create_model, name, pretrained=pretrained, **source.kwargs)
-    if library == "torchvision":
-        kwargs: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None, **source.kwargs}
-        if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
-            kwargs.setdefault("weights_backbone", None)  # else a detector downloads its backbone's
-        return partial(torchvision.models.get_model, name, **kwargs)
+    if source.library:
+        return source.library.builder(source.bare, pretrained, source.kwargs)
     if pretrained:
         message = "a factory of your own gives its network the weights it should have"
         raise ModelError(Problem(source.spec, message, "leave --pretrained out, or pass --weights FILE"))
@@ -191,48 +197,33 @@ def _loaded(model: Any, source: ModelSource) -> LoadedModel:
         message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
         raise ModelError(Problem(source.spec, message))
     notes(model)[SOURCE] = source
-    return LoadedModel(model, source, _input_size(model, source))
+    library = source.library
+    size = library.input_size(model, source.bare, source.kwargs) if library else DEFAULT_SIZE
+    return LoadedModel(model, source, size)
 
 
-def _qualified(spec: str) -> str:
-    """Return `spec` with its library in front."""
-    library, slash, name = spec.partition("/")
+def _resolved(spec: str, kwargs: Mapping[str, Any]) -> ModelSource:
+    """Return what builds the model that a user names, with its library in front."""
+    prefix, slash, name = spec.partition("/")
     if ModelSpec(spec).is_code:
-        return spec
-    if slash and library in LIBRARIES:
-        _known(library, name, spec)
-        return spec
+        return ModelSource(spec, kwargs)
+    if slash and prefix in LIBRARIES:
+        found = LIBRARIES[prefix].resolved(name, kwargs)
+        return ModelSource(f"{prefix}/{found.name}", found.kwargs)
     if slash:
-        message = f"there is no such folder, and no library '{library}'"
+        message = f"there is no such folder, and no library '{prefix}'"
         if os.path.isdir(spec):
             message = "this folder is not an artifact that `apply` wrote"
         raise ModelError(Problem(spec, message, _FORMS_TIP))
-    for candidate in LIBRARIES:
-        if _base_name(spec) in _names(candidate):
-            return f"{candidate}/{spec}"
-    tip = near(spec, {*_names("timm"), *_names("torchvision")}) or _MODELS_TIP
+    searched = [each for each in LIBRARIES.values() if each.is_open]
+    for library in searched:
+        if library.has(spec):
+            return ModelSource(f"{library.prefix}/{spec}", kwargs)
+    tip = near(spec, {name for library in searched for name in library.names()}) or _MODELS_TIP
     module, dot, factory = spec.rpartition(".")
     if dot:
         tip = f"write a function of your own as {module}:{factory}"
     raise ModelError(Problem(spec or "MODEL", "neither timm nor torchvision has a network of this name", tip))
-
-
-def _known(library: str, name: str, spec: str) -> None:
-    if _base_name(name) not in _names(library):
-        tip = near(name, _names(library)) or _MODELS_TIP
-        raise ModelError(Problem(spec, f"{library} has no network '{name}'", tip))
-
-
-def _base_name(name: str) -> str:
-    """Return a timm name without the tag of its pretrained weights."""
-    return name.partition(".")[0]
-
-
-@cache
-def _names(library: str) -> frozenset[str]:
-    if library == "timm":
-        return frozenset(timm.list_models())
-    return frozenset(torchvision.models.list_models()) if library == "torchvision" else frozenset()
 
 
 def _factory(spec: str) -> Callable[..., Any]:
@@ -257,24 +248,3 @@ def _factory(spec: str) -> Callable[..., Any]:
         raise ModelError(Problem(spec, message))
     factory: Callable[..., Any] = found
     return factory
-
-
-def _input_size(model: nn.Module, source: ModelSource) -> Size:
-    config = getattr(model, "pretrained_cfg", None) or {}
-    if isinstance(config, Mapping) and config.get("input_size"):
-        channels = source.kwargs.get("in_chans", config["input_size"][0])
-        return (int(channels), *(int(side) for side in config["input_size"][1:]))
-    if source.spec.startswith("torchvision/"):
-        return _torchvision_size(source.name)
-    return _DEFAULT_SIZE
-
-
-def _torchvision_size(name: str) -> Size:
-    """Return the size that the network's published weights were evaluated at."""
-    try:
-        transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms
-        side = transforms.keywords["crop_size"]
-    except (ValueError, AttributeError, KeyError):
-        return _DEFAULT_SIZE
-    height, width = side if isinstance(side, list | tuple) else (side, side)
-    return (3, int(height), int(width))

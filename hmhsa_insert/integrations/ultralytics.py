@@ -1,0 +1,92 @@
+"""ultralytics' own training of an edited model: its data, augmentation, EMA, AMP, checkpoints and validation.
+
+ultralytics is licensed under the AGPL-3.0; it is an extra of this package, and imported here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.surgery.apply import apply
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.surgery.edit.undo import base_state_dict
+
+try:
+    from ultralytics import YOLO
+    from ultralytics.engine.trainer import BaseTrainer
+except ImportError as error:
+    tip = "pip install 'hmhsa-insert[ultralytics]'"
+    raise ModelError(Problem("ultralytics", "needs the package ultralytics", tip)) from error
+
+
+def trainer(
+    recipe: str | Path | Mapping[str, Any], *, base: type[BaseTrainer] | None = None, seed: int = 0
+) -> Callable[..., BaseTrainer]:
+    """Return a trainer for ``YOLO(...).train(trainer=...)`` that applies a recipe once the weights are loaded.
+
+    ultralytics builds a new model from its YAML when a training begins, and copies the weights that fit by their
+    keys; a model that was edited before would lose its blocks there. This trainer lets it, and edits the result. A
+    checkpoint that already holds the edit (a resumed run, or one that is trained further) keeps its blocks' weights.
+
+    Args:
+        recipe: the path of a recipe file, the name of a shipped recipe, or a recipe as a dict.
+        base: the trainer to derive from; by default the one that YOLO has for the task. For RT-DETR give
+            ``ultralytics.models.rtdetr.train.RTDETRTrainer``.
+        seed: of the initial values of the new blocks.
+
+    Returns:
+        What ``train(trainer=...)`` calls.
+
+    Raises:
+        RecipeError: the recipe cannot be read. That it does not fit the model is a PlanError when training begins.
+    """
+    read = load_recipe(recipe).to_dict()
+
+    def make(overrides: Mapping[str, Any] | None = None, **others: Any) -> BaseTrainer:
+        task = (overrides or {}).get("task") or "detect"
+        kind = base or YOLO("yolo11n.yaml", task="detect").task_map[task]["trainer"]
+        return _edited(kind, read, seed)(overrides=overrides, **others)
+
+    return make
+
+
+def _edited(base: type[BaseTrainer], recipe: Mapping[str, Any], seed: int) -> type[BaseTrainer]:
+    """Return a trainer class whose models are edited."""
+
+    class EditingTrainer(base):  # type: ignore[misc]
+        """The trainer of the task, with a recipe."""
+
+        def get_model(
+            self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True
+        ) -> nn.Module:
+            """Build the model, load what weights there are, and edit it."""
+            model: nn.Module = super().get_model(cfg=cfg, weights=weights, verbose=verbose)
+            size = (int(self.data.get("channels", 3)), self.args.imgsz, self.args.imgsz)
+            edited = apply(model, recipe, input_size=size, seed=seed)
+            if weights is not None and ledgers(weights):
+                _load_blocks(edited, weights, frozenset(edited.state_dict()) - frozenset(model.state_dict()))
+            return edited
+
+    return EditingTrainer
+
+
+def _load_blocks(edited: nn.Module, trained: nn.Module, new: frozenset[str]) -> None:
+    """Copy the tensors of the blocks, whose keys are `new`, from a checkpoint that holds the same edit.
+
+    Raises:
+        ModelError: it holds another one.
+    """
+    state, base = trained.state_dict(), base_state_dict(trained)
+    there = state.keys() - base.keys()
+    if there != new:
+        message = f"the checkpoint holds another edit: {len(there - new)} tensors of its blocks are not the recipe's"
+        if new - there:
+            message += f", and it has no {min(new - there)}"
+        raise ModelError(Problem("weights", message, "train with the recipe that it was edited with"))
+    edited.load_state_dict({key: state[key].float() for key in new}, strict=False)

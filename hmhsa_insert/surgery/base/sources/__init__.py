@@ -1,0 +1,1 @@
+"""Where models come from: one class for each library, and the table of them."""
