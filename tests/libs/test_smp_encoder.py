@@ -12,7 +12,7 @@ pytestmark = pytest.mark.libs
 SIZE = (3, 64, 64)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_050", "regnetx_002"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "resnet10t"])
 def test_an_edited_backbone_is_an_encoder(name: str) -> None:
     model = timm.create_model(name).eval()
     plain = hi.integrations.smp.register_encoder("plain", model, SIZE)
