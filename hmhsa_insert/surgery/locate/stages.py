@@ -24,7 +24,6 @@ from hmhsa_insert.surgery.locate.trace import Trace, trace
 from hmhsa_insert.surgery.locate.trunk import find_trunk
 from hmhsa_insert.surgery.locate.units import Unit, find_units, has_kernel
 
-
 Part = Literal["backbone", "neck"]
 
 
@@ -117,7 +116,11 @@ class Located:
 
 
 def locate_stages(
-    model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
+    model: nn.Module,
+    input_size: InputSize = (3, 224, 224),
+    *,
+    inputs: InputSize = None,
+    part: Part = "backbone",
 ) -> tuple[Stage, ...]:
     """Find the stages of a convolutional model, by structure and measurement.
 
@@ -125,6 +128,8 @@ def locate_stages(
         model: the model; it is neither run nor changed, and no memory is allocated for weights.
         input_size: ``(C, H, W)`` of one image. For models with several inputs, see :meth:`Inputs.of`.
         inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+        part: ``"neck"`` for the stages of a detector's neck or a decoder, which begin where the resolution has grown
+            again; a recipe selects them by their number, from 1 (``at: {neck: 1}``).
 
     Returns:
         The stages in the order of the forward; empty if no feature map lies on every path through the model.
@@ -150,7 +155,8 @@ def locate_stages(
         3 16 192 layer3.0
         4 32 96 layer4.0
     """
-    return locate(model, input_size if inputs is None else inputs).stages
+    located = locate(model, input_size if inputs is None else inputs)
+    return located.neck if part == "neck" else located.stages
 
 
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
@@ -220,9 +226,7 @@ def _stages(traced: Trace, maps: Mapping[Node, FeatureMap], units: list[Unit]) -
         previous = stride
 
 
-def _neck(
-    traced: Trace, maps: Mapping[Node, FeatureMap], runs: Mapping[Node, list[Node]]
-) -> Iterator[Stage]:
+def _neck(traced: Trace, maps: Mapping[Node, FeatureMap], runs: Mapping[Node, list[Node]]) -> Iterator[Stage]:
     """Yield a stage for each run that computes something: by its blocks with weights, else where paths join."""
     cuts = {node: begin for begin, run in runs.items() for node in run}
     units = find_units(traced, maps, sorted(cuts, key=lambda node: int(node.meta["position"])))
