@@ -45,7 +45,9 @@ def stages(
 ) -> None:
     """Show the stages of a network, its blocks, and where an edit can be made.
 
-    Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. Everything is measured; no weights are needed.
+    Stage k has stride 2^(k+1): stage 1 is 1/4, stage 4 is 1/32. What comes after the resolution has grown again, the
+    neck of a detector or a decoder, has stages of its own, numbered in the order of the forward. Everything is
+    measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
@@ -73,8 +75,10 @@ def _tree(loaded: LoadedModel, located: Located) -> Tree:
     from hmhsa_insert.commands.tables import headline
 
     tree = Tree(headline(loaded, located.trace.inputs))
-    for stage in located.stages:
-        branch = tree.add(Text(_headline(stage), style="bold"))
+    named = [(_name(stage), stage) for stage in located.stages]
+    named += [(f"neck {number}", stage) for number, stage in enumerate(located.neck, 1)]
+    for name, stage in named:
+        branch = tree.add(Text(_headline(name, stage), style="bold"))
         if stage.entry:
             branch.add(Text(f"enters by {_where(stage.entry)}", style="dim"))
         ends = ", ".join(_where(point) for point in stage.cut_points)
@@ -82,11 +86,14 @@ def _tree(loaded: LoadedModel, located: Located) -> Tree:
     return tree
 
 
-def _headline(stage: Stage) -> str:
-    number = f"stage {stage.index}" if stage.index is not None else "no stage number"
+def _name(stage: Stage) -> str:
+    return f"stage {stage.index}" if stage.index is not None else "no stage number"
+
+
+def _headline(name: str, stage: Stage) -> str:
     blocks = f"{len(stage.cut_points)} block{'s' if len(stage.cut_points) != 1 else ''}"
     size = f"{stage.channels}×{stage.height}×{stage.width}"
-    return f"{number}  stride {stage.stride}  {size}  {blocks}"
+    return f"{name}  stride {stage.stride}  {size}  {blocks}"
 
 
 def _where(point: CutPoint) -> str:
@@ -116,6 +123,7 @@ def _as_data(loaded: LoadedModel, located: Located, all_cut_points: bool) -> dic
         "input_size": located.trace.inputs.to_data(),
         "one_size_only": located.one_size_only,
         "stages": [asdict(stage) for stage in located.stages],
+        "neck": [{"number": number} | asdict(stage) for number, stage in enumerate(located.neck, 1)],
     }
     if all_cut_points:
         data["cut_points"] = [asdict(point) for point in located.all_cut_points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from command_line import output
@@ -64,3 +65,30 @@ def test_the_folder_of_an_artifact(artifacts) -> None:
     assert tree.startswith("library (an artifact, from timm/test_resnet)  ResNet  input 3×64×64\n")
     assert "stage 4  stride 32" in tree
     assert output("stages mine --base usernet:small").startswith("mine (an artifact, from usernet:small)")
+
+
+def test_the_stages_of_a_neck_follow_by_number(here: Path) -> None:
+    (here / "unet.py").write_text(
+        "import torch.nn.functional as F\n"
+        "from torch import nn\n"
+        "class UNet(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b = nn.Conv2d(3, 8, 3, 4, 1), nn.Conv2d(8, 16, 3, 2, 1)\n"
+        "        self.c, self.head = nn.Conv2d(16, 8, 3, 1, 1), nn.Conv2d(8, 2, 1)\n"
+        "    def forward(self, x):\n"
+        "        a = self.a(x)\n"
+        "        return self.head(a + self.c(F.interpolate(self.b(a), scale_factor=2)))\n"
+    )
+    assert output("stages unet:UNet --input-size 64") == (
+        "unet:UNet  UNet  input 3×64×64\n"
+        "├── stage 1  stride 4  8×16×16  1 block\n"
+        "│   └── ends of blocks: a\n"
+        "├── stage 2  stride 8  16×8×8  1 block\n"
+        "│   └── ends of blocks: b\n"
+        "└── neck 1  stride 4  8×16×16  1 block\n"
+        "    └── ends of blocks: c\n"
+    )
+    data = json.loads(output("stages unet:UNet --input-size 64 --json"))
+    assert [(stage["part"], stage["index"]) for stage in data["stages"]] == [("backbone", 1), ("backbone", 2)]
+    assert [(stage["part"], stage["number"], stage["index"]) for stage in data["neck"]] == [("neck", 1, 1)]

@@ -131,7 +131,7 @@ EDITS = [
         "{op: insert, id: a, at: {downsample: 3}, block: {type: x}}",
         30,
         "'insert' does not take 'downsample'",
-        "'insert' takes 'stage', 'stride', 'module', 'class' or 'node'",
+        "'insert' takes 'stage', 'stride', 'neck', 'module', 'class' or 'node'",
     ),
     (
         "{op: remove, id: a, at: {stage: 3}}",
@@ -147,7 +147,7 @@ SELECTORS = [
     (
         "{block: last}",
         29,
-        "'at' names no place: it needs 'stage', 'stride', 'downsample', 'module', 'class' or 'node'",
+        "'at' names no place: it needs 'stage', 'stride', 'neck', 'downsample', 'module', 'class' or 'node'",
         SCHEMA,
     ),
     (
@@ -160,7 +160,7 @@ SELECTORS = [
         "{stge: 3}",
         30,
         "unknown key 'stge' in 'at'",
-        "did you mean 'stage'? allowed: block, class, downsample, exclude, expect, in_stage, module, node, "
+        "did you mean 'stage'? allowed: block, class, downsample, exclude, expect, in_stage, module, neck, node, "
         "stage, stride, with",
     ),
     (
@@ -226,7 +226,18 @@ SELECTORS = [
         "",
     ),
     ("{module: 3}", 38, "'module' must be a glob over module names, or a list of them, found 3", ""),
-    ("{module: a, block: last}", 41, "'block' does not go with 'module'", "it goes with 'stage' or 'stride'"),
+    (
+        "{module: a, block: last}",
+        41,
+        "'block' does not go with 'module'",
+        "it goes with 'stage', 'stride' or 'neck'",
+    ),
+    (
+        "{neck: 0}",
+        36,
+        "'neck' must be a whole number of 1 or more, or a list of them, or 'all', found 0",
+        STAGES,
+    ),
     ("{class: nn.GE-LU}", 37, "'class': 'nn.GE-LU' is not a class name: write it as nn.GELU or GELU", ""),
     (
         "{node: a.b}",

@@ -50,6 +50,7 @@ BLOCK_CHOICES = st.one_of(
 PLACES = {
     "stage": st.one_of(STAGES, st.just("all")),
     "stride": one_or_several(st.integers(1, 64)),
+    "neck": st.one_of(one_or_several(st.integers(1, 64)), st.just("all")),
     "downsample": one_or_several(st.integers(1, 7)),
     "module": one_or_several(GLOBS),
     "class": one_or_several(st.one_of(IDENTIFIERS, IDENTIFIERS.map(lambda name: f"nn.{name}"))),
@@ -65,7 +66,7 @@ NARROWING = {
     kind: st.fixed_dictionaries(
         {kind: place},
         optional=COMMON
-        | ({"block": BLOCK_CHOICES} if kind in ("stage", "stride") else {})
+        | ({"block": BLOCK_CHOICES} if kind in ("stage", "stride", "neck") else {})
         | ({"in_stage": STAGES, "with": WANTED} if kind in ("module", "class") else {}),
     )
     for kind, place in PLACES.items()

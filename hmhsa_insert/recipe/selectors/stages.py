@@ -1,4 +1,4 @@
-"""Selectors of stages: ``stage`` and ``stride`` mean their blocks, ``downsample`` the downsampling into them."""
+"""Selectors of stages: ``stage``, ``stride`` and ``neck`` mean their blocks, ``downsample`` the downsampling into them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from hmhsa_insert.recipe.match import select_indices
 from hmhsa_insert.recipe.schema import OpName
 from hmhsa_insert.recipe.selectors.base import NetworkView, Selector
 
-_NUMBERS = stage_numbers(also=", or 'all'")
-_NUMBERS_OR_ALL = Read(
-    lambda value: () if value == "all" else _NUMBERS.read(value),
-    {"anyOf": [_NUMBERS.json, {"const": "all"}]},
-    lambda numbers: _NUMBERS.write(numbers) if numbers else "all",
-)
+
+def _or_all(numbers: Read) -> Read:
+    """Return the annotation of numbers, or ``all``, which is read as none."""
+    return Read(
+        lambda value: () if value == "all" else numbers.read(value),
+        {"anyOf": [numbers.json, {"const": "all"}]},
+        lambda value: numbers.write(value) if value else "all",
+    )
+
+
+_NUMBERS_OR_ALL = _or_all(stage_numbers(also=", or 'all'"))
+_NECK_NUMBERS_OR_ALL = _or_all(whole_numbers(1, tip=lambda _: STAGES_TIP, also=", or 'all'"))
 
 
 class StageSelector(Selector):
@@ -56,6 +62,21 @@ class StrideSelector(StageSelector):
 
     numbers: Annotated[tuple[int, ...], whole_numbers(1, tip=lambda _: STAGES_TIP)] = Field(alias="stride")
     """The same by cumulative stride, such as 16: a number or a list of them."""
+
+
+class NeckSelector(StageSelector):
+    """Blocks of stages of the neck, by their number in the order of the forward."""
+
+    kind: ClassVar[str] = "neck"
+
+    numbers: Annotated[tuple[int, ...], _NECK_NUMBERS_OR_ALL] = Field(alias="neck")
+    """Number of a stage of the neck or decoder (what comes after the resolution has grown again), a list
+    of them, or all. They are counted from 1 in the order of the forward, because a stride may come twice."""
+
+    def stages(self, network: NetworkView) -> Iterable[Any]:
+        """Return the stages of the neck that are meant; None for what was refused."""
+        stages: Iterable[Any] = network.neck_stages(self.kind, self.numbers)
+        return stages
 
 
 class DownsampleSelector(Selector):

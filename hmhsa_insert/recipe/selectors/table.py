@@ -12,11 +12,19 @@ from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.recipe.schema import OpName
 from hmhsa_insert.recipe.selectors.base import Selector
 from hmhsa_insert.recipe.selectors.modules import ClassSelector, ModuleSelector, NodeSelector
-from hmhsa_insert.recipe.selectors.stages import DownsampleSelector, StageSelector, StrideSelector
+from hmhsa_insert.recipe.selectors.stages import (
+    DownsampleSelector,
+    NeckSelector,
+    StageSelector,
+    StrideSelector,
+)
 
 _EXAMPLE = "{stage: 3, block: last}"
 _TIP = "`hmhsa-insert recipe schema` describes every key"
-_ALL = (StageSelector, StrideSelector, DownsampleSelector, ModuleSelector, ClassSelector, NodeSelector)
+_ALL = (
+    *(StageSelector, StrideSelector, NeckSelector, DownsampleSelector),
+    *(ModuleSelector, ClassSelector, NodeSelector),
+)
 
 SELECTORS: dict[str, type[Selector]] = {each.kind: each for each in _ALL}
 

@@ -2,14 +2,17 @@
 
 A **cut point** is a feature map through which every path to the network's deepest map passes. A **stage** is
 a run of cut points at one cumulative stride; stage k has stride 2^(k+1), so stage 1 is at 1/4 and stage 4 at
-1/32 as in the paper, and stage 0 is a stem at 1/2. Neither names nor tables are used.
+1/32 as in the paper, and stage 0 is a stem at 1/2. Neither names nor tables are used. The backbone ends before the
+resolution grows again; what follows is the **neck** (or decoder), with stages of its own: a run of maps at one stride
+that every path from its beginning passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Literal
 
 from torch import nn
 from torch.fx import Node
@@ -18,8 +21,10 @@ from hmhsa_insert.surgery.base.inputs import InputSize, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout, feature_maps, trace_other_size
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.trace import Trace, trace
-from hmhsa_insert.surgery.locate.trunk import trunk
+from hmhsa_insert.surgery.locate.trunk import find_trunk
 from hmhsa_insert.surgery.locate.units import Unit, find_units, has_kernel
+
+Part = Literal["backbone", "neck"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Stage:
         stride, channels, height, width: of the map at the end of the stage, in pixels of that map.
         cut_points: the map at the end of every block, in order; the last is the end of the stage.
         entry: the map after a separate downsampling layer; None if the first block strides itself.
+        part: ``"backbone"``, or ``"neck"`` for what comes after the resolution has grown again.
     """
 
     index: int | None
@@ -75,6 +81,7 @@ class Stage:
     width: int
     cut_points: tuple[CutPoint, ...]
     entry: CutPoint | None
+    part: Part = "backbone"
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,9 @@ class Located:
         trace: the recorded forward.
         other: the same at another input size; None if the network takes one size only.
         maps: the feature maps by their nodes in `trace`.
-        stages: in the order of the forward.
-        all_cut_points: those of `stages`, and all others.
+        stages: those of the backbone, in the order of the forward.
+        all_cut_points: those of `stages`, and all others of the backbone.
+        neck: the stages of the neck, in the order of the forward; a stride may come more than once.
     """
 
     trace: Trace
@@ -94,6 +102,7 @@ class Located:
     maps: Mapping[Node, FeatureMap]
     stages: tuple[Stage, ...]
     all_cut_points: tuple[CutPoint, ...]
+    neck: tuple[Stage, ...] = ()
 
     @property
     def one_size_only(self) -> bool:
@@ -107,7 +116,11 @@ class Located:
 
 
 def locate_stages(
-    model: nn.Module, input_size: InputSize = (3, 224, 224), *, inputs: InputSize = None
+    model: nn.Module,
+    input_size: InputSize = (3, 224, 224),
+    *,
+    inputs: InputSize = None,
+    part: Part = "backbone",
 ) -> tuple[Stage, ...]:
     """Find the stages of a convolutional model, by structure and measurement.
 
@@ -115,6 +128,8 @@ def locate_stages(
         model: the model; it is neither run nor changed, and no memory is allocated for weights.
         input_size: ``(C, H, W)`` of one image. For models with several inputs, see :meth:`Inputs.of`.
         inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+        part: ``"neck"`` for the stages of a detector's neck or a decoder, which begin where the resolution has grown
+            again; a recipe selects them by their number, from 1 (``at: {neck: 1}``).
 
     Returns:
         The stages in the order of the forward; empty if no feature map lies on every path through the model.
@@ -140,7 +155,8 @@ def locate_stages(
         3 16 192 layer3.0
         4 32 96 layer4.0
     """
-    return locate(model, input_size if inputs is None else inputs).stages
+    located = locate(model, input_size if inputs is None else inputs)
+    return located.neck if part == "neck" else located.stages
 
 
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
@@ -148,11 +164,10 @@ def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:
     traced = trace(model, input_size)
     other = trace_other_size(model, traced)
     maps = feature_maps(traced, other)
-    cuts = trunk(traced, maps)
-    units = find_units(traced, maps, cuts)
-    stages = tuple(_stages(traced, maps, units))
-    points = tuple(cut_point(traced, maps, node) for node in cuts if node.op != "placeholder")
-    return Located(traced, other, maps, stages, points)
+    found = find_trunk(traced, maps)
+    stages = tuple(_stages(traced, maps, find_units(traced, maps, found.cuts)))
+    points = tuple(cut_point(traced, maps, node) for node in found.cuts if node.op != "placeholder")
+    return Located(traced, other, maps, stages, points, tuple(_neck(traced, maps, found.neck)))
 
 
 def cut_point(
@@ -207,15 +222,32 @@ def hosts_of(traced: Trace, node: Node) -> Iterator[tuple[ModuleCall, LeafPath]]
 def _stages(traced: Trace, maps: Mapping[Node, FeatureMap], units: list[Unit]) -> Iterator[Stage]:
     previous = 1  # the image's own
     for stride, group in groupby(units, key=lambda unit: maps[unit.end].stride):
-        run = list(group)
-        # A stage of one unit keeps it as a block: without it there would be none.
-        enters = stride != previous and len(run) > 1 and _only_strides(traced, run[0], run[1])
-        points = [cut_point(traced, maps, unit.end, unit.call) for unit in run]
-        entry = points.pop(0) if enters else None
-        end = points[-1]
-        index = stride.bit_length() - 2 if stride & (stride - 1) == 0 else None
-        yield Stage(index, stride, end.channels, end.height, end.width, tuple(points), entry)
+        yield _stage(traced, maps, list(group), stride != previous)
         previous = stride
+
+
+def _neck(traced: Trace, maps: Mapping[Node, FeatureMap], runs: Mapping[Node, list[Node]]) -> Iterator[Stage]:
+    """Yield a stage for each run that computes something: by its blocks with weights, else where paths join."""
+    cuts = {node: begin for begin, run in runs.items() for node in run}
+    units = find_units(traced, maps, sorted(cuts, key=lambda node: int(node.meta["position"])))
+    for begin in runs:
+        run = [unit for unit in units if cuts[unit.end] is begin]
+        weighted = [unit for unit in run if _weights(traced, unit)]
+        chosen = weighted or [unit for unit in run if unit.end is not begin]
+        if chosen:
+            yield replace(_stage(traced, maps, chosen, enters=True), part="neck")
+
+
+def _stage(traced: Trace, maps: Mapping[Node, FeatureMap], run: list[Unit], enters: bool) -> Stage:
+    """Return the stage of a run of units; where it `enters` a stride, a step that only strides is no block."""
+    stride = maps[run[-1].end].stride
+    # A stage of one unit keeps it as a block: without it there would be none.
+    enters = enters and len(run) > 1 and _only_strides(traced, run[0], run[1])
+    points = [cut_point(traced, maps, unit.end, unit.call) for unit in run]
+    entry = points.pop(0) if enters else None
+    end = points[-1]
+    index = stride.bit_length() - 2 if stride & (stride - 1) == 0 else None
+    return Stage(index, stride, end.channels, end.height, end.width, tuple(points), entry)
 
 
 def _only_strides(traced: Trace, unit: Unit, following: Unit) -> bool:

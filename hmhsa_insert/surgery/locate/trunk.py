@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch.fx import Node
 
+from hmhsa_insert.surgery.locate.growing import backbone_end, neck_runs
 from hmhsa_insert.surgery.locate.maps import FeatureMap
+from hmhsa_insert.surgery.locate.paths import ancestors, descendants, dominators, last_at_largest_stride
 from hmhsa_insert.surgery.locate.trace import Trace
 
 
-def trunk(traced: Trace, maps: Mapping[Node, FeatureMap]) -> list[Node]:
-    """Return the cut points of a network in order: the maps that every path to its deepest map passes.
+@dataclass(frozen=True)
+class Trunk:
+    """The maps of a network that stages are made of.
+
+    Attributes:
+        cuts: the cut points of the backbone in order; empty if no map lies on every path.
+        neck: the runs of maps at one stride behind the backbone, by the resized map that each begins with.
+    """
+
+    cuts: list[Node] = field(default_factory=list)
+    neck: dict[Node, list[Node]] = field(default_factory=dict)
+
+
+def find_trunk(traced: Trace, maps: Mapping[Node, FeatureMap]) -> Trunk:
+    """Return the maps that every path to a network's deepest map passes, and those of its neck.
 
     In a network with one output these are the dominators of the output. If outputs leave early (U-Net skips,
-    a list of features), they are those of the deepest map, so that the stages of an encoder are still found.
-
-    Returns:
-        Every cut point that is a feature map; empty if no map lies on every path.
+    a list of features), they are those of the deepest map, so that the stages of an encoder are still found. If a
+    path passes even by these, they are those of the last map before the resolution grows again.
     """
     placeholders = [node for node in traced.nodes if node.op == "placeholder"]
     # More than four axes: a clip, whose frames run as a batch.
     images = [n for n in placeholders if n in maps or len(n.meta["shape"]) > 4]
     if not images:
-        return []
+        return Trunk()
     output = traced.graph.output_node()
-    live = _descendants(images)  # what depends on no image, such as position tables, decides nothing
+    live = descendants(images)  # what depends on no image, such as position tables, decides nothing
     through = dominators(traced, live, output)
-    deepest = _deepest(traced, maps, live & _ancestors([output]), through)
+    live &= ancestors([output])
+    deepest = _deepest(traced, maps, live, through)
     if deepest is None:
-        return []
-    return [node for node in dominators(traced, live, deepest) if node in maps]
-
-
-def dominators(traced: Trace, live: set[Node], sink: Node) -> list[Node]:
-    """Return the nodes of `live` that every path to `sink` passes, in order, with `sink` last.
-
-    One pass over the nodes in order of execution: a node is a dominator if no edge leads past it, from a node
-    before to a node after it.
-    """
-    inside = _ancestors([sink]) & live
-    inside.add(sink)
-    found, reach = [], -1
-    for node in traced.nodes:
-        if node not in inside:
-            continue
-        position = node.meta["position"]
-        if reach <= position:  # no value from before this node is read after it
-            found.append(node)
-        reach = max([reach, *(user.meta["position"] for user in node.users if user in inside)])
-    return found
+        return Trunk()
+    end = backbone_end(traced, maps, live, deepest)
+    cuts = [node for node in dominators(traced, live, end) if node in maps]
+    return Trunk(cuts, neck_runs(traced, maps, live, end))
 
 
 def _deepest(
@@ -64,10 +62,10 @@ def _deepest(
     shared = [node for node in through if node in maps and node.op != "output"]
     if not everywhere:
         return None
-    last = _last_at_largest_stride(everywhere, maps)
+    last = last_at_largest_stride(everywhere, maps)
     if not shared:
         return _before_the_ways_part(traced, maps, live, last)
-    last_shared = _last_at_largest_stride(shared, maps)
+    last_shared = last_at_largest_stride(shared, maps)
     # After the shared maps all outputs pass through pooled features: the head of a classifier, and no early
     # output.
     ends_in_vector = any(
@@ -99,30 +97,5 @@ def _before_the_ways_part(
 
 def _passed_by_all(traced: Trace, maps: Mapping[Node, FeatureMap], start: list[Node]) -> Node:
     """Return the last map at the stride of `start` that every path from it to the output passes."""
-    passed = dominators(traced, _descendants(start), traced.graph.output_node())
+    passed = dominators(traced, descendants(start), traced.graph.output_node())
     return [n for n in passed if n in maps and maps[n].stride == maps[start[0]].stride][-1]
-
-
-def _last_at_largest_stride(nodes: list[Node], maps: Mapping[Node, FeatureMap]) -> Node:
-    largest = max(maps[node].stride for node in nodes)
-    return [node for node in nodes if maps[node].stride == largest][-1]
-
-
-def _descendants(sources: Iterable[Node]) -> set[Node]:
-    found, front = set(sources), list(sources)
-    while front:
-        for user in front.pop().users:
-            if user not in found:
-                found.add(user)
-                front.append(user)
-    return found
-
-
-def _ancestors(sinks: Iterable[Node]) -> set[Node]:
-    found, front = set(sinks), list(sinks)
-    while front:
-        for source in front.pop().all_input_nodes:
-            if source not in found:
-                found.add(source)
-                front.append(source)
-    return found

@@ -64,7 +64,7 @@ def find_units(traced: Trace, maps: Mapping[Node, FeatureMap], cuts: list[Node])
     Args:
         traced: the recorded forward.
         maps: its feature maps.
-        cuts: its cut points in order, from :func:`~hmhsa_insert.surgery.locate.trunk.trunk`.
+        cuts: its cut points in order, from :func:`~hmhsa_insert.surgery.locate.trunk.find_trunk`.
     """
     if not cuts:
         return []

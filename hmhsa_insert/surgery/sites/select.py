@@ -84,6 +84,17 @@ class EditView:
             self.refuse(key, _why_no_stage(self.located, by, number, stride))
         return found
 
+    def neck_stages(self, key: str, numbers: Sequence[int]) -> list[Stage]:
+        """Return the stages of the neck by their numbers from 1, all without any; refuse a number that none has."""
+        neck = self.located.neck
+        there = f"its stages are 1 to {len(neck)}" if neck else "its resolution nowhere grows again"
+        missing = [number for number in numbers if number > len(neck)]
+        for number in missing:
+            self.refuse(key, f"the network has no stage {number} in a neck: {there}")
+        if not neck and not numbers:
+            self.refuse(key, f"the network has no neck: {there}")
+        return [neck[number - 1] for number in numbers if number <= len(neck)] if numbers else list(neck)
+
     def inside(self, key: str, numbers: Iterable[int]) -> set[str]:
         """Return names of the modules that run between the start of a stage's first block and the stage's end."""
         inside: set[str] = set()
@@ -92,7 +103,7 @@ class EditView:
             inside |= {c.qualname for c in self.located.trace.calls if c.first >= first and c.last <= last}
         return inside
 
-    def map_of_block(self, stage: Stage, index: int) -> Place:
+    def map_of_block(self, stage: Stage, index: int) -> Place | None:
         """Return the map after a block; before it, its input where that can be edited, else what comes before."""
         if self.edit.position == "after":
             return Place(stage.cut_points[index])
@@ -101,6 +112,10 @@ class EditView:
             place = _input_place(self.located, calls[0])
             if place:
                 return place
+        if stage.part == "neck" and not index and not stage.entry:
+            message = f"what '{stage.cut_points[0].qualname}' begins with is not one feature map that it alone reads"
+            self.refuse(self.edit.at.kind, message, "use position: after at what comes before it")
+            return None
         return Place(_previous(self.located, stage, index))
 
     def map_of_node(self, name: str) -> Place | None:
