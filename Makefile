@@ -9,7 +9,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-mutants test-zoo lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -29,6 +29,11 @@ test: $(DEV_STAMP) lint
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
+
+# With ultralytics, transformers, Lightning, segmentation_models_pytorch, ONNX: installs them (half an hour on 2 cores).
+test-libs: $(DEV_STAMP)
+	$(BIN)/pip install -c constraints.txt -e '.[libs]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m libs
 
 # The page of a report in headless chromium; fails where there is none.
 test-browser: $(DEV_STAMP)

@@ -25,6 +25,7 @@ from hmhsa_insert.commands.show import show
 from hmhsa_insert.commands.stages import stages
 from hmhsa_insert.commands.suggest import suggest
 from hmhsa_insert.commands.train import train
+from hmhsa_insert.commands.ultralytics import ultralytics
 from hmhsa_insert.commands.zoo import zoo
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 
@@ -65,6 +66,7 @@ app.command()(show)
 app.command()(train)
 app.command()(evaluate)
 app.command()(detect)
+app.command()(ultralytics)
 app.command()(ablate)
 app.command()(profile)
 app.command()(report)

@@ -50,7 +50,8 @@ def trainer(
 
     def make(overrides: Mapping[str, Any] | None = None, **others: Any) -> BaseTrainer:
         task = (overrides or {}).get("task") or "detect"
-        kind = base or YOLO("yolo11n.yaml", task="detect").task_map[task]["trainer"]
+        # The map is the same for all models, so that none has to be built for it.
+        kind = base or YOLO.__new__(YOLO).task_map[task]["trainer"]
         return _edited(kind, read, seed)(overrides=overrides, **others)
 
     return make

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hmhsa_insert as hi
+from hmhsa_insert.commands import app
 from hmhsa_insert.detection.make_shapes import make_shapes
 
 ultralytics = pytest.importorskip("ultralytics")
@@ -109,3 +111,36 @@ def test_a_checkpoint_of_another_recipe_is_refused(data: Path, tmp_path: Path) -
     edited.ckpt = {"model": edited.model}
     with pytest.raises(hi.ModelError, match="the checkpoint holds another edit"):
         train(edited, data, epochs=1, project=str(tmp_path), name="run")
+
+
+def test_the_command_does_the_same(data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(json.dumps(RECIPE))
+    options = [f"{key}={value}" for key, value in QUICK.items()]
+    arguments = ["ultralytics", "yolo11n.yaml", "--recipe", str(recipe), f"data={data}", "epochs=1", *options]
+    result = CliRunner().invoke(app, [*arguments, f"project={tmp_path}", "name=run"])
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "run") in result.output.replace("\n", "")
+    weights = tmp_path / "run" / "weights" / "best.pt"
+    assert any(".attn." in key for key in ultralytics.YOLO(weights).model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["yolo11.yml", "epochs=1"], "ultralytics has no network 'yolo11.yml'"),
+        (["yolo11n.yaml", "epochs"], "epochs: this is not KEY=VALUE (write epochs=100)"),
+        (["yolo11n.yaml", "epoch=1"], "ultralytics refuses: "),
+        (["yolo11n.yaml", "data=nowhere.yaml"], "ultralytics refuses: "),
+        (["none.pt", "epochs=1"], "this file is a pickle"),
+        (["none.pt", "epochs=1", "--unsafe-pickle"], "there is no such file"),
+    ],
+)
+def test_what_the_command_refuses(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["ultralytics", *arguments, "--recipe", "stage3.yaml"])
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+    assert "Traceback" not in result.output

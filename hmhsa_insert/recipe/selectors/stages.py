@@ -1,4 +1,4 @@
-"""Selectors of stages: ``stage``, ``stride`` and ``neck`` mean their blocks, ``downsample`` the downsampling into them."""
+"""Selectors of stages: ``stage``, ``stride`` and ``neck`` mean their blocks, ``downsample`` what lies before them."""
 
 from __future__ import annotations
 

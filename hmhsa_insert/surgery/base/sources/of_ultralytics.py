@@ -83,12 +83,18 @@ class Ultralytics(Library):
         return (int(kwargs.get("ch", 3)), side, side)
 
 
-def _from_yaml(name: str, inplace: bool | None = None, **kwargs: Any) -> nn.Module:
+def wrapper(name: str) -> Any:
+    """Return ultralytics' ``YOLO`` or ``RTDETR`` of a YAML file or a checkpoint."""
     from ultralytics import RTDETR, YOLO
     from ultralytics.nn.tasks import yaml_model_load
 
-    head = yaml_model_load(name)["head"][-1][2]
-    model: nn.Module = (RTDETR if head == "RTDETRDecoder" else YOLO)(name).model
+    # YOLO turns itself into the other only for checkpoints.
+    is_other = not name.endswith(".pt") and yaml_model_load(name)["head"][-1][2] == "RTDETRDecoder"
+    return (RTDETR if is_other else YOLO)(name)
+
+
+def _from_yaml(name: str, inplace: bool | None = None, **kwargs: Any) -> nn.Module:
+    model: nn.Module = wrapper(name).model
     if kwargs:
         model = type(model)(name, **{"ch": 3, "verbose": False, **kwargs})
     if inplace is not None:
