@@ -45,10 +45,10 @@ def ultralytics(
     base = made.task_map[made.task]["trainer"]
     try:
         made.train(trainer=trainer(recipe, base=base), **given)
-    except (SyntaxError, FileNotFoundError, AssertionError, ValueError) as error:
+    except (SyntaxError, OSError, AssertionError, ValueError, RuntimeError) as error:
         if isinstance(error, HmhsaInsertError):
             raise
-        raise ModelError(Problem(model, f"ultralytics refuses: {first_line(error)}")) from error
+        raise ModelError(Problem(model, f"ultralytics stopped: {first_line(error)}")) from error
     wrote(Path(made.trainer.save_dir), "the run of ultralytics")
 
 

@@ -129,9 +129,9 @@ def test_the_command_does_the_same(data: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["yolo11.yml", "epochs=1"], "ultralytics has no network 'yolo11.yml'"),
-        (["yolo11n.yaml", "epochs"], "epochs: this is not KEY=VALUE (write epochs=100)"),
-        (["yolo11n.yaml", "epoch=1"], "ultralytics refuses: "),
-        (["yolo11n.yaml", "data=nowhere.yaml"], "ultralytics refuses: "),
+        (["yolo11n.yaml", "epochs"], "epochs: this is not KEY=VALUE write epochs=100"),
+        (["yolo11n.yaml", "epoch=1"], "ultralytics stopped: "),
+        (["yolo11n.yaml", "data=nowhere.yaml"], "ultralytics stopped: "),
         (["none.pt", "epochs=1"], "this file is a pickle"),
         (["none.pt", "epochs=1", "--unsafe-pickle"], "there is no such file"),
     ],
