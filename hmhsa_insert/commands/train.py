@@ -133,7 +133,8 @@ def train(
 
 def _summary(result: RunResult) -> str:
     """Return the scores after the last epoch, and the best one."""
-    said = ", ".join(_written(result.scores))
+    loss_last = dict(sorted(result.scores.items(), key=lambda score: score[0] == "loss"))
+    said = ", ".join(_written(loss_last))
     averaged = " of the averaged weights" if result.weights == "ema" else ""
     best = line(task_class(result.task).best, result.best)
     return f"{said}{averaged}; best {best} in epoch {result.best_epoch} of {result.epochs}"
@@ -201,7 +202,7 @@ class _Bar(_Lines):
         from hmhsa_insert.commands.console import out
 
         # Narrow, so that a line of 80 columns holds all of it, and a run of a million updates too.
-        bar, share, left = BarColumn(bar_width=12), TaskProgressColumn(), TimeRemainingColumn()
+        bar, share, left = BarColumn(bar_width=11), TaskProgressColumn(), TimeRemainingColumn()
         columns = (TextColumn("{task.description}"), bar, share, left)
         self._progress = Progress(*columns, TextColumn("{task.fields[said]}"), console=out, transient=True)
         self._task = self._progress.add_task("starting", total=None, said="")

@@ -161,7 +161,7 @@ def _damaged(**changes: Any) -> dict[str, Any]:
         (_damaged(bbox=[1, 2, 3, float("nan")]), "no 'bbox' of four numbers"),
         (_damaged(iscrowd=7), "an 'iscrowd' that is neither 0 nor 1"),
         (_damaged(segmentation=None), "no 'segmentation'"),
-        (_damaged(segmentation=[[1, 2, 3]]), "no list of polygons"),
+        (_damaged(segmentation=[[1, 2, 3]]), "not a list of polygons"),
         (_damaged(segmentation={"size": [5, 5], "counts": "11"}), "whose size is not the image's"),
         (
             split([box(1, 3, (1, 1, 9, 9))], categories=[*CATEGORIES, CATEGORIES[0]]),

@@ -65,7 +65,7 @@ def test_the_bar_holds_everything_in_80_columns(monkeypatch: pytest.MonkeyPatch)
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "epoch 123/300" in shown
     assert " 41% " in shown
-    assert "loss 1.234 top-1 45.7 % 12346 img/s" in shown
+    assert "loss 1.234 top-1 45.67 % 12346 img/s" in shown
     assert "…" not in shown
 
 

@@ -131,7 +131,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     assert train_plain(tmp_path / "run").loss == whole.loss
 
 
-@pytest.mark.parametrize("name", ["weights.Weights.write_artifact", "run.draw_curves"])
+@pytest.mark.parametrize("name", ["loop.weights.Weights.write_artifact", "run.draw_curves"])
 def test_a_disk_that_is_full_at_the_end_says_nothing_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

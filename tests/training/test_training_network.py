@@ -119,7 +119,7 @@ def test_base_weights_of_other_classes_and_channels(tmp_path: Path) -> None:
     state, source = made.model.state_dict(), saved.state_dict()
     (head,) = head_names(made.model)
     assert made.fresh == {f"{head}.weight", f"{head}.bias"}
-    assert "head: classifier.1.bias, classifier.1.weight begin anew" in made.notes[-1]
+    assert "head: classifier.1.bias, classifier.1.weight are reinitialized" in made.notes[-1]
     folded = source["patch_embed.0.weight"].sum(1, keepdim=True)
     torch.testing.assert_close(state["patch_embed.0.weight"], folded)
     rest = [key for key in source if not key.startswith((head, "patch_embed.0.weight"))]
