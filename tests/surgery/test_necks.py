@@ -118,6 +118,22 @@ class UpInside(nn.Module):
         return self.stages(x).mean((2, 3))
 
 
+class Branches(nn.Module):
+    """Branches that feed each other up and down: no map of stride 8 is on every way to stride 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_layer(3, 8, 2), _layer(8, 8, 2))
+        self.near, self.far, self.down = _layer(8, 8, 2), _layer(8, 8, 4), _layer(8, 8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        half = self.near(x)
+        deep = self.far(x) + self.down(half)
+        half = half + F.interpolate(deep, scale_factor=2)
+        return torch.cat([half.mean((2, 3)), deep.mean((2, 3))], 1)
+
+
 class SuperResolution(nn.Module):
     """Blocks at the image's own stride, and twice its size out."""
 
@@ -163,13 +179,14 @@ def test_a_unet_has_its_encoders_stages_and_its_decoders() -> None:
         (StemUp, [(0, "stem.0.2"), (1, "stem.1.2"), (0, "up"), (1, "p2.1.2"), (2, "p3.1.2"), (3, "p4.1.2")]),
         (UpInside, [(0, "stages.0.1"), (1, "stages.1.1"), (2, "stages.2.1")]),
         (SuperResolution, [(-1, "up.0")]),
+        (Branches, [(0, "stem.0.2"), (1, "stem.1.2")]),
     ],
 )
 def test_a_network_that_upsamples_on_its_way_down_is_a_backbone(
     network: Callable[[], nn.Module], wanted: Ends
 ) -> None:
     assert ends(network()) == wanted
-    assert ends(network(), "neck") == []
+    assert ends(network(), "neck") == ([(2, "")] if network is Branches else [])
 
 
 def test_a_network_of_parallel_branches_is_a_backbone() -> None:

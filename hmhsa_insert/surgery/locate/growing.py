@@ -35,6 +35,8 @@ def backbone_end(traced: Trace, maps: Mapping[Node, FeatureMap], live: set[Node]
     # A network that upsamples early (a stem, parallel branches, inside a block) goes deeper behind it.
     if maps[end].stride < max(maps[node].stride for node in (*sources, found)):
         return found
+    if not _passes_every_stride(traced, maps, live, end):  # parallel branches are no run of stages
+        return found
     return end if _is_passed_by(traced, maps, live, found, end, found in behind) else found
 
 
@@ -83,6 +85,12 @@ def _is_passed_by(
     if found in dominators(traced, live, traced.graph.output_node()):
         return any(stride < maps[found].stride for stride in ours - theirs)
     return len(ours) >= len(theirs)
+
+
+def _passes_every_stride(traced: Trace, maps: Mapping[Node, FeatureMap], live: set[Node], end: Node) -> bool:
+    """Return True if the way to `end` passes a map at every smaller stride that `end` is computed from."""
+    used = {maps[n].stride for n in ancestors([end]) & live if n in maps and n.op != "placeholder"}
+    return {stride for stride in used if stride < maps[end].stride} <= _strides(traced, maps, live, end)
 
 
 def _before_the_paths_up(
