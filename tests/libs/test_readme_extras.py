@@ -18,7 +18,9 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```sh extras\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    commands = [shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines() if line]
+    commands = [
+        shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines() if line
+    ]
     assert len(commands) >= 3
     for command in commands:
         result = CliRunner().invoke(app, command)
