@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 
 try:
+    import torch.fx.experimental._config as _fx_config
     from torch._ops import HigherOrderOperator
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -40,6 +41,7 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "HigherOrderOperator",
+    "any_length",
     "pretend_compiling",
     "TorchDispatchMode",
     "TreeSpec",
@@ -72,3 +74,10 @@ def pretend_compiling(on: bool) -> Iterator[None]:
         yield
     finally:
         torch.compiler._is_compiling_flag = before
+
+
+@contextmanager
+def any_length() -> Iterator[None]:
+    """Let the exporter take no axis for longer than 1 because the example's is, as ``torch.onnx.export`` does."""
+    with _fx_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        yield
