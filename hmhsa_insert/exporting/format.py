@@ -16,7 +16,7 @@ from hmhsa_insert.exporting.asked import Asked
 from hmhsa_insert.surgery.base.inputs import Args
 
 Run = Callable[[Args], list[Tensor]]
-# What torch's exporter found it could not decide, among graphs and advice: restrictions, then values; a trace's is last.
+# What torch could not decide, among graphs and advice: a restriction, a value, or what a trace ran into.
 _REASONS = tuple(
     map(re.compile, (r"Not all values of.*", r"Could not (?:guard|extract)[^(]*", r"(?<=RuntimeError: ).*"))
 )
