@@ -9,7 +9,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-mutants test-zoo lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-mutants test-libs test-zoo lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -25,10 +25,15 @@ $(DEMO_RUNS): runs/digits/%:
 	  --data digits --epochs 3 --set input_size=24 -o $@ | sed -u 's/^/$*: /'
 
 test: $(DEV_STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not libs" -n 2
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
+
+# Every block in every export format, with the libraries of the extra `onnx` (over an hour on 2 cores).
+test-libs: $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[onnx]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m libs
 
 # The page of a report in headless chromium; fails where there is none.
 test-browser: $(DEV_STAMP)

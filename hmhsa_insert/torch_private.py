@@ -42,6 +42,7 @@ __all__ = [
     "FakeTensorMode",
     "HigherOrderOperator",
     "any_length",
+    "assume",
     "pretend_compiling",
     "TorchDispatchMode",
     "TreeSpec",
@@ -81,3 +82,8 @@ def any_length() -> Iterator[None]:
     """Let the exporter take no axis for longer than 1 because the example's is, as ``torch.onnx.export`` does."""
     with _fx_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         yield
+
+
+def assume(fact: bool) -> None:
+    """Tell the exporter a fact about a symbolic number; the program checks it when it runs."""
+    torch._check(fact)

@@ -40,7 +40,7 @@ class Format(ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     takes_detectors: ClassVar[bool] = False
-    tip: ClassVar[str] = "export it for one size, or for any batch alone"
+    tip: ClassVar[str] = "another range with --size may do; one size, or any batch alone, does"
 
     @abstractmethod
     def make(self, model: nn.Module, asked: Asked) -> bytes:
