@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from hmhsa_insert.exporting.asked import BATCH, Asked
 from hmhsa_insert.exporting.format import Format, Run
-from hmhsa_insert.exporting.pools import with_free_pools
+from hmhsa_insert.exporting.free import freed
 from hmhsa_insert.surgery.base.input import Input
 from hmhsa_insert.surgery.base.inputs import Args, input_dtype, tensors_in
 from hmhsa_insert.torch_private import any_length, tree_map
@@ -56,8 +56,8 @@ def exported(model: nn.Module, asked: Asked) -> ExportedProgram:
     places = inspect.signature(model.forward).bind(
         *tree_map(free, list(asked.inputs.args)), **tree_map(free, dict(asked.inputs.kwargs))
     )
-    if asked.sides is not None:
-        model = with_free_pools(copy.deepcopy(model))
+    if dims:
+        model = freed(copy.deepcopy(model))
     with any_length():
         return torch.export.export(
             model, tuple(args), kwargs, dynamic_shapes=dict(places.arguments) if dims else None

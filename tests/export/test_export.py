@@ -16,7 +16,7 @@ import hmhsa_insert as hi
 from hmhsa_insert.blocks.windows import max_pool, mean_pool
 from hmhsa_insert.exporting.asked import Sides
 from hmhsa_insert.exporting.formats import FORMATS
-from hmhsa_insert.exporting.pools import Pool, with_free_pools
+from hmhsa_insert.exporting.free import Pool, freed
 
 SIZE = (3, 48, 48)
 
@@ -45,6 +45,22 @@ def test_a_program_runs_at_any_batch_and_size(tmp_path: Path) -> None:
             torch.testing.assert_close(loaded(x), model.eval()(x), atol=1e-5, rtol=0)
     with pytest.raises(AssertionError):
         loaded(torch.randn(1, 3, 100, 50))
+
+
+@pytest.mark.parametrize("dynamic", [("batch",), ("batch", "size")])
+def test_a_program_of_maps_in_channels_last_takes_one_image(dynamic: tuple[str, ...], tmp_path: Path) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs = nn.Sequential(nn.Conv2d(3, 8, 16, 16), nn.Conv2d(8, 4, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.convs(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+
+    options = {"size": "16..64"} if "size" in dynamic else {}
+    done = hi.export(Last(), tmp_path / "net.pt2", dynamic=dynamic, input_size=SIZE, **options)
+    assert done.compared[0].inputs.startswith("1×")
+    assert done.difference <= 1e-5
 
 
 def test_a_trace_of_any_batch(tmp_path: Path) -> None:
@@ -215,4 +231,4 @@ def test_only_pools_without_padding_are_replaced() -> None:
         nn.AvgPool2d(2),
         nn.AvgPool2d((2, 3), ceil_mode=True),
     )
-    assert [type(each) is Pool for each in with_free_pools(pools)] == [True, True, False, False, False, False]
+    assert [type(each) is Pool for each in freed(pools)] == [True, True, False, False, False, False]

@@ -1,4 +1,4 @@
-"""Pools with ``ceil_mode`` in a form that is right at any size; torch's exporter restricts sizes for them."""
+"""Layers in a form that torch's exporter keeps free: in others it compares sizes, and restricts the program."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ class Pool(nn.Module):
         return (mean_pool if self.is_mean else max_pool)(x, self.kernel, self.stride)
 
 
-def with_free_pools(model: nn.Module) -> nn.Module:
-    """Replace, in place, the pools of a network that is to run at any size; return it."""
+def freed(model: nn.Module) -> nn.Module:
+    """Change, in place, a network that is to run at any batch or size; return it.
+
+    Pools with ``ceil_mode`` are replaced. Convolutions get contiguous maps: of a channels_last one, the exporter asks
+    whether it is more than one image, and more than one pixel.
+    """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             made = _free(child)
             if made is not None:
                 setattr(parent, name, made)
+        if isinstance(parent, nn.Conv2d):
+            parent.register_forward_pre_hook(_contiguous)
     return model
+
+
+def _contiguous(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (args[0].contiguous(), *args[1:])
 
 
 def _free(pool: nn.Module) -> Pool | None:
