@@ -36,8 +36,11 @@ NETWORKS = {
 }
 # The least side of those of which torch's exporter asks at 32 pixels whether the last map is one pixel.
 LEAST = {
-    "recipe bottleneck": 40, "recipe every_block": 40, "recipe silu": 64,
-    "family transcnn_tiny": 40, "family hat_net_tiny": 40,
+    "recipe bottleneck": 40,
+    "recipe every_block": 40,
+    "recipe silu": 64,
+    "family transcnn_tiny": 40,
+    "family hat_net_tiny": 40,
 }
 MODES = {
     "one size": {"dynamic": ()},
