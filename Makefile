@@ -25,14 +25,14 @@ $(DEMO_RUNS): runs/digits/%:
 	  --data digits --epochs 3 --set input_size=24 -o $@ | sed -u 's/^/$*: /'
 
 test: $(DEV_STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not libs" -n 2
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
 
 # With ultralytics, transformers, Lightning, segmentation_models_pytorch, ONNX: installs them (half an hour on 2 cores).
 test-libs: $(DEV_STAMP)
-	$(BIN)/pip install -c constraints.txt -e '.[libs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libs]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m libs
 
 # The page of a report in headless chromium; fails where there is none.

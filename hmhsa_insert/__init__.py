@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ArtifactError": "errors",
     "BlockError": "errors",
+    "ExportError": "errors",
     "HmhsaInsertError": "errors",
     "Inputs": "surgery.base.inputs",
     "ModelError": "errors",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "build_block": "blocks",
     "detector": "detection.detector",
     "evaluate": "training.score",
+    "export": "exporting.export",
     "load": "tasks.artifact",
     "load_model": "surgery.base.load",
     "load_weights": "models",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
+    from hmhsa_insert.errors import ExportError as ExportError
     from hmhsa_insert.errors import HmhsaInsertError as HmhsaInsertError
     from hmhsa_insert.errors import ModelError as ModelError
     from hmhsa_insert.errors import PlanError as PlanError
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.errors import RecipeError as RecipeError
     from hmhsa_insert.errors import VerifyError as VerifyError
     from hmhsa_insert.errors import WeightsError as WeightsError
+    from hmhsa_insert.exporting.export import export as export
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply

@@ -188,6 +188,22 @@ class ArtifactError(HmhsaInsertError):
     title = "the artifact cannot be read or written"
 
 
+class ExportError(HmhsaInsertError):
+    """A network cannot be exported as asked, or the file that was made does not compute what the network does.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.export(timm.create_model("test_resnet"), "net.onx", to="onx")
+        ... except hi.ExportError as error:
+        ...     print(error.problems[0])
+        to: there is no format 'onx' (did you mean 'onnx'?)
+    """
+
+    title = "the network cannot be exported"
+
+
 class BaseNotBuiltError(ArtifactError):
     """A folder does not say how its base network is built, or names code; commands add a tip."""
 

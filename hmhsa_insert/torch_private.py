@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 
 try:
+    import torch.fx.experimental._config as _fx_config
     from torch._ops import HigherOrderOperator
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -40,6 +41,8 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "HigherOrderOperator",
+    "any_length",
+    "assume",
     "pretend_compiling",
     "TorchDispatchMode",
     "TreeSpec",
@@ -72,3 +75,15 @@ def pretend_compiling(on: bool) -> Iterator[None]:
         yield
     finally:
         torch.compiler._is_compiling_flag = before
+
+
+@contextmanager
+def any_length() -> Iterator[None]:
+    """Let the exporter take no axis for longer than 1 because the example's is, as ``torch.onnx.export`` does."""
+    with _fx_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        yield
+
+
+def assume(fact: bool) -> None:
+    """Tell the exporter a fact about a symbolic number; the program checks it when it runs."""
+    torch._check(fact)

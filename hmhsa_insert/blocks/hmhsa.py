@@ -26,10 +26,11 @@ from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Wi
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
-from hmhsa_insert.blocks.partition import Cells, attention_pairs, flatten_cells, split_cells
-from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, in_pieces, to_map, to_tokens
+from hmhsa_insert.blocks.padded import PaddedCells
+from hmhsa_insert.blocks.partition import Cells, attention_pairs, cells_of, flatten_cells, split_cells
+from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, in_pieces, laid_out_like, to_map, to_tokens
 
-Step = tuple[Cells, list[torch.Tensor]]
+Step = tuple[Cells | PaddedCells, list[torch.Tensor]]
 
 # `auto`: exact cells of the first of these sides that fits, until at most this many tokens are left for the last step.
 # 7 is first because it fits every map of a 224-pixel image (7·2ᵏ): one side at all stages, so that cost grows as the
@@ -110,7 +111,9 @@ class Hmhsa(Lean, ResidualBlock):
         steps = self._steps(to_tokens(self.norm(x)))
         total = _nearest_sum(steps) if self.upsample == "nearest" else _bilinear_sum(steps)
         projected = split_cells(self.proj(flatten_cells(total)), total)
-        return to_map(steps[0][0].join(projected))
+        made = to_map(steps[0][0].join(projected))
+        # A convolution behind a channels_last map asks the exporter whether there is more than one image.
+        return laid_out_like(made, x) if torch.compiler.is_exporting() else made
 
     def _steps(self, tokens: torch.Tensor) -> list[Step]:
         """Return the cells and Aᵢ of every step, from N×H×W×C tokens."""
@@ -119,11 +122,11 @@ class Hmhsa(Lean, ResidualBlock):
             if steps:
                 cells, parts = steps[-1]
                 # A′ᵢ: a cell's tokens are axis 1, so pooling needs no map.
-                tokens = cells.gather([part.amax(1) + part.mean(1) for part in parts])
-            height, width = tokens.shape[1:3]
-            cells = Cells(height, width, _side(self.grids, index, height, width, self.last))
+                tokens = cells.gather(cells.pool(parts))
+            cells = cells_of(tokens, _side(self.grids, index, self.last))
             parts = cells.cut(tokens)
-            steps.append((cells, attend_cells(self, parts, qkv, self.num_heads, residual=True)))
+            attended = attend_cells(self, parts, qkv, self.num_heads, residual=True, mask=cells.mask)
+            steps.append((cells, attended))
         return steps
 
     def extra_repr(self) -> str:
@@ -131,11 +134,10 @@ class Hmhsa(Lean, ResidualBlock):
         return f"grids={list(self.grids)}, last={self.last}, upsample={self.upsample}"
 
 
-def _side(grids: tuple[int, ...], index: int, height: int, width: int, last: str) -> int:
-    """Return the side of the cells of one step; the last step covers what is left unless it is literal."""
-    # A cell at least as large as the map is the whole map: the last step stays global at any input size.
+def _side(grids: tuple[int, ...], index: int, last: str) -> int | None:
+    """Return the side of the cells of one step; None: the whole map that is left, as for a last step not literal."""
     whole = last == "global" and index == len(grids) - 1
-    return max(height, width) if whole else grids[index]
+    return None if whole else grids[index]
 
 
 def _nearest_sum(steps: list[Step]) -> list[torch.Tensor]:
@@ -206,7 +208,7 @@ def _inner_cost(options: HmhsaOptions, inp: MapSize) -> BlockCost:
     height, width = inp.height, inp.width
     macs = height * width * channels**2
     for index in range(len(grids)):
-        side = _side(grids, index, height, width, options.last)
+        side = _side(grids, index, options.last) or max(height, width)
         macs += 3 * height * width * channels**2 + 2 * channels * attention_pairs(height, width, side)
         height, width = -(-height // side), -(-width // side)
     step_params = 3 * channels**2 + (3 * channels if options.qkv_bias else 0)

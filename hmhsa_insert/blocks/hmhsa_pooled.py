@@ -25,7 +25,8 @@ from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_proble
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm
-from hmhsa_insert.blocks.partition import Cells, attention_pairs
+from hmhsa_insert.blocks.padded import PaddedCells, is_symbolic
+from hmhsa_insert.blocks.partition import attention_pairs, cells_of
 from hmhsa_insert.blocks.tokens import (
     Pointwise,
     attend_cells,
@@ -106,15 +107,22 @@ class HmhsaPooled(Lean):
 
     def _local_and_global(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
         """Return A + G, N×(H·W)×C, from X and norm(X), both N×H×W×C."""
-        cells = Cells(tokens.shape[1], tokens.shape[2], self.grid_size)
-        local = cells.join(attend_cells(self, cells.cut(normed), self.qkv, self.num_heads))
+        cells = cells_of(tokens, self.grid_size)
+        attended = attend_cells(self, cells.cut(normed), self.qkv, self.num_heads, mask=cells.mask)
+        local = cells.join(attended)
         gathered = self.grid_norm(to_map(tokens + local))
-        # Pools at the edge average over the tokens they have; padding would pull keys and values towards
-        # zero.
-        pooled = F.avg_pool2d(gathered, self.pool, ceil_mode=True, count_include_pad=False)
+        pooled = self._pooled(gathered)
         kv = self.kv(to_tokens(self.ds_norm(pooled)).flatten(1, 2))
         every = to_tokens(gathered).flatten(1, 2)
         return cross_attention(self.q(every), kv, self.num_heads) + every
+
+    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
+        if is_symbolic(x.shape[2], x.shape[3]):
+            cells = PaddedCells(to_tokens(x), self.pool)
+            return to_map(cells.gather([cells.mean(part) for part in cells.cut(to_tokens(x))]))
+        # Pools at the edge average over the tokens they have; padding would pull keys and values towards
+        # zero.
+        return F.avg_pool2d(x, self.pool, ceil_mode=True, count_include_pad=False)
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``repr``."""

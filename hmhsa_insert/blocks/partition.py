@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from hmhsa_insert.blocks.padded import PaddedCells, is_symbolic
+
 
 @dataclass(frozen=True)
 class Region:
@@ -46,7 +48,10 @@ class Cells:
         rows: ⌈H/grid⌉.
         cols: ⌈W/grid⌉.
         regions: one to four, row by row.
+        mask: None: all tokens are the map's. Those of a padded partition say which ones are.
     """
+
+    mask: torch.Tensor | None = None
 
     def __init__(self, height: int, width: int, grid: int) -> None:
         down, across = _spans(height, grid), _spans(width, grid)
@@ -93,6 +98,10 @@ class Cells:
             self._view(joined, region).copy_(_uncut(part, region))
         return joined
 
+    def pool(self, parts: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the maximum plus the mean of every cell's tokens: for each region (N·cells)×C."""
+        return [part.amax(1) + part.mean(1) for part in parts]
+
     def gather(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Make a map of one token for each cell: from (N·cells)×C for each region to N×rows×cols×C."""
         pairs = zip(parts, self.regions, strict=True)
@@ -113,6 +122,17 @@ class Cells:
         bands = [maps[start : start + across] for start in range(0, len(maps), across)]
         joined = [band[0] if across == 1 else torch.cat(band, dim=2) for band in bands]
         return joined[0] if len(joined) == 1 else torch.cat(joined, dim=1)
+
+
+def cells_of(tokens: torch.Tensor, grid: int | None) -> Cells | PaddedCells:
+    """Return the partition of N×H×W×C tokens into cells of side `grid`; None: one cell is the whole map.
+
+    A program that is exported for any size gets the padded one.
+    """
+    height, width = tokens.shape[1:3]
+    if is_symbolic(height, width):
+        return PaddedCells(tokens, grid)
+    return Cells(height, width, max(height, width) if grid is None else grid)
 
 
 def flatten_cells(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
 from hmhsa_insert.blocks.fields import Activation
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
+from hmhsa_insert.blocks.padded import is_symbolic
+from hmhsa_insert.blocks.windows import max_pool
 
 
 class TdbOptions(Options):
@@ -50,7 +52,8 @@ class Tdb(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return Y, N×C′×⌈H/2⌉×⌈W/2⌉."""
-        pooled = self.residual(F.max_pool2d(x, 2, ceil_mode=True))
+        symbolic = is_symbolic(x.shape[2], x.shape[3])
+        pooled = self.residual(max_pool(x, 2, 2) if symbolic else F.max_pool2d(x, 2, ceil_mode=True))
         y: torch.Tensor = self.act(self.norm1(self.conv(x)) + self.norm2(pooled))
         return y
 

@@ -117,22 +117,31 @@ def _is_quiet(module: nn.Module) -> bool:
     )
 
 
-def self_attention(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:
+def self_attention(qkv: torch.Tensor, num_heads: int, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Attend among the tokens of each window: softmax(QKᵀ/√d)V.
 
     Args:
         qkv: windows × tokens × 3C, queries, keys and values one after another, each head by head.
         num_heads: heads, which must divide C.
+        mask: windows × tokens, the keys that count; by default all.
 
     Returns:
         windows × tokens × C.
     """
     q, k, v = (_heads(part, num_heads) for part in torch.chunk(qkv, 3, dim=-1))
+    if mask is not None:  # only in exported programs
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        return attended.transpose(1, 2).flatten(2)
     return _attend(q, k, v)
 
 
 def attend_cells(
-    block: nn.Module, parts: list[torch.Tensor], qkv: nn.Module, num_heads: int, residual: bool = False
+    block: nn.Module,
+    parts: list[torch.Tensor],
+    qkv: nn.Module,
+    num_heads: int,
+    residual: bool = False,
+    mask: torch.Tensor | None = None,
 ) -> list[torch.Tensor]:
     """Attend among the tokens of every cell.
 
@@ -142,13 +151,14 @@ def attend_cells(
         qkv: the projection of C to 3C; called once, unless nothing can notice several calls.
         num_heads: heads, which must divide C.
         residual: whether to add the tokens themselves.
+        mask: of a padded partition: cells × tokens, whether a token is one of the map's.
 
     Returns:
         For each region, cells × tokens × C.
     """
 
     def attend(cells: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
-        attended = self_attention(projected, num_heads)
+        attended = self_attention(projected, num_heads, mask)
         return attended + cells if residual else attended
 
     if len(parts) == 1 or (_can_cut(parts[0]) and _is_quiet(block)):

@@ -17,6 +17,7 @@ from hmhsa_insert.commands.catalog import blocks, models, recipes
 from hmhsa_insert.commands.data import data_app
 from hmhsa_insert.commands.detect import detect
 from hmhsa_insert.commands.evaluate import evaluate
+from hmhsa_insert.commands.export import export
 from hmhsa_insert.commands.plan import plan
 from hmhsa_insert.commands.profile import profile
 from hmhsa_insert.commands.recipe import recipe_app
@@ -67,6 +68,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(detect)
 app.command()(ultralytics)
+app.command()(export)
 app.command()(ablate)
 app.command()(profile)
 app.command()(report)

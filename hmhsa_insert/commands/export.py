@@ -1,0 +1,145 @@
+"""``hmhsa-insert export MODEL|DIR``: a network as a file for other programs, run and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
+from hmhsa_insert.commands.options import (
+    AllowCodeOption,
+    BaseOption,
+    PluginOption,
+    SizeOption,
+    load_plugins,
+    open_with_base,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hmhsa_insert.exporting.export import Exported
+    from hmhsa_insert.surgery.base.inputs import InputSize
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL|DIR", help="A network, or a folder that `apply` or `train` wrote.")
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help="onnx, pt2 or torchscript; default: by the ending of FILE, else onnx."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: the network's name with the ending."),
+    ] = None,
+    dynamic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXES",
+            help="What stays free: batch, size (height and width), batch,size or none; default: batch.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW..HIGH[:STEP]",
+            help="With free sizes, their range in pixels, such as 64..512, or 64..512:32 for multiples of 32; "
+            "default: half to twice the input's.",
+        ),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Of an ONNX file; default: the exporter's own.")] = None,
+    input_size: SizeOption = None,
+    given: InputOption = None,
+    fixed_batch: BatchOption = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Download the library's weights.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
+    base: BaseOption = None,
+    allow_code: AllowCodeOption = False,
+    plugin: PluginOption = None,
+) -> None:
+    """Write a network as one ONNX, torch.export or TorchScript file, run it, and keep it if it computes the same.
+
+    The file is run at several batches and sizes, and its largest difference from the network is printed. A file that
+    differs by more than 1e-4 is not kept.
+
+    Example: `hmhsa-insert export resnet50 --to onnx --dynamic batch,size --size 64..512`
+    """
+    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.exporting.export import check_place
+    from hmhsa_insert.exporting.export import export as write
+    from hmhsa_insert.exporting.formats import format_of
+
+    kind = format_of(to, output)
+    target = output or Path(_file_name(model) + kind.suffix)
+    check_place(target, overwrite)
+    load_plugins(plugin)
+    with err.status("building the network") as status:
+        network, inputs = _opened(model, input_size, given, fixed_batch, base, allow_code, pretrained)
+        done = write(
+            network,
+            target,
+            kind.name,
+            dynamic=_axes(dynamic),
+            input_size=inputs,
+            size=size,
+            opset=opset,
+            overwrite=overwrite,
+            say=status.update,
+        )
+    _print(done)
+
+
+def _file_name(model: str) -> str:
+    """Return a name for the file: that of the network or the folder."""
+    from hmhsa_insert.files.model_spec import ModelSpec
+
+    return ModelSpec(model.rstrip("/")).label or "model"
+
+
+def _axes(dynamic: str | None) -> list[str] | None:
+    if dynamic is None:
+        return None
+    names = [name.strip() for name in dynamic.split(",")]
+    return [] if names == ["none"] else names
+
+
+def _opened(
+    model: str,
+    input_size: str | None,
+    given: list[str] | None,
+    fixed_batch: int | None,
+    base: str | None,
+    allow_code: bool,
+    pretrained: bool,
+) -> tuple[nn.Module, InputSize]:
+    """Return the network and its inputs; None for a detector's own."""
+    from hmhsa_insert.commands.options import parse_size
+    from hmhsa_insert.detection.artifact import is_detector, load
+    from hmhsa_insert.surgery.base.load import load_model
+    from hmhsa_insert.training.run_folder import ARTIFACT, is_run
+
+    where = str(Path(model) / ARTIFACT) if is_run(model) else model
+    if is_detector(where):
+        network = load(where, load_model(base).model if base else None, allow_code=allow_code)
+        return network, parse_size(input_size, (3,)) if input_size else None
+    loaded = open_with_base(where, base, allow_code, pretrained=pretrained)
+    return loaded.model, described(loaded, input_size, given, fixed_batch)
+
+
+def _print(done: Exported) -> None:
+    from hmhsa_insert.commands.console import out, wrote
+
+    free = ", ".join(axis for axis in ("batch", "size") if axis in done.asked.dynamic) or "nothing"
+    sides = f"; height and width {done.asked.sides}" if done.asked.sides else ""
+    out.print(f"input {done.asked.inputs}, free: {free}{sides}")
+    for each in done.compared:
+        found = f"max |Δ| {each.difference:.1e}, outputs up to {each.largest:.3g}"
+        out.print(f"  {each.inputs}  {found if each.numbers else 'nothing was found, by the file either'}")
+    size = done.path.stat().st_size / 2**20
+    wrote(done.path, f"{done.to}, {size:.1f} MiB, largest difference from the network {done.difference:.1e}")

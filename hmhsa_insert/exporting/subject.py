@@ -1,0 +1,79 @@
+"""What is exported: a copy of a network in eval mode, or of a detector for one image; and its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hmhsa_insert.detection.artifact import is_detector, load
+from hmhsa_insert.detection.detector import detector_record
+from hmhsa_insert.surgery.artifact.artifact import open_model
+from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.base.input import Input
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.training.run_folder import ARTIFACT, is_run
+
+_DEFAULT_SIZE = (3, 224, 224)
+
+
+class OneImage(nn.Module):
+    """A detector for one image C×H×W: its boxes, labels, scores (and masks) as tensors, in the order of names."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return what is found on the image, a tuple in the order boxes, labels, masks, scores."""
+        (found,) = self.detector([image])
+        return tuple(found[name] for name in sorted(found))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported.
+
+    Attributes:
+        model: a copy on the CPU in eval mode, in contiguous memory.
+        inputs: what it takes.
+        is_detector: whether it is a :class:`OneImage`.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    is_detector: bool
+
+
+def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_code: bool = False) -> Subject:
+    """Return what is exported of a network, a detector, a name that ``load_model`` takes, or a folder.
+
+    Raises:
+        ModelError, ArtifactError, WeightsError: there is no such network, or its folder is damaged.
+    """
+    own: Inputs | None = None
+    if not isinstance(model, nn.Module):
+        model, own = _opened(model, allow_code)
+    copied = deep_copy(model).eval().cpu().to(memory_format=torch.contiguous_format)
+    record = detector_record(copied)
+    if record is not None:
+        channels, *image = Inputs.of(input_size if input_size is not None else record.input_size).image_size
+        inputs = Inputs([Input((channels, *image), batched=False)])
+        return Subject(OneImage(copied).eval(), inputs, True)
+    if input_size is not None:
+        return Subject(copied, Inputs.of(input_size), False)
+    done = ledgers(model)
+    return Subject(copied, own or (done[-1].plan.inputs if done else Inputs.of(_DEFAULT_SIZE)), False)
+
+
+def _opened(given: str | Path, allow_code: bool) -> tuple[nn.Module, Inputs | None]:
+    folder = Path(given)
+    if is_run(folder):
+        folder = folder / ARTIFACT
+    if is_detector(folder):
+        return load(folder, allow_code=allow_code), None
+    loaded = open_model(str(folder) if is_run(given) else str(given), allow_code=allow_code)
+    return loaded.model, loaded.inputs
