@@ -47,7 +47,7 @@ def copy_to(folder: Path) -> Path:
     return folder
 
 
-def run_tests(folder: Path, tests: tuple[str, ...], seconds: float = _SECONDS) -> tuple[int, str]:
+def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     """Run `tests` on the copy in `folder`; return pytest's exit status and the first test that failed."""
     # Bytecode is told from its source by whole seconds and size, which a fault may leave as they are.
     env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -55,10 +55,10 @@ def run_tests(folder: Path, tests: tuple[str, ...], seconds: float = _SECONDS) -
     try:
         done = subprocess.run(
             [*command, *(f"tests/{test}" for test in tests)],
-            cwd=folder, env=env, capture_output=True, text=True, timeout=seconds,
+            cwd=folder, env=env, capture_output=True, text=True, timeout=_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return 1, f"no end after {seconds} s"
+        return 1, f"no end after {_SECONDS} s"
     failed = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", done.stdout, re.MULTILINE)
     return done.returncode, failed[1] if failed else done.stdout[-300:] + done.stderr[-300:]
 
@@ -120,19 +120,18 @@ def main() -> int:
         def without_fault(tests: tuple[str, ...]) -> tuple[int, str]:
             folder = free.get()
             try:
-                return run_tests(folder, tests, _SECONDS * len(tests)) if tests else (0, "")
+                return run_tests(folder, tests)
             finally:
                 free.put(folder)
 
-        all_tests = tuple(dict.fromkeys(test for fault in chosen for test in fault.tests))
-        print(f"{len(all_tests)} tests and files of tests without a fault …", flush=True)
+        # As they are run with a fault: what fails by itself would notice every one.
+        alone = list(dict.fromkeys(fault.tests for fault in chosen))
+        print(f"{len(alone)} choices of tests without a fault …", flush=True)
         with ThreadPoolExecutor(given.jobs) as pool:
-            for status, said in pool.map(
-                without_fault, (all_tests[n :: given.jobs] for n in range(given.jobs))
-            ):
-                if status:
-                    print(f"they fail by themselves: {said}")
-                    return 2
+            failing = {said for status, said in pool.map(without_fault, alone) if status}
+            if failing:
+                print("they fail by themselves: " + "; ".join(sorted(failing)))
+                return 2
             for number, row in enumerate(pool.map(one, chosen), start=1):
                 rows.append(row)
                 fault, found, said = row
