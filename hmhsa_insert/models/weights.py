@@ -61,10 +61,7 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
         True
     """
     state, wanted = read_state_dict(path), model.state_dict()
-    while not state.keys() & wanted.keys() and len({key.partition(".")[0] for key in state}) == 1:
-        if not all("." in key for key in state):
-            break
-        state = {key.partition(".")[2]: value for key, value in state.items()}
+    state = _without_wrapper(state, wanted)
     state = {key: value for key, value in state.items() if key in wanted or not _UNUSED.search(key)}
     problems = _mismatches(wanted, state, str(path), strict)
     if problems:
@@ -173,6 +170,18 @@ def _state_dict_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
     while all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
+
+
+def _without_wrapper(
+    state: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return `state` by keys without the names that begin all of them, if none of its keys fits before that."""
+    inner = state
+    while inner and not inner.keys() & wanted.keys():
+        if len({key.partition(".")[0] for key in inner}) > 1 or not all("." in key for key in inner):
+            return state
+        inner = {key.partition(".")[2]: value for key, value in inner.items()}
+    return inner
 
 
 def _mismatches(

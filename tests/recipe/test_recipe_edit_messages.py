@@ -235,7 +235,7 @@ SELECTORS = [
     (
         "{neck: 0}",
         36,
-        "'neck' must be a whole number of 1 or more, or a list of them, or 'all', found 0",
+        "'neck' must be an integer of 1 or more, or a list of them, or 'all', found 0",
         STAGES,
     ),
     ("{class: nn.GE-LU}", 37, "'class': 'nn.GE-LU' is not a class name: write it as nn.GELU or GELU", ""),
