@@ -13,6 +13,7 @@ from hmhsa_insert.commands.options import (
     BaseOption,
     PluginOption,
     SizeOption,
+    UnsafePickleOption,
     load_plugins,
     open_with_base,
 )
@@ -61,6 +62,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
     base: BaseOption = None,
     allow_code: AllowCodeOption = False,
+    unsafe_pickle: UnsafePickleOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Write a network as one ONNX, torch.export or TorchScript file, run it, and keep it if it computes the same.
@@ -80,7 +82,16 @@ def export(
     check_place(target, overwrite)
     load_plugins(plugin)
     with err.status("building the network") as status:
-        network, inputs = _opened(model, input_size, given, fixed_batch, base, allow_code, pretrained)
+        network, inputs = _opened(
+            model,
+            input_size,
+            given,
+            fixed_batch,
+            base,
+            allow_code,
+            unsafe_pickle=unsafe_pickle,
+            pretrained=pretrained,
+        )
         done = write(
             network,
             target,
@@ -116,19 +127,19 @@ def _opened(
     fixed_batch: int | None,
     base: str | None,
     allow_code: bool,
-    pretrained: bool,
+    **options: bool,
 ) -> tuple[nn.Module, InputSize]:
     """Return the network and its inputs; None for a detector's own."""
     from hmhsa_insert.commands.options import parse_size
     from hmhsa_insert.detection.artifact import is_detector, load
+    from hmhsa_insert.exporting.subject import artifact_of
     from hmhsa_insert.surgery.base.load import load_model
-    from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 
-    where = str(Path(model) / ARTIFACT) if is_run(model) else model
+    where = artifact_of(model)
     if is_detector(where):
         network = load(where, load_model(base).model if base else None, allow_code=allow_code)
         return network, parse_size(input_size, (3,)) if input_size else None
-    loaded = open_with_base(where, base, allow_code, pretrained=pretrained)
+    loaded = open_with_base(where, base, allow_code, **options)
     return loaded.model, described(loaded, input_size, given, fixed_batch)
 
 

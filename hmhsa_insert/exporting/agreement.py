@@ -108,7 +108,7 @@ def _difference(kind: Format, case: Expected, found: list[Tensor]) -> Compared:
         message = f"the file gives outputs of {shapes[1]} on {case.named}, and the network {shapes[0]}"
         raise ExportError(Problem(kind.title, message, kind.tip))
     pairs = [(a.double(), b.double()) for a, b in zip(case.outputs, found, strict=True) if a.numel()]
-    # A difference that is no number is infinite; equal infinities do not differ.
+    # A difference that is not a number is infinite; equal infinities do not differ.
     differences = [torch.where(a == b, 0.0, (a - b).abs()).nan_to_num(nan=torch.inf).max() for a, b in pairs]
     largest = [a.abs().nan_to_num(posinf=0.0).max() for a, _ in pairs]
     return Compared(

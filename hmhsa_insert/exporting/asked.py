@@ -31,10 +31,10 @@ class Sides:
 
     def __post_init__(self) -> None:
         if not (0 < self.low < self.high <= _LARGEST and self.step > 0):
-            message = f"{self.low}..{self.high} is no range of sizes from 1 to {_LARGEST}"
+            message = f"{self.low}..{self.high} is not a range of sizes from 1 to {_LARGEST}"
             raise ExportError(Problem("size", message, _RANGE_TIP))
         if self.low % self.step or self.high % self.step or self.low == self.high:
-            message = f"{self.low} and {self.high} are no multiples of {self.step}"
+            message = f"{self.low} and {self.high} are not both multiples of {self.step}"
             raise ExportError(Problem("size", message, _RANGE_TIP))
 
     def __contains__(self, side: int) -> bool:
@@ -138,6 +138,6 @@ def parse_sides(text: str) -> Sides:
     """
     found = _RANGE.fullmatch(text.strip())
     if found is None:
-        raise ExportError(Problem("size", f"'{text}' is no range", _RANGE_TIP))
+        raise ExportError(Problem("size", f"'{text}' is not a range", _RANGE_TIP))
     low, high, step = found.groups()
     return Sides(int(low), int(high), int(step or 1))

@@ -13,7 +13,7 @@ from torch import nn
 
 from hmhsa_insert.errors import ExportError, Problem
 from hmhsa_insert.exporting.agreement import Compared, Expected, compared, expected
-from hmhsa_insert.exporting.asked import AXES, BATCH, Asked, asked_for
+from hmhsa_insert.exporting.asked import AXES, BATCH, SIZE, Asked, asked_for
 from hmhsa_insert.exporting.format import Format, why
 from hmhsa_insert.exporting.formats import format_of
 from hmhsa_insert.exporting.quiet import quiet
@@ -167,7 +167,9 @@ def _made(model: nn.Module, kind: Format, asked: Asked) -> bytes:
         cause = (
             error.__cause__ if type(error).__module__.startswith("torch.onnx") and error.__cause__ else error
         )
-        tip = kind.tip if asked.dynamic else "another format may take it"
+        tip = kind.tip if SIZE in asked.dynamic else "another format may take it"
+        if asked.dynamic == {BATCH}:
+            tip = "one batch may do: dynamic=() in Python, --dynamic none"
         raise ExportError(Problem(kind.title, f"torch cannot export it: {why(cause)}", tip)) from error
 
 

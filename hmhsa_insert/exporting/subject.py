@@ -56,7 +56,7 @@ def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_c
     """
     own: Inputs | None = None
     if not isinstance(model, nn.Module):
-        model, own = _opened(model, allow_code)
+        model, own = _opened(artifact_of(str(model)), allow_code)
     copied = deep_copy(model).eval().cpu().to(memory_format=torch.contiguous_format)
     record = detector_record(copied)
     if record is not None:
@@ -69,11 +69,13 @@ def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_c
     return Subject(copied, own or (done[-1].plan.inputs if done else Inputs.of(_DEFAULT_SIZE)), False)
 
 
-def _opened(given: str | Path, allow_code: bool) -> tuple[nn.Module, Inputs | None]:
-    folder = Path(given)
-    if is_run(folder):
-        folder = folder / ARTIFACT
-    if is_detector(folder):
-        return load(folder, allow_code=allow_code), None
-    loaded = open_model(str(folder) if is_run(given) else str(given), allow_code=allow_code)
+def artifact_of(given: str) -> str:
+    """Return the artifact's folder of a run; anything else as it is."""
+    return str(Path(given) / ARTIFACT) if is_run(given) else given
+
+
+def _opened(given: str, allow_code: bool) -> tuple[nn.Module, Inputs | None]:
+    if is_detector(given):
+        return load(given, allow_code=allow_code), None
+    loaded = open_model(given, allow_code=allow_code)
     return loaded.model, loaded.inputs

@@ -126,15 +126,16 @@ def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> 
         ),
         (
             {"dynamic": ["size"], "size": "64..32"},
-            "size: 64..32 is no range of sizes from 1 to 16384 (write 64..512, or 64..512:32 for the multiples of 32)",
+            "size: 64..32 is not a range of sizes from 1 to 16384 "
+            "(write 64..512, or 64..512:32 for the multiples of 32)",
         ),
         (
             {"dynamic": ["size"], "size": "64-512"},
-            "size: '64-512' is no range (write 64..512, or 64..512:32 for the multiples of 32)",
+            "size: '64-512' is not a range (write 64..512, or 64..512:32 for the multiples of 32)",
         ),
         (
             {"dynamic": ["size"], "size": "64..100:32"},
-            "size: 64 and 100 are no multiples of 32 (write 64..512, or 64..512:32 for the multiples of 32)",
+            "size: 64 and 100 are not both multiples of 32 (write 64..512, or 64..512:32 for the multiples of 32)",
         ),
         (
             {"dynamic": ["size"], "size": "64..128"},

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.libs
 
 _LOAD = """
 import sys, torch, hmhsa_insert as hi
-model = hi.load(sys.argv[1]).eval()
+model = hi.load(sys.argv[1]).eval().cpu()  # which touches tensors that are no parameters, too
 x = torch.load(sys.argv[2])
 found = model(x)
 torch.save([t for t in torch.utils._pytree.tree_leaves(dict(found) if hasattr(found, "keys") else found)
@@ -142,3 +142,26 @@ def test_a_configuration_from_a_folder_may_not_reach_for_code(tmp_path: Path) ->
         text = json.dumps({"model_type": "resnet", key: "x"})
         with pytest.raises(ModelError, match=f"may not have the key '{key}'"):
             hi.load_model("transformers/resnet", config=text)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"depths": [10**7, 1, 1, 1]}, {"hidden_sizes": [10**7, 64, 96, 128]}],
+    ids=["deep", "wide"],
+)
+def test_a_configuration_that_asks_for_more_than_the_weights_hold_is_refused(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(depths=[1, 1, 1, 1], hidden_sizes=[32, 64, 96, 128], num_labels=7)
+    model = transformers.AutoModelForImageClassification.from_config(config)
+    folder = hi.save(hi.apply(model, RECIPE, input_size=(3, 64, 64)), tmp_path / "edited")
+    record = json.loads((folder / "base.json").read_text())
+    written = json.loads(record["kwargs"]["config"])
+    record["kwargs"]["config"] = json.dumps(written | changed)
+    (folder / "base.json").write_text(json.dumps(record))
+    # Without a bound this would take hours, or all memory.
+    with pytest.raises(
+        hi.HmhsaInsertError, match=r"it has more than [\d,]+ modules|tensors do not fit the network"
+    ):
+        hi.load(folder)

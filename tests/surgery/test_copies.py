@@ -248,3 +248,19 @@ def test_weights_are_written_into_the_parameters(tmp_path: Any) -> None:
     torch.manual_seed(1)
     again = hi.load(hi.save(model, tmp_path / "artifact"), base=OtherState())
     assert torch.equal(out(again), out(model))
+
+
+def test_a_map_that_stands_in_several_places_of_an_output_is_replaced_in_all() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    host = nn.Module()
+    host.add_module("child", Doubled())
+    one, other = torch.ones(2), torch.full((2,), 5.0)
+    first, kept, (second,), named = RunsChild("child", (0,)).on_output(
+        host, (), (one, other, [one], {"k": one})
+    )
+    assert kept is other
+    assert [each.tolist() for each in (first, second, named["k"])] == [[2.0, 2.0]] * 3
+    assert one.tolist() == [1.0, 1.0]

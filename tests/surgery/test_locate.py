@@ -17,7 +17,7 @@ from nets import (
     TupleOut,
     UNet,
 )
-from torch import nn
+from torch import Tensor, nn
 
 import hmhsa_insert as hi
 from hmhsa_insert.surgery.locate.stages import locate
@@ -196,3 +196,29 @@ def test_a_size_the_network_does_not_take_is_said() -> None:
 def test_a_deep_copy_is_not_needed_to_be_equal() -> None:
     model = Plain()
     assert ends(model) == ends(copy.deepcopy(model))
+
+
+def test_a_module_that_reads_its_map_again_does_not_host() -> None:
+    """A hook on its output would come after the reader."""
+
+    class WithHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = self.act(self.conv(x))
+            return y, self.head(y.mean((2, 3)))
+
+    class Net(nn.Module):
+        def __init__(self, stage: nn.Module) -> None:
+            super().__init__()
+            self.stage = stage
+            self.last = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y, scores = self.stage(x)
+            return scores + self.last(y.mean((2, 3)))
+
+    (stage,) = hi.locate_stages(Net(WithHead()), (3, 32, 32))
+    assert stage.cut_points[-1].qualname == "stage.act"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, ModelError, Pr
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
+from hmhsa_insert.models.weights import read_shapes
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.plan_shape import BaseShape, OptionsShape, PlansShape
+from hmhsa_insert.surgery.base.bounded import at_most
 from hmhsa_insert.surgery.base.load import ModelSource, load_model, named_by_file
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
 from hmhsa_insert.surgery.sites.site import Plan
@@ -36,6 +39,7 @@ _TIP = "`hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
 _BASE_TIP = "build it yourself: hi.load(folder, base=network) in Python"
 # What a folder may pass to a library's factory: numbers and names, never files or addresses.
 _SAFE_KWARGS = frozenset(OptionsShape.model_fields)
+_LEAST_MODULES, _MODULES_A_TENSOR = 1000, 20
 _PLAIN = (str, int, float, bool, type(None))
 # The name of a new child ends up in code that torch.fx generates, so it must be a recipe's id, numbered or not.
 _CHILD = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -183,8 +187,11 @@ def build_base(
             message = f"a folder may not set the option '{unsafe[0]}'"
             raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
         checked(OptionsShape, source.kwargs, path, ArtifactError)
+    # A network has a few modules for each of its tensors, and the folder has these.
+    modules = _LEAST_MODULES + _MODULES_A_TENSOR * len(read_shapes(path.parent / WEIGHTS))
     try:
-        return load_model(source.spec, meta=meta, **source.kwargs).model
+        with at_most(modules) if library else nullcontext():
+            return load_model(source.spec, meta=meta, **source.kwargs).model
     except ModelError as error:
         raise ModelError(within(path, error)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch.fx import Node
 
@@ -31,25 +31,21 @@ def dominators(traced: Trace, live: set[Node], sink: Node) -> list[Node]:
 
 def descendants(sources: Iterable[Node]) -> set[Node]:
     """Return what is computed from `sources`, with them."""
-    front = list(sources)
-    found = set(front)
-    while front:
-        for user in front.pop().users:
-            if user not in found:
-                found.add(user)
-                front.append(user)
-    return found
+    return _reached(sources, lambda node: node.users)
 
 
 def ancestors(sinks: Iterable[Node]) -> set[Node]:
     """Return what `sinks` are computed from, with them."""
-    front = list(sinks)
+    return _reached(sinks, lambda node: node.all_input_nodes)
+
+
+def _reached(nodes: Iterable[Node], following: Callable[[Node], Iterable[Node]]) -> set[Node]:
+    front = list(nodes)
     found = set(front)
     while front:
-        for source in front.pop().all_input_nodes:
-            if source not in found:
-                found.add(source)
-                front.append(source)
+        new = [node for node in following(front.pop()) if node not in found]
+        found.update(new)
+        front += new
     return found
 
 

@@ -239,7 +239,7 @@ def _neck(traced: Trace, maps: Mapping[Node, FeatureMap], runs: Mapping[Node, li
 
 
 def _stage(traced: Trace, maps: Mapping[Node, FeatureMap], run: list[Unit], enters: bool) -> Stage:
-    """Return the stage of a run of units; where it `enters` a stride, a step that only strides is no block."""
+    """Return the stage of a run of units; where it `enters` a stride, a step that only strides is not a block."""
     stride = maps[run[-1].end].stride
     # A stage of one unit keeps it as a block: without it there would be none.
     enters = enters and len(run) > 1 and _only_strides(traced, run[0], run[1])

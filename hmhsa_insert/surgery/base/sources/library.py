@@ -50,7 +50,9 @@ class Library(ABC):
 
     @abstractmethod
     def builder(self, name: str, pretrained: bool, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
-        """Return what builds a model.
+        """Return what builds a model; the modules that define it are imported here, before a device is set.
+
+        Tensors that a class holds are made when its module is imported, and on the meta device they would stay empty.
 
         Args:
             name: of the model.

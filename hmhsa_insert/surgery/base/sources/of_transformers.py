@@ -61,6 +61,12 @@ class Transformers(Library):
         if pretrained:
             message = "the weights of a folder are given by --weights FOLDER/model.safetensors"
             raise ModelError(Problem(f"{self.prefix}/{name}", message, "leave --pretrained out"))
+        import transformers
+
+        # Looking a class up imports its module.
+        kind = getattr(transformers, _TASKS[kwargs.get("head", "classification")])
+        if transformers.CONFIG_MAPPING[name] in kind._model_mapping:
+            kind._model_mapping[transformers.CONFIG_MAPPING[name]]
         return partial(_build, name, **kwargs)
 
     def candidates(self, model: nn.Module) -> Iterator[Named]:

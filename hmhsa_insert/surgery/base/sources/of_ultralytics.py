@@ -56,6 +56,8 @@ class Ultralytics(Library):
 
     def builder(self, name: str, pretrained: bool, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
         """Return what builds a model from its YAML file, or reads it from a checkpoint."""
+        import ultralytics.nn.tasks  # noqa: F401
+
         if pretrained:
             tip = f"download {Path(name).stem}.pt, and write ultralytics/FILE.pt --unsafe-pickle"
             raise ModelError(
