@@ -118,19 +118,19 @@ def profile(
     }
     folders = _detector_folders(models)
     if detector or folders:
-        asked = {
+        measured = {
             "--latency": latency,
             "--memory": memory,
             "--batch": batch != 1,
             "--dtype": dtype is not None,
         }
-        asked |= {"--device": device != "cpu", "--channels-last": channels_last, "--compile": compiled}
-        asked |= {
-            "--per module": per == "module",
+        run = {"--device": device != "cpu", "--channels-last": channels_last, "--compile": compiled}
+        other = {
             "--input": bool(given),
             "--fixed-batch": fixed_batch is not None,
+            "--per module": per == "module",
         }
-        refuse_measuring(asked)
+        refuse_measuring(measured | run | other)
         with err.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
             found = dict(
@@ -141,9 +141,8 @@ def profile(
         return
     is_run = latency or (memory and device != "cpu")
     with err.status("building the networks"):
-        networks = _networks(
-            models, base, allow_code, unsafe_pickle, meta=not is_run
-        )  # shapes are enough to count
+        # Shapes are enough to count.
+        networks = _networks(models, base, allow_code, unsafe_pickle, meta=not is_run)
     inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
     records = _records(networks, recipe or [], inputs, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)

@@ -71,23 +71,29 @@ def _edited(base: type[BaseTrainer], recipe: Mapping[str, Any], seed: int) -> ty
             size = (int(self.data.get("channels", 3)), self.args.imgsz, self.args.imgsz)
             edited = apply(model, recipe, input_size=size, seed=seed)
             if weights is not None and ledgers(weights):
-                _load_blocks(edited, weights, frozenset(edited.state_dict()) - frozenset(model.state_dict()))
+                _load_blocks(edited, weights)
             return edited
 
     return EditingTrainer
 
 
-def _load_blocks(edited: nn.Module, trained: nn.Module, new: frozenset[str]) -> None:
-    """Copy the tensors of the blocks, whose keys are `new`, from a checkpoint that holds the same edit.
+def _load_blocks(edited: nn.Module, trained: nn.Module) -> None:
+    """Copy the tensors of the blocks from a checkpoint that holds the same edit.
 
     Raises:
-        ModelError: it holds another one.
+        ModelError: it holds another one. Keys and shapes do not tell: they are the same at any size of the heads.
     """
-    state, base = trained.state_dict(), base_state_dict(trained)
-    there = state.keys() - base.keys()
-    if there != new:
-        message = f"the checkpoint holds another edit: {len(there - new)} tensors of its blocks are not the recipe's"
-        if new - there:
-            message += f", and it has no {min(new - there)}"
+    wanted, there = _blocks(edited), _blocks(trained)
+    if wanted != there:
+        where = min(key for key in {*wanted, *there} if wanted.get(key) != there.get(key))
+        found = f"{there.get(where) or 'nothing'}, and the recipe puts {wanted.get(where) or 'nothing'} there"
+        message = f"the checkpoint holds another edit: at '{where}' {found}"
         raise ModelError(Problem("weights", message, "train with the recipe that it was edited with"))
-    edited.load_state_dict({key: state[key].float() for key in new}, strict=False)
+    base = base_state_dict(trained)
+    new = {key: value.float() for key, value in trained.state_dict().items() if key not in base}
+    edited.load_state_dict(new, strict=False)
+
+
+def _blocks(model: nn.Module) -> dict[str, Any]:
+    """Return the block of every site by its keys."""
+    return {site.key: dict(site.block or {}) for each in ledgers(model) for site in each.plan.sites}

@@ -104,8 +104,12 @@ def test_trained_stopped_resumed_validated_exported(data: Path, tmp_path: Path) 
     assert len(best.predict(np.zeros((64, 64, 3), np.uint8), imgsz=64, verbose=False)) == 1
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
-    other = json.loads(json.dumps(RECIPE).replace("attn", "other"))
+@pytest.mark.parametrize(
+    ("old", "new"), [("attn", "other"), ("32", "16")], ids=["another id", "another head size"]
+)
+def test_a_checkpoint_of_another_recipe_is_refused(data: Path, tmp_path: Path, old: str, new: str) -> None:
+    """Heads of another size have the same keys and shapes."""
+    other = json.loads(json.dumps(RECIPE).replace(old, new))
     edited = ultralytics.YOLO("yolo11n.yaml")
     edited.model = hi.apply(edited.model, other, input_size=(3, 64, 64))
     edited.ckpt = {"model": edited.model}

@@ -37,23 +37,20 @@ def assemble(
     """
     settings, model = planned.settings, network.model
     _refuse_average_of_shards(planned, accelerator)
-    shares = Shares(
-        settings.batch_size, settings.accumulate, accelerator.process_index, accelerator.num_processes
-    )
+    rank, world = accelerator.process_index, accelerator.num_processes
+    shares = Shares(settings.batch_size, settings.accumulate, rank, world)
     pin = accelerator.device.type == "cuda"
     train_loader = planned.train_batches(network, shares, pin)
-    eval_loader = planned.eval_batches(model, planned.eval_batch_size(shares), shares.rank, shares.world, pin)
+    eval_loader = planned.eval_batches(model, planned.eval_batch_size(shares), rank, world, pin)
     objective = planned.objective(shares)
     freezer = Freezer(model, settings, network.fresh)
     if shares.micro_batch == 1:
         model.train()
         freezer.begin(settings.epochs - 1)
         check_one_image(*planned.one_image(network))
-    left = len(planned.data.train) % settings.batch_size
-    if left:
-        reporter.note(
-            f"{left} of {len(planned.data.train):,} images, others every epoch, fill no batch: left out"
-        )
+    if left := len(planned.data.train) % settings.batch_size:
+        images = f"{left} of {len(planned.data.train):,} images"
+        reporter.note(f"{images}, others every epoch, fill no batch: left out")
     if settings.compute.channels_last:
         model.to(memory_format=torch.channels_last)
     # The average is copied from the network on its device, and before a wrapper changes its forward.
