@@ -16,6 +16,7 @@ _PUBLIC = {
     "BlockError": "errors",
     "ExportError": "errors",
     "HmhsaInsertError": "errors",
+    "HubError": "errors",
     "Inputs": "surgery.base.inputs",
     "ModelError": "errors",
     "PlanError": "errors",
@@ -36,6 +37,7 @@ _PUBLIC = {
     "locate_stages": "surgery.locate.stages",
     "plan": "surgery.plan",
     "profile": "costs.profile",
+    "push": "hub.push",
     "remove": "surgery.edit.undo",
     "save": "tasks.artifact",
     "train": "training.run",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.errors import BlockError as BlockError
     from hmhsa_insert.errors import ExportError as ExportError
     from hmhsa_insert.errors import HmhsaInsertError as HmhsaInsertError
+    from hmhsa_insert.errors import HubError as HubError
     from hmhsa_insert.errors import ModelError as ModelError
     from hmhsa_insert.errors import PlanError as PlanError
     from hmhsa_insert.errors import Problem as Problem
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.errors import VerifyError as VerifyError
     from hmhsa_insert.errors import WeightsError as WeightsError
     from hmhsa_insert.exporting.export import export as export
+    from hmhsa_insert.hub.push import push as push
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply

@@ -188,6 +188,21 @@ class ArtifactError(HmhsaInsertError):
     title = "the artifact cannot be read or written"
 
 
+class HubError(HmhsaInsertError):
+    """A repository of the Hugging Face Hub cannot be read or written.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.load("hf-hub:no user/name")
+        ... except hi.HubError as error:
+        ...     print(error.problems[0].message)
+        this does not name a repository
+    """
+
+    title = "the Hub cannot be used"
+
+
 class ExportError(HmhsaInsertError):
     """A network cannot be exported as asked, or the file that was made does not compute what the network does.
 

@@ -20,6 +20,7 @@ from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.export import export
 from hmhsa_insert.commands.plan import plan
 from hmhsa_insert.commands.profile import profile
+from hmhsa_insert.commands.push import push
 from hmhsa_insert.commands.recipe import recipe_app
 from hmhsa_insert.commands.report import report
 from hmhsa_insert.commands.show import show
@@ -69,6 +70,7 @@ app.command()(evaluate)
 app.command()(detect)
 app.command()(ultralytics)
 app.command()(export)
+app.command()(push)
 app.command()(ablate)
 app.command()(profile)
 app.command()(report)

@@ -19,8 +19,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34, a bare "
-        "name, package.module:factory, or a folder that `apply` wrote.",
+        help="timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34, "
+        "hf-hub:USER/NAME, a bare name, package.module:factory, or a folder that `apply` wrote.",
     ),
 ]
 RecipeOption = Annotated[

@@ -150,8 +150,9 @@ def profile(
 
 def _detector_folders(specs: list[str]) -> list[str]:
     from hmhsa_insert.detection.artifact import is_detector
+    from hmhsa_insert.files.hub import fetched
 
-    return [spec for spec in specs if is_detector(spec)]
+    return [spec for spec in specs if is_detector(fetched(spec))]
 
 
 def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool) -> Setting:
@@ -167,6 +168,7 @@ def _networks(
     specs: list[str], base: str | None, allow_code: bool, unsafe_pickle: bool, *, meta: bool
 ) -> list[LoadedModel]:
     """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
+    from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.surgery.artifact.artifact import is_artifact, read_record
     from hmhsa_insert.surgery.base.load import ModelSource
 
@@ -174,7 +176,8 @@ def _networks(
     problems: list[Problem] = []
     for spec in specs:
         try:
-            known = not is_artifact(spec) or ModelSource(str(read_record(spec)[0].get("source"))).is_library
+            where = fetched(spec)
+            known = not is_artifact(where) or ModelSource(str(read_record(where)[0].get("source"))).is_library
             found.append(
                 open_with_base(
                     spec, None if known else base, allow_code, unsafe_pickle=unsafe_pickle, meta=meta

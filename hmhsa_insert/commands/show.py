@@ -15,23 +15,30 @@ if TYPE_CHECKING:
 _MOST_NAMES = 10
 
 
-def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `apply` wrote.")]) -> None:
+def show(
+    given: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="A folder that `apply` wrote, or hf-hub:USER/NAME on the Hub."),
+    ],
+) -> None:
     """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights."""
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out
     from hmhsa_insert.commands.tables import plan_table
     from hmhsa_insert.detection.artifact import is_detector, read_detector
+    from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.files.numbers import big
     from hmhsa_insert.recipe import load_recipe
     from hmhsa_insert.surgery.artifact.artifact import read_record, weights_summary
 
+    folder = Path(fetched(given))
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
     source = record.get("source") or "unknown"
     options = ", ".join(f"{key}={value}" for key, value in record["kwargs"].items())
-    out.print(bold(str(folder)), soft_wrap=True)
+    out.print(bold(given), soft_wrap=True)
     if stored:
         out.print(_detector(stored.record), soft_wrap=True)
     out.print(visible(f"base network  {record.get('class')}, {source}{f' ({options})' if options else ''}"))

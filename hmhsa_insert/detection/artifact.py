@@ -121,6 +121,12 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
     return model.train(stored.training)
 
 
+def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Ledger]]:
+    """Return the record of the backbone's base network, and what was done to it, without building anything."""
+    stored = read_detector(folder)
+    return stored.base, stored.plans
+
+
 def is_detector(folder: str | Path) -> bool:
     """Return True if a path is the folder of a detector."""
     return all(os.path.isfile(os.path.join(folder, name)) for name in (DETECTOR, WEIGHTS))

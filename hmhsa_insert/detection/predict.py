@@ -18,6 +18,7 @@ from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.coco_results import MASK_THRESHOLD, coco_results
 from hmhsa_insert.detection.detector import DetectorRecord, detector_record
 from hmhsa_insert.errors import ArtifactError, ModelError, Problem, first_line
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.inert import visible
 from hmhsa_insert.training.data.pictures import read_picture
 from hmhsa_insert.training.problems import DataError
@@ -47,14 +48,14 @@ def open_detector(
     """Return the detector of a folder, or of a run's best weights, ready to infer on `device`.
 
     Args:
-        folder: of a detector, or of a run.
+        folder: of a detector, or of a run; or the name of a detector on the Hub.
         device: where it is to infer.
         allow_code: run the factory that the folder names as its backbone's.
 
     Raises:
         ArtifactError, WeightsError: it holds none, or is damaged.
     """
-    where = Path(folder)
+    where = Path(fetched(str(folder)))
     if is_run(where) and not is_detector(where):
         where = where / ARTIFACT
         if not is_detector(where):

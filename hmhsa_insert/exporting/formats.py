@@ -15,16 +15,18 @@ FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), Program(),
 
 
 def format_of(name: str | None, path: Path | None = None) -> Format:
-    """Return the format of a name, else the one of a file's ending, else the first.
+    """Return the format of a name, else the one of a file's ending, else, of a name without ending, the first.
 
     Raises:
         ExportError: there is no such format.
     """
     if name is None:
         ending = path.suffix if path is not None else ""
-        return next(
-            (each for each in FORMATS.values() if each.suffix == ending), next(iter(FORMATS.values()))
-        )
+        endings = {each.suffix: each for each in FORMATS.values()}
+        if ending and ending not in endings:
+            tip = f"endings: {', '.join(endings)}; or name the format as well"
+            raise ExportError(Problem(str(path), "its ending names no format", tip))
+        return endings[ending] if ending else next(iter(FORMATS.values()))
     if name not in FORMATS:
         tip = near(name, FORMATS) or f"choose {', '.join(FORMATS)}"
         raise ExportError(Problem("to", f"there is no format '{name}'", tip))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.detector import detector_record
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.base.input import Input
@@ -70,8 +71,8 @@ def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_c
 
 
 def artifact_of(given: str) -> str:
-    """Return the artifact's folder of a run; anything else as it is."""
-    return str(Path(given) / ARTIFACT) if is_run(given) else given
+    """Return the artifact's folder of a run or of a name on the Hub; anything else as it is."""
+    return str(Path(given) / ARTIFACT) if is_run(given) else fetched(given)
 
 
 def _opened(given: str, allow_code: bool) -> tuple[nn.Module, Inputs | None]:

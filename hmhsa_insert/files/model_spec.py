@@ -8,6 +8,7 @@ from pathlib import Path
 
 # The prefixes of ``surgery/base/sources/table.py``, which imports torch.
 LIBRARIES = ("timm", "torchvision", "ultralytics", "transformers", "smp")
+_HUB = "hf-hub"
 # How a run's configuration names a model that was given in memory: its class, and a digest of its weights.
 _IN_MEMORY = re.compile(r"[^\s/:]+ [0-9a-f]{16}\Z")
 
@@ -23,9 +24,24 @@ class ModelSpec:
     text: str
 
     @property
+    def is_on_hub(self) -> bool:
+        """True if it is ``hf-hub:USER/NAME``; no module is called that."""
+        return self.text.startswith(f"{_HUB}:")
+
+    @property
+    def prefix(self) -> str:
+        """What names the library, if there is one of this name."""
+        return _HUB if self.is_on_hub else self.text.partition("/")[0]
+
+    @property
+    def bare(self) -> str:
+        """What follows the prefix; empty where nothing does."""
+        return self.text[len(self.prefix) + 1 :]
+
+    @property
     def is_code(self) -> bool:
         """True if building it imports and runs a module of that name: ``package.module:factory``."""
-        return ":" in self.text and self.text.partition("/")[0] not in LIBRARIES
+        return ":" in self.text and self.prefix not in (*LIBRARIES, _HUB)
 
     @property
     def is_in_memory(self) -> bool:

@@ -56,7 +56,7 @@ def register_encoder(name: str, model: nn.Module, input_size: InputSize = (3, 22
         The name.
 
     Raises:
-        ModelError: the name is taken, or the network has no stages at the strides 2, 4, 8, …
+        ModelError: it is no network, the name is taken, or the network has no stages at the strides 2, 4, 8, …
 
     Example:
         >>> import timm, hmhsa_insert as hi, segmentation_models_pytorch as smp
@@ -64,6 +64,9 @@ def register_encoder(name: str, model: nn.Module, input_size: InputSize = (3, 22
         >>> name = hi.integrations.smp.register_encoder("edited-resnet18", edited)
         >>> segmenter = smp.Unet(name, encoder_weights=None, classes=2)
     """
+    if not isinstance(model, nn.Module):
+        message = f"an encoder is made of a network, and this is of type {type(model).__name__}"
+        raise ModelError(Problem(name, message, "hi.load_model(NAME).model builds one"))
     if name in encoders and not isinstance(encoders[name]["encoder"], _Encoders):
         raise ModelError(Problem(name, "smp has an encoder of this name", "choose another one"))
     made = _Encoders(deep_copy(model), input_size)

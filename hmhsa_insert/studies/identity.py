@@ -12,6 +12,7 @@ from torch import nn
 
 import hmhsa_insert
 from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.ours import MANIFEST
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.fake import notes
@@ -37,7 +38,7 @@ def resolved_site(site: Site) -> dict[str, Any]:
 
 def source_of(run: Task, base: nn.Module) -> str:
     """Return what a network's name stands for, however it was spelled; of an artifact, a digest of its files."""
-    spec = str(run.model)
+    spec = fetched(str(run.model))
     if is_artifact(spec):
         digest = hashlib.sha256()
         for path in sorted(Path(spec).iterdir()):

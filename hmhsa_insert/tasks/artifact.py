@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.tasks.table import TASKS, made_by
 
 
@@ -42,7 +43,8 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
     """Rebuild the edited model or the detector of an artifact; outputs equal the saved one's bit for bit.
 
     Args:
-        folder: an artifact.
+        folder: an artifact, or the name of one on the Hugging Face Hub: ``"hf-hub:USER/NAME"``, with ``@REVISION`` if
+            it is not the newest.
         base: the base network, freshly built, where the artifact's is not one of timm's or torchvision's: a folder
             may not name code to run. It is copied.
         allow_code: build the base network with the factory that the folder names, if you trust the folder.
@@ -50,6 +52,7 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
     Raises:
         ArtifactError: not an artifact, of a newer format, or its base network cannot be built.
         WeightsError: the weights are corrupt or of another model.
+        HubError: it cannot be downloaded.
 
     Example:
         >>> import timm, torch
@@ -61,8 +64,19 @@ def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool 
         >>> torch.equal(loaded(x), edited(x))
         True
     """
-    model: nn.Module = _format_of(folder).load(folder, base, allow_code=allow_code)
+    where = fetched(str(folder))
+    model: nn.Module = _format_of(where).load(where, base, allow_code=allow_code)
     return model
+
+
+def read_record(folder: str | Path) -> tuple[dict[str, Any], list[Any]]:
+    """Return the record of an artifact's base network, and what was done to it, without building anything.
+
+    Raises:
+        ArtifactError: not an artifact, of a newer format, or its files were damaged.
+    """
+    record: tuple[dict[str, Any], list[Any]] = _format_of(folder).read_record(folder)
+    return record
 
 
 def _format_of(model: str | Path | nn.Module) -> Any:

@@ -25,6 +25,7 @@ from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training.data.digests import Watch
@@ -269,11 +270,11 @@ class Detect(Task):
         cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
     ) -> tuple[str, Self, nn.Module, bool | None]:
         """Return name, run, model and :attr:`Scored.unseen` of a detector or its folder, at its own size."""
-        folder = None if isinstance(model, nn.Module) else Path(model)
+        folder = None if isinstance(model, nn.Module) else Path(fetched(model))
         if isinstance(model, nn.Module):
             name, record, made = type(model).__name__, detector_record(model), model
         else:
-            name, record = Path(model).name, read_detector(model).record
+            name, record = Path(model).name, read_detector(fetched(model)).record
         if record is None:
             tip = "hi.detector and `hmhsa-insert train --task detect` make one"
             raise RunError(Problem(name, "this is not a detector", tip))

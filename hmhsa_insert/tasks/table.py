@@ -26,7 +26,8 @@ class TaskRow:
         options: names of the options of commands that it can use, of those that not every task can; all others are
             refused by name.
         made: returns True for a model of this task, or a folder, other than a run's, that holds one.
-        artifact: the module whose ``save`` and ``load`` write and read what `made` is True of.
+        artifact: the module whose ``save``, ``load`` and ``read_record`` write and read what `made` is True of.
+        pipeline: what the Hugging Face Hub calls the task; empty if it has no name for it.
     """
 
     does: str
@@ -34,6 +35,7 @@ class TaskRow:
     options: frozenset[str] = frozenset()
     made: Callable[[Any], bool] = lambda model: False
     artifact: str = "hmhsa_insert.surgery.artifact.artifact"
+    pipeline: str = ""
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -61,13 +63,19 @@ _OF_IMAGES = frozenset({"--data-dir", "--pretrained", "--map", "--confusion"})
 _OF_OBJECTS = frozenset({"--detector", "--output", "--data-dir"})
 
 TASKS: dict[str, TaskRow] = {
-    "classify": TaskRow("one class for every image", _from("classify", "Classify"), _OF_IMAGES),
+    "classify": TaskRow(
+        "one class for every image",
+        _from("classify", "Classify"),
+        _OF_IMAGES,
+        pipeline="image-classification",
+    ),
     "detect": TaskRow(
         "boxes around objects",
         _from("detect", "Detect"),
         _OF_OBJECTS,
         partial(_is_detector, False),
         "hmhsa_insert.detection.artifact",
+        "object-detection",
     ),
     "segment": TaskRow(
         "boxes and masks of objects",
@@ -75,6 +83,7 @@ TASKS: dict[str, TaskRow] = {
         _OF_OBJECTS,
         partial(_is_detector, True),
         "hmhsa_insert.detection.artifact",
+        "image-segmentation",
     ),
 }
 

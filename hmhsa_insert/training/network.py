@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from torch import nn
 
 from hmhsa_insert.blocks.lean import set_lean
 from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.files.hub import fetched
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models import load_weights, read_state_dict
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, read_record
-from hmhsa_insert.surgery.base.load import load_model
+from hmhsa_insert.surgery.base.fake import notes as marks
+from hmhsa_insert.surgery.base.load import SOURCE, load_model
 from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
 from hmhsa_insert.training.data import Data
@@ -74,7 +77,7 @@ def build_network(
     """Build the network of a run; initial values depend on `seed`, the base network and the recipe alone.
 
     Args:
-        model: what ``load_model`` takes, the folder of an artifact, or a network, which is copied.
+        model: what ``load_model`` takes, an artifact's folder or name on the Hub, or a network, which is copied.
         data: the number of channels is its.
         settings: input size, drop path, dropout.
         outputs: how many numbers it has to give for an image; None: one for each class of the data.
@@ -100,7 +103,8 @@ def build_network(
         if recipe is not None:
             size = (channels, settings.input_size, settings.input_size)
             edited = apply(base, recipe, size, seed)
-    has_weights = pretrained or init_from is not None or not isinstance(model, str) or is_artifact(model)
+    named = isinstance(model, str) and not is_artifact(fetched(model)) and not ModelSpec(model).is_on_hub
+    has_weights = pretrained or init_from is not None or not named
     if channels != data.channels:
         notes.append(f"images are read as {'RGB' if channels == 3 else 'gray'}: the stem takes {channels}")
     check_outputs(edited, channels, settings.input_size, outputs)
@@ -132,8 +136,9 @@ def build_base(
     """
     if isinstance(model, nn.Module):
         return _copied(model, init_from)
-    if is_artifact(model):
-        return _from_artifact(model, asked, allow_code)
+    folder = fetched(model)
+    if is_artifact(folder):
+        return _from_artifact(folder, asked, allow_code)
     return _from_factory(model, asked, settings, init_from, pretrained, meta)
 
 
@@ -157,11 +162,13 @@ def _from_factory(
     if init_from is not None:
         given = _built_like(spec, read_state_dict(init_from), taken, base)
         load_weights(given, init_from)
-    elif pretrained:
+    elif pretrained or ModelSpec(spec).is_on_hub:
         given = load_model(spec, pretrained=True).model
     else:
         return base, set(), notes
     new, more = transfer(given, base)
+    if init_from is None:
+        marks(base)[SOURCE] = replace(marks(base)[SOURCE], weights=marks(given)[SOURCE].weights)
     return base, new, notes + more
 
 

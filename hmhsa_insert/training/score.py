@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import Problem, RecipeError, within
+from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
@@ -161,7 +162,7 @@ def task_of(model: str | Path | nn.Module) -> str:
         name = str(read_config(model).get("task") or DEFAULT)
         task_class(name, str(Path(model) / CONFIG))
         return name
-    return made_by(model)
+    return made_by(fetched(str(model)) if not isinstance(model, nn.Module) else model)
 
 
 def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> ModelToScore:

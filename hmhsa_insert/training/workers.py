@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -233,6 +233,7 @@ _CHILDREN = _ChildSignals()
 
 def prepare_worker(_number: int) -> None:
     """Make a loader process: stop signals are the main process's matter, and it ends when that one does."""
+    sys.excepthook = _report_unless_left
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         threading.Thread(target=_obey_parent, daemon=True).start()
@@ -240,6 +241,12 @@ def prepare_worker(_number: int) -> None:
         # A killed main process's workers would hold memory, and what they inherited, for some seconds more.
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _report_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error of a thread, but not that the main process stopped in the middle of taking a batch."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _obey_parent() -> None:

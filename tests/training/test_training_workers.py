@@ -1,10 +1,12 @@
 """Loader processes that are killed: every image is read once, errors come through, nothing outlives a run."""
 
+import io
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 from training_nets import few_digits, kill_me
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.order import EvalBatches, Shares
 from hmhsa_insert.training.loader import TrainLoader, reading_loader
 from hmhsa_insert.training.problems import DataError
-from hmhsa_insert.training.workers import WorkerLoader, WorkersError
+from hmhsa_insert.training.workers import WorkerLoader, WorkersError, prepare_worker
 
 
 class _Numbers:
@@ -171,3 +174,39 @@ def test_two_processes_killed_at_once_in_training() -> None:
     assert len(found) == len(alone) == 12
     assert all(map(torch.equal, found, alone))
     loader.close()
+
+
+class _Reports(Dataset):
+    """What a worker prints of a thread that fails as `error` says, in place of a batch."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, error: type[Exception]) -> str:
+        stream = sys.stderr = io.StringIO()
+        thread_fails = threading.Thread(target=_fail, args=(error,))
+        thread_fails.start()
+        thread_fails.join()
+        return stream.getvalue()
+
+
+def _fail(error: type[Exception]) -> None:
+    """Fail as the thread does that hands tensors to the main process: it calls the hook itself."""
+    try:
+        raise error("of a thread")
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+
+
+def test_a_worker_whose_main_process_stops_in_the_middle_of_a_batch_prints_nothing() -> None:
+    loader = DataLoader(
+        _Reports(),
+        sampler=[ConnectionResetError, EOFError, ValueError],
+        batch_size=None,
+        num_workers=1,
+        worker_init_fn=prepare_worker,
+        multiprocessing_context="fork",
+    )
+    *left, other = loader
+    assert left == ["", ""]
+    assert "ValueError: of a thread" in other

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, ModelError, Problem, within
+from hmhsa_insert.files.hub import fetched
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.inert import markdown, markdown_code
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe.canonical import dump_yaml
@@ -144,7 +146,7 @@ def weights_summary(folder: str | Path) -> tuple[int, int]:
 def open_model(
     spec: str, *, base: str | None = None, allow_code: bool = False, **options: Any
 ) -> LoadedModel:
-    """Return the network of a MODEL|DIR argument: an artifact's folder, or what ``load_model`` builds.
+    """Return the network of a MODEL|DIR argument: an artifact here or on the Hub, or what ``load_model`` builds.
 
     Args:
         spec: a folder that ``hi.save`` wrote, or a name.
@@ -155,12 +157,14 @@ def open_model(
     Raises:
         ArtifactError, WeightsError, ModelError: as the two.
     """
-    if is_artifact(spec):
+    folder = fetched(spec)
+    if is_artifact(folder):
         if options.get("pretrained"):
             raise ModelError(Problem(spec, "an artifact has its own weights", "leave --pretrained out"))
-        model = load(spec, load_model(base).model if base else None, allow_code=allow_code)
+        model = load(folder, load_model(base).model if base else None, allow_code=allow_code)
         inputs = ledgers(model)[-1].plan.inputs
-        return LoadedModel(model, ModelSource(Path(spec).absolute().name), inputs.image_size, inputs)
+        name = Path(spec).absolute().name if folder == spec else ModelSpec(spec).label
+        return LoadedModel(model, ModelSource(name), inputs.image_size, inputs)
     if base is not None:
         _report_missing(spec)
         message = f"it is for the folder of an artifact, and '{spec}' is not one"

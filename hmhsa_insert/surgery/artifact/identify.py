@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import Tensor, fx, nn
 
@@ -37,7 +38,7 @@ def identify(model: nn.Module) -> ModelSource | None:
             continue
         same = _shapes(built.state_dict()) == _shapes(state)
         if same and (base is None or _structure(built) == _structure(base)):
-            return candidate
+            return replace(candidate, weights=known.weights if known else "")
     return None
 
 

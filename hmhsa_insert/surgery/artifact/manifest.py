@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from hmhsa_insert.models.weights import read_shapes
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.plan_shape import BaseShape, OptionsShape, PlansShape
 from hmhsa_insert.surgery.base.bounded import at_most
-from hmhsa_insert.surgery.base.load import ModelSource, load_model, named_by_file
+from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.load import SOURCE, ModelSource, load_model, named_by_file
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
 from hmhsa_insert.surgery.sites.site import Plan
 
@@ -107,6 +109,7 @@ def base_as_data(source: ModelSource | None, kind: str, aliases: Mapping[str, st
     if source and source.library is None and not all(isinstance(each, _PLAIN) for each in kwargs.values()):
         source, kwargs = None, {}
     return {
+        **({"weights": source.weights} if source and source.weights else {}),
         "source": source.spec if source else None,
         "kwargs": kwargs,
         "class": kind,
@@ -174,7 +177,7 @@ def build_base(
     if not spec:
         message = f"it does not say how the base network ({record.get('class')}) is built"
         raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
-    source = ModelSource(spec, record["kwargs"])
+    source = ModelSource(spec, record["kwargs"], str(record.get("weights") or ""))
     library = source.library
     if library and not source.is_library:
         library.require(where)
@@ -191,9 +194,12 @@ def build_base(
     modules = _LEAST_MODULES + _MODULES_A_TENSOR * len(read_shapes(path.parent / WEIGHTS))
     try:
         with at_most(modules) if library else nullcontext():
-            return load_model(source.spec, meta=meta, **source.kwargs).model
+            model = load_model(source.spec, meta=meta, **source.kwargs).model
     except ModelError as error:
         raise ModelError(within(path, error)) from error
+    if source.weights:
+        notes(model)[SOURCE] = replace(notes(model)[SOURCE], weights=source.weights)
+    return model
 
 
 def plans_from_data(path: Path, written: Any) -> list[Ledger]:

@@ -127,3 +127,4 @@ class BaseShape(Shape):  # type: ignore[no-redef]  # its plugin takes an alias o
     channels_last: bool = False
     other_mode: list[str] = Field(default_factory=list)
     frozen: list[str] = Field(default_factory=list)
+    weights: Name | None = None

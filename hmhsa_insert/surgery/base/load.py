@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -34,22 +34,24 @@ class ModelSource:
     """Where a network comes from: enough to build it again.
 
     Attributes:
-        spec: ``LIBRARY/NAME`` or ``package.module:factory``.
+        spec: ``LIBRARY/NAME``, ``hf-hub:USER/NAME`` or ``package.module:factory``.
         kwargs: keyword arguments for its factory.
+        weights: the repository on the Hub of the pretrained weights it was built with; empty if none is known.
     """
 
     spec: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
 
     @property
     def library(self) -> Library | None:
         """The library that builds it; None for a factory of the user's."""
-        return LIBRARIES.get(self.spec.partition("/")[0])
+        return LIBRARIES.get(ModelSpec(self.spec).prefix)
 
     @property
     def bare(self) -> str:
         """Its name within its library, or what names a factory."""
-        return self.spec.partition("/")[2] if self.library else self.spec
+        return ModelSpec(self.spec).bare if self.library else self.spec
 
     @property
     def name(self) -> str:
@@ -123,7 +125,8 @@ def load_model(
     Args:
         spec: ``"timm/NAME"``, ``"torchvision/NAME"``, a bare name (looked up in timm first, then in torchvision),
             ``"ultralytics/yolo11n.yaml"`` or a checkpoint ``"ultralytics/FILE.pt"``, ``"transformers/FOLDER"``,
-            ``"smp/Unet:resnet34"``, or ``"package.module:factory"``.
+            ``"smp/Unet:resnet34"``, ``"hf-hub:USER/NAME"`` (a model of timm on the Hub, with its weights), or
+            ``"package.module:factory"``.
         pretrained: download and load the library's pretrained weights.
         meta: build on the meta device if the factory can: shapes without weights, which is enough for
             ``hi.locate_stages`` and ``hi.plan``.
@@ -152,17 +155,23 @@ def load_model(
         warnings.simplefilter("ignore", FutureWarning)  # about future changes of a library's initial weights
         if meta and not pretrained:
             with contextlib.suppress(Exception, SystemExit), torch.device("meta"):
-                return _loaded(build(), source)
+                return _loaded(build(), source, pretrained)
         try:
             model = build()
+        except ModelError:
+            raise
         except (Exception, SystemExit) as error:  # a script that parses its own arguments exits
             raise ModelError(_why_not_built(source, pretrained, error)) from error
-    return _loaded(model, source)
+    return _loaded(model, source, pretrained or ModelSpec(spec).is_on_hub)
 
 
 def model_names() -> dict[str, list[str]]:
     """Return the names of all models of each library that is installed."""
-    return {prefix: sorted(each.names()) for prefix, each in LIBRARIES.items() if each.is_installed()}
+    return {
+        prefix: sorted(each.names())
+        for prefix, each in LIBRARIES.items()
+        if each.is_installed() and each.names()
+    }
 
 
 def build_bare(source: ModelSource) -> nn.Module:
@@ -192,25 +201,28 @@ def _why_not_built(source: ModelSource, pretrained: bool, error: BaseException) 
     return Problem(source.spec, f"it cannot be built: {reason}")
 
 
-def _loaded(model: Any, source: ModelSource) -> LoadedModel:
+def _loaded(model: Any, source: ModelSource, pretrained: bool) -> LoadedModel:
     if not isinstance(model, nn.Module):
         message = f"the factory returned {type(model).__name__}, not a torch.nn.Module"
         raise ModelError(Problem(source.spec, message))
-    notes(model)[SOURCE] = source
     library = source.library
+    if library and pretrained:
+        source = replace(source, weights=library.weights_of(model))
+    notes(model)[SOURCE] = source
     size = library.input_size(model, source.bare, source.kwargs) if library else DEFAULT_SIZE
     return LoadedModel(model, source, size)
 
 
 def _resolved(spec: str, kwargs: Mapping[str, Any]) -> ModelSource:
     """Return what builds the model that a user names, with its library in front."""
-    prefix, slash, name = spec.partition("/")
-    if ModelSpec(spec).is_code:
+    named = ModelSpec(spec)
+    prefix = named.prefix
+    if named.is_code:
         return ModelSource(spec, kwargs)
-    if slash and prefix in LIBRARIES:
-        found = LIBRARIES[prefix].resolved(name, kwargs)
-        return ModelSource(f"{prefix}/{found.name}", found.kwargs)
-    if slash:
+    if prefix != spec and prefix in LIBRARIES:
+        found = LIBRARIES[prefix].resolved(named.bare, kwargs)
+        return ModelSource(spec.removesuffix(named.bare) + found.name, found.kwargs)
+    if "/" in spec:
         message = f"there is no such folder, and no library '{prefix}'"
         if os.path.isdir(spec):
             message = "this folder is not an artifact that `apply` wrote"

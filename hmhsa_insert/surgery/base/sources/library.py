@@ -87,6 +87,10 @@ class Library(ABC):
         """Return the C, H, W that a model was made for; 3×224×224 where its library does not say."""
         return DEFAULT_SIZE
 
+    def weights_of(self, model: nn.Module) -> str:
+        """Return the repository on the Hub of the library's pretrained weights for `model`; empty if there is none."""
+        return ""
+
     def is_installed(self) -> bool:
         """Return True if it can be imported."""
         return importlib.util.find_spec(self.package) is not None

@@ -48,7 +48,13 @@ class Smp(Library):
             tip = near(encoder, encoders) or "smp.encoders.get_encoder_names() lists them"
             problems.append(Problem(spec, f"smp has no encoder '{encoder}'", tip))
         if not colon:
-            problems.append(Problem(spec, "it names no encoder", f"write smp/{decoder}:resnet34"))
+            problems.append(
+                Problem(
+                    spec,
+                    "it names no encoder",
+                    f"write smp/{decoder if decoder in decoders else 'Unet'}:resnet34",
+                )
+            )
         if problems:
             raise ModelError(problems)
         return Named(f"{decoder}:{encoder}", kwargs)

@@ -48,6 +48,11 @@ class Timm(Library):
             kwargs["in_chans"] = first.shape[1]
         yield Named(architecture, kwargs)
 
+    def weights_of(self, model: nn.Module) -> str:
+        """Return what the model's configuration says."""
+        config = getattr(model, "pretrained_cfg", None) or {}
+        return str(config.get("hf_hub_id") or "") if isinstance(config, Mapping) else ""
+
     def input_size(self, model: nn.Module, name: str, kwargs: Mapping[str, Any]) -> Size:
         """Return the size in the model's configuration."""
         config = getattr(model, "pretrained_cfg", None) or {}

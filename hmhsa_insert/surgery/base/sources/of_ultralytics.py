@@ -49,9 +49,9 @@ class Ultralytics(Library):
             return super().resolved(name, kwargs)
         spec = f"{self.prefix}/{name}"
         self.require(spec)
-        check_allowed(spec)
         if not Path(name).is_file():
             raise ModelError(Problem(spec, "there is no such file", "ultralytics/yolo11n.yaml needs none"))
+        check_allowed(spec)
         return Named(name, kwargs)
 
     def builder(self, name: str, pretrained: bool, kwargs: Mapping[str, Any]) -> Callable[[], Any]:

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: an artifact as a repository with a model card."""
