@@ -65,7 +65,7 @@ def register_encoder(name: str, model: nn.Module, input_size: InputSize = (3, 22
         >>> segmenter = smp.Unet(name, encoder_weights=None, classes=2)
     """
     if not isinstance(model, nn.Module):
-        message = f"an encoder is made of a network, and this is of type {type(model).__name__}"
+        message = f"an encoder is made of a network, and this is of type {type(model).__name__}"  # type: ignore[unreachable]
         raise ModelError(Problem(name, message, "hi.load_model(NAME).model builds one"))
     if name in encoders and not isinstance(encoders[name]["encoder"], _Encoders):
         raise ModelError(Problem(name, "smp has an encoder of this name", "choose another one"))
