@@ -6,14 +6,14 @@ Command files import torch and everything built on it inside their functions, so
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
-from hmhsa_insert.commands.catalog import blocks, models, recipes
+from hmhsa_insert.commands.catalog import blocks, models, recipes, settings
 from hmhsa_insert.commands.data import data_app
 from hmhsa_insert.commands.detect import detect
 from hmhsa_insert.commands.evaluate import evaluate
@@ -50,16 +50,32 @@ class _ReportingGroup(TyperGroup):
         sys.exit(1)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from hmhsa_insert import __version__
+
+        typer.echo(f"hmhsa-insert {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="hmhsa-insert",
     cls=_ReportingGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Splice H-MHSA attention blocks and TDB downsamplers into any CNN from a recipe, "
     "prove what the edit did, keep the weights, and measure what it costs.",
 )
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None: ...
+
 
 app.command()(stages)
 app.command()(plan)
@@ -76,6 +92,7 @@ app.command()(profile)
 app.command()(report)
 app.command()(suggest)
 app.command()(recipes)
+app.command()(settings)
 app.command()(blocks)
 app.command()(models)
 app.command()(zoo)

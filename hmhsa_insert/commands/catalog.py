@@ -1,26 +1,84 @@
-"""``hmhsa-insert recipes | blocks | models``: list the choices."""
+"""``hmhsa-insert recipes | settings | blocks | models``: list the choices, or show one."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hmhsa_insert.commands.options import PluginOption, load_plugins
+from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
 
 
-def recipes() -> None:
-    """List the shipped recipes with their intent."""
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe's file.")] = None,
+) -> None:
+    """List the shipped recipes with their intent, or print one."""
     from rich.table import Table
 
     from hmhsa_insert.commands.console import out
+    from hmhsa_insert.errors import RecipeError
     from hmhsa_insert.recipe import shipped_recipes
+    from hmhsa_insert.recipe.library import find_file
 
+    if name is not None:
+        _print_file(find_file(name, "", "recipe", RecipeError))
+        return
     table = Table("recipe", "intent", box=None, pad_edge=False)
     for shipped in shipped_recipes():
         table.add_row(shipped.name, shipped.intent)
     out.print(table)
+
+
+def settings(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A key, a section, or a shipped file, which is printed."),
+    ] = None,
+    task: Annotated[str, typer.Option(metavar="TASK", help=f"Whose settings: {', '.join(TASKS)}.")] = DEFAULT,
+) -> None:
+    """List the keys of training settings with their defaults, and the shipped files, or show one.
+
+    Examples: `hmhsa-insert settings optimizer`, `hmhsa-insert settings finetune`
+    """
+    from rich.table import Table
+
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.errors import Problem, near
+    from hmhsa_insert.training.problems import SettingsError
+    from hmhsa_insert.training.settings import shipped_settings
+    from hmhsa_insert.training.settings_keys import settings_keys
+
+    shipped = shipped_settings()
+    if name in shipped:
+        _print_file(shipped[name])
+        return
+    keys = settings_keys(task_class(task).settings_type)
+    found = [each for each in keys if name is None or _is_of(each.key, name)]
+    if not found:
+        names = {part for each in keys for part in (each.key, *each.key.split("."))}
+        tip = near(str(name), names | shipped.keys()) or "`hmhsa-insert settings` lists all"
+        raise SettingsError(Problem(str(name), "there is no key, section or shipped file of this name", tip))
+    table = Table("key", "default", "meaning", box=None, pad_edge=False)
+    for each in found:
+        table.add_row(*each)
+    out.print(table)
+    if name is None:
+        out.print(f"\nshipped files: {', '.join(shipped)}; `hmhsa-insert settings NAME` prints one")
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Return True if `name` is the key, its section or its last part."""
+    return key == name or key.startswith(f"{name}.") or key.endswith(f".{name}")
+
+
+def _print_file(path: Path) -> None:
+    """Print a shipped file as it is, so that it can be written to another."""
+    import sys
+
+    sys.stdout.write(path.read_text(encoding="utf-8"))
 
 
 def blocks(

@@ -11,45 +11,35 @@ from hmhsa_insert.training.run_schema import Contradiction, RunSettings, Section
 
 
 class DetectorSettings(Section):
-    """How the detector is built, and at which size images are seen.
-
-    Attributes:
-        min_size: images are scaled to this shorter side, in pixels;
-        max_size: or to this longer side, if that comes first.
-        trainable_stages: only the last so many stages of the backbone train; None: all of it.
-        frozen_norm: BatchNorms of the backbone stand still, for pretrained weights and small batches.
-        pyramid_channels: of the feature pyramid; narrower heads follow a narrower one.
-        anchor_size: side of the finest level's smallest anchors, in pixels of the scaled image.
-        group_norm: GroupNorm in pyramid and heads: learns faster where nothing is pretrained.
-        options: numbers that torchvision's class takes by name, such as ``score_thresh``.
-    """
+    """How the detector is built, and at which size images are seen."""
 
     min_size: Annotated[int, Field(ge=32, le=4096)] = 800
+    """Shorter side, in pixels, to which images are scaled."""
     max_size: Annotated[int, Field(ge=32, le=8192)] = 1333
+    """Longer side, in pixels, that no scaled image exceeds."""
     trainable_stages: Annotated[int, Field(ge=0)] | None = None
+    """Last stages of the backbone that train; null: all of it."""
     frozen_norm: bool = False
+    """BatchNorms of the backbone are frozen, for pretrained weights and small batches."""
     pyramid_channels: Annotated[int, Field(ge=8, le=2048)] = 256
+    """Channels of the feature pyramid; narrower heads follow a narrower one."""
     anchor_size: PositiveInt = 32
+    """Side of the finest level's smallest anchors, in pixels of the scaled image."""
     group_norm: bool = False
+    """GroupNorm in pyramid and heads: learns faster where nothing is pretrained."""
     options: dict[str, float | int] = Field(default_factory=dict)
+    """Numbers that torchvision's class takes by name, such as ``score_thresh``."""
 
 
 class DetectAugmentSettings(Section):
-    """What is done to training images; draws depend on seed, epoch and image alone.
-
-    Attributes:
-        hflip: probability of a mirrored image.
-    """
+    """What is done to training images; draws depend on seed, epoch and image alone."""
 
     hflip: Share = 0.5
+    """Probability of a mirrored image."""
 
 
 class DetectSettings(RunSettings):
-    """Everything that determines the training of a detector besides network, recipe, data and seed.
-
-    Attributes:
-        detector, augment: sections of detection; the rest as of every run.
-    """
+    """Everything that determines the training of a detector besides network, recipe, data and seed."""
 
     detector: DetectorSettings = DetectorSettings()
     augment: DetectAugmentSettings = DetectAugmentSettings()

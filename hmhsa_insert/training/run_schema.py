@@ -29,148 +29,123 @@ Contradiction = tuple[tuple[str, ...], str, str]
 class Section(BaseModel):
     """Settings that belong together; unknown keys and values of other types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class OptimizerSettings(Section):
-    """How weights are changed.
-
-    Attributes:
-        name: timm's name of the optimizer.
-        lr: learning rate at the top of the schedule.
-        lr_batch_size: batch for which `lr` is meant; it is scaled linearly to the run's. None: `lr` as it stands.
-        weight_decay: of matrices and kernels; biases, norms and gamma never decay.
-        betas: of Adam-like optimizers.
-        momentum: of SGD-like optimizers.
-        clip_norm: largest norm of all gradients together; None: no clipping.
-    """
+    """How weights are changed."""
 
     name: str = "adamw"
+    """Optimizer, by its name in timm."""
     lr: PositiveFloat = 1e-3
+    """Learning rate at the top of the schedule."""
     lr_batch_size: PositiveInt | None = None
+    """Batch for which `lr` is meant; it is scaled linearly to the run's. null: `lr` as it stands."""
     weight_decay: NonNegativeFloat = 0.05
+    """Weight decay of matrices and kernels; biases, norms and gamma never decay."""
     betas: Pair = (0.9, 0.999)
+    """Betas of Adam-like optimizers."""
     momentum: BelowOne = 0.9
+    """Momentum of SGD-like optimizers."""
     clip_norm: PositiveFloat | None = None
+    """Largest norm of all gradients together; null: no clipping."""
 
 
 class ScheduleSettings(Section):
-    """How the learning rate moves, once per update.
-
-    Attributes:
-        name: timm's name of the schedule.
-        warmup_epochs: from `warmup_lr` up to the optimizer's `lr`; may be a fraction.
-        warmup_lr: where the warm-up starts.
-        min_lr: where cosine and poly end.
-        decay_epochs: for step: epochs between two decays.
-        milestones: for multistep: the epochs after which the rate decays.
-        decay_rate: for step and multistep: the factor; for poly: the power.
-    """
+    """How the learning rate moves, once per update."""
 
     name: Literal["cosine", "poly", "step", "multistep", "constant"] = "cosine"
+    """Schedule of the learning rate, by its name in timm."""
     warmup_epochs: NonNegativeFloat = 0
+    """Epochs from `warmup_lr` up to the optimizer's `lr`; may be a fraction."""
     warmup_lr: NonNegativeFloat = 1e-6
+    """Learning rate at the start of the warm-up."""
     min_lr: NonNegativeFloat = 1e-5
+    """Learning rate at the end of cosine and poly."""
     decay_epochs: PositiveInt = 30
+    """For step: epochs between two decays."""
     milestones: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = ()
+    """For multistep: the epochs after which the rate decays."""
     decay_rate: PositiveFloat = 0.1
+    """For step and multistep: the factor; for poly: the power."""
 
 
 class RegularizeSettings(Section):
-    """What the network's own factory is asked for.
-
-    Attributes:
-        drop_path: largest probability of a dropped residual branch; 0 leaves the factory's default.
-        dropout: in front of the head; None leaves the factory's default.
-    """
+    """What the network's own factory is asked for."""
 
     drop_path: BelowOne = 0.0
+    """Largest probability of a dropped residual branch; 0 leaves the factory's default."""
     dropout: BelowOne | None = None
+    """Dropout in front of the head; null leaves the factory's default."""
 
 
 class EmaSettings(Section):
-    """Averaged weights, which are evaluated beside the trained ones.
-
-    Attributes:
-        decay: share of the average that stays at each update.
-        warmup: begin with less, so that short runs average too.
-    """
+    """Averaged weights, which are evaluated beside the trained ones."""
 
     decay: BelowOne = 0.9999
+    """Share of the average that stays at each update."""
     warmup: bool = True
+    """Begin with less, so that short runs average too."""
 
 
 class FinetuneSettings(Section):
-    """What is trained how fast, where base weights exist already.
-
-    Attributes:
-        new_lr_scale: factor on the learning rate of new parameters: inserted blocks, a new head or stem.
-        layer_decay: factor on the learning rate from each layer to the one before it (timm's networks).
-        freeze_base_epochs: for so many epochs only new parameters change.
-        only_new_blocks: only new parameters change, ever.
-    """
+    """What is trained how fast, where base weights exist already."""
 
     new_lr_scale: PositiveFloat = 1.0
+    """Factor on the learning rate of new parameters: inserted blocks, a new head or stem."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor on the learning rate from each layer to the one before it (timm's networks)."""
     freeze_base_epochs: NonNegativeInt = 0
+    """Epochs in which only new parameters change."""
     only_new_blocks: bool = False
+    """Only new parameters change, ever."""
 
 
 class ComputeSettings(Section):
-    """What it runs on.
-
-    Attributes:
-        device: auto (an accelerator if there is one) or cpu.
-        precision: of the forward and backward: no (float32), bf16 or fp16.
-        channels_last: keep images and weights NHWC in memory.
-        memory: lean: blocks that can compute again in the backward pass what others keep (`memory: lean`).
-        compile: run the network through ``torch.compile``.
-        deterministic: ask torch for deterministic kernels, where it has them.
-        find_unused_parameters: for networks of which a forward may skip a part, in several processes.
-    """
+    """What it runs on."""
 
     device: Literal["auto", "cpu"] = "auto"
+    """Where it runs: auto (an accelerator if there is one) or cpu."""
     precision: Literal["no", "bf16", "fp16"] = "no"
+    """Precision of the forward and backward pass: no (float32), bf16 or fp16."""
     channels_last: bool = False
+    """Keep images and weights NHWC in memory."""
     memory: Literal["fast", "lean"] = "fast"
+    """`lean`: activation checkpointing in the blocks that have it; `fast`: all activations are kept."""
     compile: bool = False
+    """Run the network through ``torch.compile``."""
     deterministic: bool = False
+    """Ask torch for deterministic kernels, where it has them."""
     find_unused_parameters: bool = False
+    """For networks of which a forward may skip a part, in several processes."""
 
 
 class ReadSettings(Section):
-    """How images are read.
-
-    Attributes:
-        workers: processes that read and augment; None: by the source and the machine.
-        corrupt: skip (replace in training, leave out in evaluation, count and name) or error.
-    """
+    """How images are read."""
 
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Processes that read and augment; null: by the source and the machine."""
     corrupt: Literal["skip", "error"] = "skip"
+    """Images that cannot be read: skip (replaced in training, left out in evaluation, counted and named) or error."""
 
 
 class RunSettings(Section):
-    """What determines a training whatever is learned, besides network, recipe, data and seed.
-
-    Attributes:
-        version: of this file format, 1.
-        epochs: passes over the training split.
-        batch_size: images of one update, over all processes and accumulated batches together.
-        accumulate: into how many batches of each process an update is split.
-        checkpoint_steps: updates between two checkpoints inside an epoch; every epoch ends with one.
-        checkpoint_minutes: minutes after which the next one is written, whatever `checkpoint_steps` says.
-        trackers: names of accelerate's trackers: tensorboard, wandb, mlflow, …
-        optimizer, schedule, regularize, ema, finetune, compute, loader: the sections.
-    """
+    """What determines a training whatever is learned, besides network, recipe, data and seed."""
 
     version: Literal[1] = 1
+    """Version of this file format."""
     epochs: PositiveInt
+    """Passes over the training split."""
     batch_size: PositiveInt
+    """Images of one update, over all processes and accumulated batches together."""
     accumulate: PositiveInt = 1
+    """Into how many batches of each process an update is split."""
     checkpoint_steps: PositiveInt = 1000
+    """Updates between two checkpoints inside an epoch; every epoch ends with one."""
     checkpoint_minutes: PositiveFloat = 3
+    """Minutes after which the next one is written, whatever `checkpoint_steps` says."""
     trackers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names of accelerate's trackers: tensorboard, wandb, mlflow, …"""
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     regularize: RegularizeSettings = RegularizeSettings()

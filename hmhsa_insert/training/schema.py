@@ -23,79 +23,67 @@ Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_leng
 
 
 class AugmentSettings(Section):
-    """What is done to training images; draws depend on seed, epoch and image alone.
-
-    Attributes:
-        scale: smallest and largest share of the image's area in a random crop.
-        ratio: smallest and largest aspect ratio of the crop.
-        hflip: probability of a mirrored image.
-        color_jitter: of brightness, contrast, saturation; timm leaves it out where `auto_augment` is on.
-        auto_augment: timm's name of a policy, such as ``rand-m9-mstd0.5-inc1``.
-        interpolation: of resizing: bicubic, bilinear, or random between them (in training).
-        erasing: probability of an erased rectangle.
-        mixup, cutmix: alpha of each; 0 is off.
-        mix_prob: probability that a batch is mixed.
-        switch_prob: probability of CutMix where both are on.
-        crop_pct: share of the resized image that evaluation sees.
-        mean, std: normalization, one number a channel; None: the network's own, 0.5 for gray images.
-    """
+    """What is done to training images; draws depend on seed, epoch and image alone."""
 
     scale: Pair = (0.08, 1.0)
+    """Smallest and largest share of the image's area in a random crop."""
     ratio: Pair = (3 / 4, 4 / 3)
+    """Smallest and largest aspect ratio of the crop."""
     hflip: Share = 0.0
+    """Probability of a mirrored image."""
     color_jitter: NonNegativeFloat = 0.0
+    """Strength of random brightness, contrast, saturation; timm leaves it out where `auto_augment` is on."""
     auto_augment: str | None = None
+    """Policy, by its name in timm, such as ``rand-m9-mstd0.5-inc1``."""
     interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    """Interpolation of resizing: bicubic, bilinear, or random between them (in training)."""
     erasing: Share = 0.0
+    """Probability of an erased rectangle."""
     mixup: NonNegativeFloat = 0.0
+    """Alpha of Mixup; 0 is off."""
     cutmix: NonNegativeFloat = 0.0
+    """Alpha of CutMix; 0 is off."""
     mix_prob: Share = 1.0
+    """Probability that a batch is mixed, by Mixup or CutMix."""
     switch_prob: Share = 0.5
+    """Probability of CutMix where both are on."""
     crop_pct: Annotated[float, Field(ge=0.1, le=1)] = 0.875
+    """Share of the resized image that evaluation sees."""
     mean: Triple | None = None
+    """Mean of the normalization, one number a channel; null: the network's own, 0.5 for gray images."""
     std: Triple | None = None
+    """Standard deviation of the normalization, one number a channel; null: the network's own, 0.5 for gray images."""
 
 
 class LossSettings(Section):
-    """What is minimized.
-
-    Attributes:
-        name: ce, cross-entropy; bce, one binary cross-entropy a class.
-        label_smoothing: share of the target that all classes get alike.
-    """
+    """What is minimized."""
 
     name: Literal["ce", "bce"] = "ce"
+    """ce: cross-entropy; bce: one binary cross-entropy a class."""
     label_smoothing: BelowOne = 0.0
+    """Share of the target that all classes get alike."""
 
 
 class LoaderSettings(ReadSettings):
-    """How classified images are read.
-
-    Attributes:
-        workers, corrupt: as of :class:`ReadSettings`.
-        val_share: share of the images that becomes the validation split, where the source has none.
-        num_classes: classes of a streamed source that does not say it.
-        train, val: folders of the splits below the source's; None: found by their names; `.`: the source itself, and
-            for `val` also `none`: there is none.
-        channels: 1 (gray) or 3 (RGB); None: by the images.
-    """
+    """How classified images are read."""
 
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the images that becomes the validation split, where the source has none."""
     num_classes: PositiveInt | None = None
+    """Classes of a streamed source that does not say it."""
     train: str | None = None
+    """Folder of the training split below the source's; null: found by its name; `.`: the source itself."""
     val: str | None = None
+    """Folder of the validation split, as `train`; `none`: there is none."""
     channels: Literal[1, 3] | None = None
+    """Channels of the images: 1 (gray) or 3 (RGB); null: by the images."""
 
 
 class ClassifySettings(RunSettings):
-    """Everything that determines a training of classification besides network, recipe, data and seed.
-
-    Attributes:
-        input_size: side of the square images, in pixels.
-        augment, loss, loader: sections of what is classified; the rest as of :class:`RunSettings`.
-    """
+    """Everything that determines a training of classification besides network, recipe, data and seed."""
 
     input_size: Annotated[int, Field(ge=8, le=4096)] = 224
+    """Side of the square images, in pixels."""
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     loader: LoaderSettings = LoaderSettings()

@@ -19,6 +19,7 @@ from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import ClassifySettings
+from hmhsa_insert.training.settings_keys import settings_keys
 
 S = TypeVar("S", bound=RunSettings)
 
@@ -53,7 +54,7 @@ def load_settings(
         document.findings.add(
             (), f"settings are a mapping with 'epochs' and more, found {shown(document.value)}"
         )
-    from_options = [_override(text) for text in overrides]
+    from_options = [_override(text, kind) for text in overrides]
     for path, value in from_options:
         values = _merged(values, path, value)
     option_problems: list[Problem] = []
@@ -95,9 +96,16 @@ def read_settings(source: str | Path | Mapping[str, Any]) -> Document:
     return document
 
 
-def _override(text: str) -> tuple[KeyPath, Any]:
+def _override(text: str, kind: type[RunSettings]) -> tuple[KeyPath, Any]:
+    """Return key and value of ``KEY=VALUE``; a section's name may be left out where no other has the key."""
     key, equals, value = text.partition("=")
     parts = tuple(key.strip().split("."))
+    if len(parts) == 1 and parts[0] not in kind.model_fields:
+        found = [each for each in settings_keys(kind) if each.key.endswith(f".{parts[0]}")]
+        if len(found) > 1:
+            tip = f"write {' or '.join(f'{each.key}=…' for each in found)}"
+            raise SettingsError(Problem(f"--set {text}", f"'{parts[0]}' is a key of several sections", tip))
+        parts = tuple(found[0].key.split(".")) if found else parts
     if not equals or not all(parts):
         raise SettingsError(
             Problem(f"--set {text}", "is not a setting", "write key=value, such as optimizer.lr=2e-3")
