@@ -73,7 +73,7 @@ class Cells:
     def _cut(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
         # Row and column of a cell next to each other, then row and column in it: each cell's tokens are one
         # run.
-        return self._view(tokens, region).transpose(2, 3).flatten(3, 4).flatten(0, 2)
+        return _for_any_batch(self._view(tokens, region).transpose(2, 3)).flatten(3, 4).flatten(0, 2)
 
     def _view(self, tokens: torch.Tensor, region: Region) -> torch.Tensor:
         """View one region of N×H×W×C tokens as N × rows × tokens down × cols × tokens across × C."""
@@ -112,7 +112,9 @@ class Cells:
     def spread(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """Undo :meth:`gather`, with a token axis of length 1 that broadcasts to every token of the cell."""
         return [
-            tokens[:, r.row : r.row + r.rows, r.col : r.col + r.cols].flatten(0, 2).unsqueeze(1)
+            _for_any_batch(tokens[:, r.row : r.row + r.rows, r.col : r.col + r.cols])
+            .flatten(0, 2)
+            .unsqueeze(1)
             for r in self.regions
         ]
 
@@ -122,6 +124,11 @@ class Cells:
         bands = [maps[start : start + across] for start in range(0, len(maps), across)]
         joined = [band[0] if across == 1 else torch.cat(band, dim=2) for band in bands]
         return joined[0] if len(joined) == 1 else torch.cat(joined, dim=1)
+
+
+def _for_any_batch(cells: torch.Tensor) -> torch.Tensor:
+    """Return a part of a map so that flattening it asks no exporter whether the batch is one image."""
+    return cells.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else cells
 
 
 def cells_of(tokens: torch.Tensor, grid: int | None) -> Cells | PaddedCells:
