@@ -86,11 +86,12 @@ class Cells:
     def join(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Undo :meth:`cut`; return N×H×W×C tokens."""
         pairs = list(zip(parts, self.regions, strict=True))
-        if len(pairs) == 1 or torch.is_grad_enabled():
+        if len(pairs) == 1 or torch.is_grad_enabled() or torch.compiler.is_exporting():
             return self._assemble(
                 [_uncut(part, region).flatten(3, 4).flatten(1, 2) for part, region in pairs]
             )
-        # One copy instead of three; backward through such writes would copy the whole map for every region.
+        # One copy instead of three; backward through such writes would copy the whole map for every region, and
+        # exporters take them for a restriction of the batch.
         first = self.regions[0]
         images = parts[0].shape[0] // (first.rows * first.cols)
         joined = parts[0].new_empty(images, self.height, self.width, parts[0].shape[-1])
