@@ -40,6 +40,7 @@ LEAST = {
     "recipe every_block": 40,
     "recipe silu": 64,
     "recipe stage234": 40,
+    "recipe transcnn": 40,
     "family transcnn_tiny": 40,
     "family hat_net_tiny": 40,
 }
