@@ -136,7 +136,8 @@ def test_the_command_does_the_same(data: Path, tmp_path: Path) -> None:
         (["yolo11n.yaml", "epochs"], "epochs: this is not KEY=VALUE write epochs=100"),
         (["yolo11n.yaml", "epoch=1"], "ultralytics stopped: "),
         (["yolo11n.yaml", "data=nowhere.yaml"], "ultralytics stopped: "),
-        (["none.pt", "epochs=1"], "this file is a pickle"),
+        (["own.pt", "epochs=1"], "this file is a pickle"),
+        (["none.pt", "epochs=1"], "there is no such file"),
         (["none.pt", "epochs=1", "--unsafe-pickle"], "there is no such file"),
     ],
 )
@@ -144,6 +145,7 @@ def test_what_the_command_refuses(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("own.pt").write_bytes(b"a pickle")
     result = CliRunner().invoke(app, ["ultralytics", *arguments, "--recipe", "stage3.yaml"])
     assert result.exit_code == 1
     assert said in " ".join(result.output.split())
