@@ -17,10 +17,11 @@ from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.surgery.base.load import ModelSource
 from hmhsa_insert.surgery.edit.splice import Ledger
 from hmhsa_insert.tasks.artifact import read_record
-from hmhsa_insert.tasks.table import DEFAULT, TASKS, made_by
+from hmhsa_insert.tasks.table import DEFAULT, TASKS
 from hmhsa_insert.training.data.libraries import SMALL
 from hmhsa_insert.training.result import read_result
 from hmhsa_insert.training.run_folder import read_config
+from hmhsa_insert.training.score import task_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
@@ -46,7 +47,7 @@ def card(folder: Path, repository: str, run: Path | None = None) -> ModelCard:
     record = _public_record(run) if run else None
     base, plans = read_record(folder)
     # What a network without a run was trained for, nothing here says.
-    task = str(read_config(run).get("task") or DEFAULT) if run else made_by(folder)
+    task = task_of(run or folder)
     pipeline = TASKS[task].pipeline if run or task != DEFAULT else ""
     results = list(_results(run, pipeline)) if run else []
     data = ModelCardData(

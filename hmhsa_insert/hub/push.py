@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from hmhsa_insert.errors import ArtifactError, HubError, Problem
@@ -17,6 +17,7 @@ from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.ours import write_manifest
 from hmhsa_insert.hub.card import card
 from hmhsa_insert.inert import json_text
+from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.tasks.artifact import read_record, save
 from hmhsa_insert.training.run_folder import ARTIFACT, is_run
@@ -49,7 +50,8 @@ def push(
 
     Raises:
         HubError: the name is no repository's, there is no token, or the Hub refuses or cannot be reached.
-        ArtifactError, ModelError, ReportError: there is nothing to upload, or the run is not finished.
+        ArtifactError, ModelError, WeightsError, ReportError: there is nothing to upload, it is damaged, or the run is
+            not finished.
 
     Example:
         >>> import timm
@@ -103,7 +105,7 @@ def _describe_weights(staged: Path) -> None:
         "hmhsa_insert.versions": json_text(base["versions"]),
     }
     for path in staged.glob("*.safetensors"):
-        save_file(load_file(path), path, metadata)
+        save_file(read_state_dict(path), path, metadata)
 
 
 def _stage(model: nn.Module | str | Path, staged: Path) -> Path | None:

@@ -252,6 +252,8 @@ def test_what_the_hub_refuses_is_one_line(
     hi.push(edited(), "user/net", private=True)
     model, empty = edited(), tmp_path / "empty"
     empty.mkdir()
+    damaged = hi.save(model, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"12345678{")
     hub.add("user/other", {"weights.bin": b"x"})
     cases = [
         (
@@ -278,6 +280,10 @@ def test_what_the_hub_refuses_is_one_line(
         (
             lambda: hi.push(empty, "user/empty"),
             "this is not an artifact: it has no plan.json (`hmhsa-insert apply MODEL --recipe R -o DIR` writes one)",
+        ),
+        (
+            lambda: hi.push(damaged, "user/damaged"),
+            "is damaged, or is not a safetensors file: Error while deserializing header: header too large ()",
         ),
         (
             lambda: hi.push(timm.create_model("test_resnet"), "user/plain"),
