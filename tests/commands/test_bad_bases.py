@@ -68,8 +68,8 @@ def test_a_base_that_is_a_folder(artifacts: Path) -> None:
     change_json(artifacts / "library/base.json", lambda data: data.update(source="/etc"))
     assert error_of("stages library").splitlines()[1:] == [
         "  library/base.json: /etc: this folder is not an artifact that `apply` wrote",
-        "    write timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34 or "
-        "package.module:factory",
+        "    write timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34, "
+        "hf-hub:USER/NAME or package.module:factory",
     ]
 
 

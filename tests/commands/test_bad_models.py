@@ -14,8 +14,8 @@ import hmhsa_insert as hi
 MODEL = "error: the model cannot be used"
 OPTION = "error: this cannot be done"
 FORMS = (
-    "    write timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34 or "
-    "package.module:factory"
+    "    write timm/NAME, torchvision/NAME, ultralytics/yolo11n.yaml, transformers/FOLDER, smp/Unet:resnet34, "
+    "hf-hub:USER/NAME or package.module:factory"
 )
 NAMES = "    `hmhsa-insert models PATTERN` lists names"
 SIZES = "    write 224, 320x480 (H×W) or 1x28x28 (C×H×W)"

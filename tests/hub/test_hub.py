@@ -273,6 +273,10 @@ def test_what_the_hub_refuses_is_one_line(
             "this repository has no config.json (it must hold a model of timm, or what `hmhsa-insert push` wrote)",
         ),
         (
+            lambda: hi.load_model("hf-hub:user/net"),
+            "this is an artifact: a base network with edits (hi.load builds it; commands take it as MODEL)",
+        ),
+        (
             lambda: hi.push(model, "other/net"),
             "your token may not write there (`hf auth login` with a token that can write)",
         ),

@@ -267,3 +267,14 @@ def test_a_name_too_long_for_any_file_is_no_artifact() -> None:
     from hmhsa_insert.surgery.artifact.artifact import is_artifact
 
     assert not is_artifact("a" * 5000)
+
+
+def test_an_artifact_is_not_a_base_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = hi.apply(Plain(), recipe(insert({"stage": 1, "block": "last"})), input_size=SIZE)
+    hi.save(model, "edited")
+    for spec in ("edited", "./edited"):
+        with pytest.raises(
+            hi.ModelError, match=r"this is an artifact: a base network with edits \(hi.load builds it"
+        ):
+            hi.load_model(spec)

@@ -25,6 +25,7 @@ from hmhsa_insert.surgery.base.sources.pickles import is_unpickling_allowed, unp
 from hmhsa_insert.surgery.base.sources.table import LIBRARIES
 
 SOURCE = "_hmhsa_insert_source"
+_ARTIFACT = "plan.json"  # every artifact of a network has one
 _MODELS_TIP = "`hmhsa-insert models PATTERN` lists names"
 _FORMS_TIP = f"write {', '.join(each.form for each in LIBRARIES.values())} or package.module:factory"
 
@@ -222,6 +223,9 @@ def _resolved(spec: str, kwargs: Mapping[str, Any]) -> ModelSource:
     if prefix != spec and prefix in LIBRARIES:
         found = LIBRARIES[prefix].resolved(named.bare, kwargs)
         return ModelSource(spec.removesuffix(named.bare) + found.name, found.kwargs)
+    if os.path.isfile(os.path.join(spec, _ARTIFACT)):
+        message = "this is an artifact: a base network with edits"
+        raise ModelError(Problem(spec, message, "hi.load builds it; commands take it as MODEL"))
     if "/" in spec:
         message = f"there is no such folder, and no library '{prefix}'"
         if os.path.isdir(spec):

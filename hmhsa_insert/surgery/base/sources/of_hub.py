@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.files.hub import hub_errors, split
+from hmhsa_insert.files.hub import fetched, hub_errors, split
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.files.shapes import Shape, checked
@@ -83,6 +83,9 @@ class Hub(Timm):
 
     def _check(self, spec: str) -> None:
         """Raise unless ``config.json`` names a network of timm, and its options are numbers and texts."""
+        if fetched(spec) != spec:
+            message = "this is an artifact: a base network with edits"
+            raise ModelError(Problem(spec, message, "hi.load builds it; commands take it as MODEL"))
         path = _file(spec, _CONFIG)
         if path is None:
             raise ModelError(Problem(spec, f"this repository has no {_CONFIG}", _TIP))
