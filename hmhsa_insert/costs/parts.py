@@ -16,7 +16,8 @@ Parts = dict[str, tuple[str, ...]]
 def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     """Return the stages of `model` and the blocks that were inserted into it, each with its modules.
 
-    A stage begins where the one before it ends: the downsampling into it is its own, the stem the first one's. An
+    A stage begins where the one before it ends: the downsampling into it is its own, the stem the first one's. Stages
+    of a neck follow those of the backbone. An
     inserted block is a part by itself, under its key. A module belongs to the part that names it or its nearest
     ancestor; what no part names, such as the head, is elsewhere.
 
@@ -30,10 +31,11 @@ def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     positions = {node.name: node.meta["position"] for node in located.trace.nodes}
     parts: Parts = {}
     start = 0
-    for stage in located.stages:
+    necks = [(f"neck {number}", stage) for number, stage in enumerate(located.neck, 1)]
+    for name, stage in [*((_name(stage), stage) for stage in located.stages), *necks]:
         end = positions[stage.cut_points[-1].node] + 1
-        parts[_name(stage)] = (*parts.get(_name(stage), ()), *_modules_between(located, start, end))
-        start = end
+        parts[name] = (*parts.get(name, ()), *_modules_between(located, start, end))
+        start = max(start, end)
     if parts:
         parts |= {key: (key,) for key, _ in inserted_modules(model)}
     return parts

@@ -13,6 +13,7 @@ from nets import UNet
 from torch import Tensor, nn
 
 import hmhsa_insert as hi
+from hmhsa_insert.costs.parts import stage_parts
 
 Ends = list[tuple[int | None, str]]
 BACKBONE: Ends = [(0, "stem.2"), (1, "p2.1.2"), (2, "p3.1.2"), (3, "p4.1.2"), (4, "p5.1.2")]
@@ -233,3 +234,14 @@ def test_a_number_that_no_stage_of_the_neck_has_is_refused() -> None:
         hi.plan(Detector(), recipe(insert({"neck": 5}, IRB)), (3, 64, 64))
     with pytest.raises(hi.PlanError, match=r"no neck: its resolution nowhere grows again"):
         hi.plan(StemUp(), recipe(insert({"neck": "all"}, IRB)), (3, 64, 64))
+
+
+def test_a_profile_counts_the_stages_of_the_neck() -> None:
+    parts = stage_parts(Detector().eval(), (3, 64, 64))
+    assert parts["stage 4"] == ("p5",)
+    assert {name: modules for name, modules in parts.items() if name.startswith("neck")} == {
+        "neck 1": ("up4",),
+        "neck 2": ("up3",),
+        "neck 3": ("to4", "join4"),
+        "neck 4": ("to5", "join5"),
+    }
