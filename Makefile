@@ -30,7 +30,7 @@ test: $(DEV_STAMP) lint
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
 
-# With ultralytics, transformers, Lightning, segmentation_models_pytorch, ONNX: installs them (half an hour on 2 cores).
+# With ultralytics, transformers, Lightning, segmentation_models_pytorch, ONNX: installs them (an hour on 2 cores).
 test-libs: $(DEV_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libs]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m libs
