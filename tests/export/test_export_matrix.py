@@ -44,6 +44,8 @@ LEAST = {
     "family transcnn_tiny": 40,
     "family hat_net_tiny": 40,
 }
+# Those that an ONNX file, which has no checks of sizes, does at 32 pixels too.
+ONNX_DOES = {"recipe transcnn", "family transcnn_tiny"}
 MODES = {
     "one size": {"dynamic": ()},
     "any batch": {"dynamic": ("batch",)},
@@ -66,7 +68,7 @@ def test_agrees(name: str, to: str, mode: str, tmp_path: Path) -> None:
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
     options = MODES[mode]
-    if mode == "any size" and name in LEAST:
+    if mode == "any size" and name in LEAST and not (to == "onnx" and name in ONNX_DOES):
         with pytest.raises(hi.ExportError, match=r"!= 1"):
             hi.export(NETWORKS[name](), tmp_path / "file", to, input_size=(3, 64, 64), **options)
         options = {**options, "size": (LEAST[name], 128)}
