@@ -91,7 +91,7 @@ class Cells:
                 [_uncut(part, region).flatten(3, 4).flatten(1, 2) for part, region in pairs]
             )
         # One copy instead of three; backward through such writes would copy the whole map for every region, and
-        # exporters take them for a restriction of the batch.
+        # torch.export specializes the batch for them.
         first = self.regions[0]
         images = parts[0].shape[0] // (first.rows * first.cols)
         joined = parts[0].new_empty(images, self.height, self.width, parts[0].shape[-1])
@@ -128,7 +128,7 @@ class Cells:
 
 
 def _for_any_batch(cells: torch.Tensor) -> torch.Tensor:
-    """Return a part of a map so that flattening it asks no exporter whether the batch is one image."""
+    """Return `cells`, as a contiguous copy under export: flattening a view makes the exporter guard on a batch of 1."""
     return cells.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else cells
 
 

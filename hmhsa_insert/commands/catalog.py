@@ -13,18 +13,23 @@ from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe's file.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this shipped recipe.")] = None,
 ) -> None:
     """List the shipped recipes with their intent, or print one."""
     from rich.table import Table
 
     from hmhsa_insert.commands.console import out
-    from hmhsa_insert.errors import RecipeError
+    from hmhsa_insert.errors import Problem, RecipeError, near
     from hmhsa_insert.recipe import shipped_recipes
-    from hmhsa_insert.recipe.library import find_file
+    from hmhsa_insert.recipe.library import shipped_files
 
     if name is not None:
-        _print_file(find_file(name, "", "recipe", RecipeError))
+        files = shipped_files()
+        stem = name.removesuffix(".yaml")
+        if stem not in files:
+            tip = near(stem, files) or "`hmhsa-insert recipes` lists them"
+            raise RecipeError(Problem(name, "there is no shipped recipe of this name", tip))
+        _print_file(files[stem])
         return
     table = Table("recipe", "intent", box=None, pad_edge=False)
     for shipped in shipped_recipes():
@@ -52,8 +57,9 @@ def settings(
     from hmhsa_insert.training.settings_keys import settings_keys
 
     shipped = shipped_settings()
-    if name in shipped:
-        _print_file(shipped[name])
+    stem = (name or "").removesuffix(".yaml")
+    if stem in shipped:
+        _print_file(shipped[stem])
         return
     keys = settings_keys(task_class(task).settings_type)
     found = [each for each in keys if name is None or _is_of(each.key, name)]

@@ -15,7 +15,9 @@ def push(
     repository: Annotated[
         str, typer.Argument(metavar="USER/NAME", help="On the Hub; made if there is none of this name.")
     ],
-    private: Annotated[bool, typer.Option("--private", help="Make it private, if it is new.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make it private if it is new; refuse a public one.")
+    ] = False,
     message: Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit.")] = "",
 ) -> None:
     """Upload an artifact to the Hugging Face Hub, with a model card; `hf-hub:USER/NAME` is its name as MODEL.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from hmhsa_insert.errors import HubError, Problem, first_line
@@ -32,11 +31,8 @@ def fetched(spec: str) -> str:
     Raises:
         HubError: there is no such repository, it is not open to the user, or there is no connection and no copy.
     """
-    return _snapshot(spec) if ModelSpec(spec).is_on_hub else spec
-
-
-@cache  # one command sees one state of a repository
-def _snapshot(spec: str) -> str:
+    if not ModelSpec(spec).is_on_hub:
+        return spec
     from huggingface_hub import snapshot_download
 
     name, revision = split(spec)
@@ -56,9 +52,11 @@ def hub_errors(where: str) -> Iterator[None]:
     """Raise HubError, with one line about `where`, for what huggingface_hub raises in the ``with``."""
     from huggingface_hub import errors
 
+    # HTTPError is that of the client below: no answer at all is one too.
+    no_answer: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     try:
         yield
-    except (errors.HfHubHTTPError, errors.HFValidationError, errors.OfflineModeIsEnabled, OSError) as error:
+    except (no_answer, errors.HFValidationError, errors.OfflineModeIsEnabled, OSError) as error:
         raise HubError(_problem(where, error)) from error
 
 
@@ -89,4 +87,5 @@ def _problem(where: str, error: Exception) -> Problem:
         )
     if status == 403:
         return Problem(where, "your token may not write there", "`hf auth login` with a token that can write")
-    return Problem(where, f"the Hub cannot be used: {first_line(error)}")
+    said = "cannot be used" if status else "cannot be reached"
+    return Problem(where, f"the Hub {said}: {first_line(error)}")

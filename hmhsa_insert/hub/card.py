@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hmhsa_insert.files.run_shapes import NamedRun
 from hmhsa_insert.inert import markdown, markdown_code
-from hmhsa_insert.quantities import score
+from hmhsa_insert.quantities import QUANTITIES, score
+from hmhsa_insert.quantity import SCORES, Quantity
 from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.reports.render import render
 from hmhsa_insert.reports.runs import run_record
@@ -17,9 +18,9 @@ from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.surgery.base.load import ModelSource
 from hmhsa_insert.surgery.edit.splice import Ledger
 from hmhsa_insert.tasks.artifact import read_record
-from hmhsa_insert.tasks.table import DEFAULT, TASKS
+from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
 from hmhsa_insert.training.data.libraries import SMALL
-from hmhsa_insert.training.result import read_result
+from hmhsa_insert.training.result import RunResult, read_result
 from hmhsa_insert.training.run_folder import read_config
 from hmhsa_insert.training.score import task_of
 
@@ -44,12 +45,12 @@ def card(folder: Path, repository: str, run: Path | None = None) -> ModelCard:
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    record = _public_record(run) if run else None
+    record = _record(run) if run else None
     base, plans = read_record(folder)
     # What a network without a run was trained for, nothing here says.
     task = task_of(run or folder)
     pipeline = TASKS[task].pipeline if run or task != DEFAULT else ""
-    results = list(_results(run, pipeline)) if run else []
+    results = [_score(run, pipeline)] if run and pipeline else []
     data = ModelCardData(
         library_name=LIBRARY,
         model_name=repository.rpartition("/")[2],
@@ -60,36 +61,58 @@ def card(folder: Path, repository: str, run: Path | None = None) -> ModelCard:
         metrics=sorted({each.metric_type for each in results}) or None,
         eval_results=results or None,
     )
-    text = "\n\n".join(_sections(repository, base, plans, record))
+    text = "\n\n".join(_sections(repository, base, plans, _results(record, run) if record and run else ""))
     return ModelCard(f"---\n{data}\n---\n\n{text}\n")
 
 
-def _results(run: Path, pipeline: str) -> Iterator[EvalResult]:
-    """Yield the scores of a finished run, as its result has them."""
+def _score(run: Path, pipeline: str) -> EvalResult:
+    """Return the score of the weights in the artifact, those of the best epoch, as metadata."""
     from huggingface_hub import EvalResult
 
-    config = NamedRun.model_validate(read_config(run))
-    name = _data_name(config.data.source)
-    for key, value in read_result(run).scores.items():
-        if value is None or not pipeline:
-            continue
-        known = score(key)
-        yield EvalResult(
-            task_type=pipeline,
-            dataset_type=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
-            dataset_name=name,
-            dataset_split="validation",
-            metric_type=re.sub(r"[^a-z0-9]+", "_", known.name.lower()),
-            metric_name=known.header,
-            metric_value=value,
-        )
+    name = _data_name(NamedRun.model_validate(read_config(run)).data.source)
+    result = read_result(run)
+    known = _quantity(result)
+    return EvalResult(
+        task_type=pipeline,
+        dataset_type=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
+        dataset_name=name,
+        dataset_split="validation",
+        metric_type=re.sub(r"[^a-z0-9]+", "_", known.name.lower()),
+        metric_name=known.header,
+        metric_value=result.best,
+    )
 
 
-def _public_record(run: Path) -> Record:
-    """Return the record of a run, with the public name of its data."""
-    record = run_record(run)
+def _quantity(result: RunResult) -> Quantity:
+    """Return the score that picked the best epoch."""
+    name = str(task_class(result.task).best)
+    return score(name.lower() if name.lower() in QUANTITIES else name)
+
+
+def _record(run: Path) -> Record:
+    """Return the record of a finished run, with the best epoch's score alone and the public name of its data.
+
+    Scores of a run are those of its last epoch, and the weights in its artifact those of the best.
+    """
+    record = dict(run_record(run))
     data = NamedRun.model_validate(read_config(run)).data
-    return {**record, "data": f"{_data_name(data.source)}, {data.val:,} images"}
+    result = read_result(run)
+    for each in QUANTITIES.values():
+        if each.section == SCORES:
+            record.pop(each.path[0], None)
+    *outer, last = _quantity(result).path
+    best: Any = {last: result.best}
+    for key in reversed(outer):
+        best = {key: best}
+    record.pop("scores", None)
+    return {**record, **best, "data": f"{_data_name(data.source)}, {data.val:,} images"}
+
+
+def _results(record: Record, run: Path) -> str:
+    result = read_result(run)
+    which = "averaged " if result.best_weights == "ema" else ""
+    said = f"The {which}weights of epoch {result.best_epoch} of {result.epochs}, the best one on this validation split."
+    return f"{said}\n\n{render([record], 'md').strip()}"
 
 
 def _data_name(source: str) -> str:
@@ -106,7 +129,7 @@ def _types(plans: Sequence[Ledger]) -> list[str]:
 
 
 def _sections(
-    repository: str, base: Mapping[str, Any], plans: Sequence[Ledger], record: Record | None
+    repository: str, base: Mapping[str, Any], plans: Sequence[Ledger], results: str
 ) -> Iterator[str]:
     source = ModelSource(str(base["source"])) if base.get("source") else None
     yield f"# {markdown(repository.rpartition('/')[2])}"
@@ -119,9 +142,9 @@ def _sections(
         "```bash\npip install hmhsa-insert\n```\n\n```python\nimport hmhsa_insert as hi\n\n"
         f'model = hi.load("hf-hub:{repository}"{needed})\n```'
     )
-    if record is not None:
+    if results:
         yield "## Results"
-        yield render([record], "md").strip()
+        yield results
     if plans:
         yield "## What was inserted"
         yield _edits(plans)

@@ -41,7 +41,7 @@ def push(
     Args:
         model: from ``hi.apply`` or ``hi.detector``, an artifact's folder, or the folder of a finished run.
         repository: ``"USER/NAME"``; made if there is none, else a new commit is added.
-        private: make it private, if it is new.
+        private: make it private if it is new; a public one is refused.
         message: of the commit.
         say: called with what is being done.
 
@@ -49,7 +49,8 @@ def push(
         The address of the repository.
 
     Raises:
-        HubError: the name is no repository's, there is no token, or the Hub refuses or cannot be reached.
+        HubError: the name is no repository's, there is no token, it is public and is to be private, or the Hub refuses
+            or cannot be reached.
         ArtifactError, ModelError, WeightsError, ReportError: there is nothing to upload, it is damaged, or the run is
             not finished.
 
@@ -83,6 +84,11 @@ def push(
         with hub_errors(spec):
             api = HfApi(library_name="hmhsa-insert")
             address = api.create_repo(repository, private=private or None, exist_ok=True)
+            if private and not api.repo_info(repository).private:
+                message = "it exists and is public: nothing was uploaded"
+                raise HubError(
+                    Problem(spec, message, "make it private on the Hub first, or choose another name")
+                )
             api.upload_folder(
                 repo_id=repository,
                 folder_path=staged,

@@ -145,7 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, entries, X_Repo_Commit=sha)
         else:
             siblings = [{"rfilename": path} for path in files]
-            self._answer(200, {"id": name, "modelId": name, "sha": sha, "siblings": siblings})
+            self._answer(
+                200,
+                {
+                    "id": name,
+                    "modelId": name,
+                    "sha": sha,
+                    "siblings": siblings,
+                    "private": self.hub.repositories[name].private,
+                },
+            )
 
     def _send(self, name: str, revision: str, path: str) -> None:
         found = self._commit(name, revision)

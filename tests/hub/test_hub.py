@@ -26,7 +26,6 @@ from typer.testing import CliRunner
 
 import hmhsa_insert as hi
 from hmhsa_insert.commands import app
-from hmhsa_insert.files import hub as downloads
 
 X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 TIMM = "timm/test_resnet.r160_in1k"
@@ -43,9 +42,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        downloads._snapshot.cache_clear()
         yield server
-        downloads._snapshot.cache_clear()
 
 
 def edited(seed: int = 0) -> nn.Module:
@@ -91,7 +88,16 @@ def test_the_card_of_a_run_has_its_scores(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = ["epochs=1", "input_size=16", "batch_size=256"]
-    trained = hi.train("test_resnet", "digits", recipe="stage3.yaml", overrides=settings, folder="run")
+    hi.train("test_resnet", "digits", recipe="stage3.yaml", overrides=settings, folder="run")
+    # The artifact holds the best epoch's weights: the last epoch's scores are not theirs.
+    result = json.loads(Path("run/result.json").read_text())
+    result |= {
+        "scores": {"top1": 12.5, "top5": 34.5, "loss": 2.0},
+        "best": 56.25,
+        "best_epoch": 3,
+        "epochs": 7,
+    }
+    Path("run/result.json").write_text(json.dumps(result))
     found = CliRunner().invoke(app, ["push", "run", "user/digits"])
     assert found.exit_code == 0, found.output
     assert found.stdout.endswith(f"pushed to {hub.address}/user/digits\n")
@@ -102,17 +108,20 @@ def test_the_card_of_a_run_has_its_scores(
     assert (data.library_name, data.pipeline_tag) == ("hmhsa-insert", "image-classification")
     assert (data.datasets, data.metrics, data.tags) == (
         ["digits"],
-        ["accuracy", "loss", "top5"],
+        ["accuracy"],
         ["hmhsa-insert", "hmhsa"],
     )
     assert data.base_model is None
-    scores = {each.metric_name: each.metric_value for each in data.eval_results}
-    assert scores["Top-1"] == trained.scores["top1"]
-    assert {each.dataset_name for each in data.eval_results} == {"digits"}
+    assert [(each.metric_name, each.metric_value, each.dataset_name) for each in data.eval_results] == [
+        ("Top-1", 56.25, "digits")
+    ]
+    assert "12.5" not in card.text
     for text in (
         'hi.load("hf-hub:user/digits")',
         "test_resnet + stage3",
         "grids: auto",
+        "epoch 3 of 7",
+        "56.2",
         "| hmhsa |",
         torch.__version__,
     ):
@@ -158,6 +167,8 @@ def test_a_revision_is_an_older_commit(hub: HubServer) -> None:
     first, second = edited(1), edited(2)
     hi.push(first, "user/net")
     old = hub.repositories["user/net"].head
+    with torch.no_grad():
+        assert torch.equal(hi.load("hf-hub:user/net")(X), first(X))
     hi.push(second, "user/net")
     with torch.no_grad():
         assert torch.equal(hi.load(f"hf-hub:user/net@{old}")(X), first(X))
@@ -303,6 +314,20 @@ def test_what_the_hub_refuses_is_one_line(
         "the Hub does not know who asks (log in with `hf auth login`, or set HF_TOKEN)"
     )
     assert sorted(hub.repositories) == ["user/net", "user/other"]
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(hub: HubServer) -> None:
+    hi.push(edited(), "user/net")
+    commits = len(hub.repositories["user/net"].commits)
+    assert refused(lambda: hi.push(edited(1), "user/net", private=True)) == (
+        "it exists and is public: nothing was uploaded (make it private on the Hub first, or choose another name)"
+    )
+    assert len(hub.repositories["user/net"].commits) == commits
+
+
+def test_a_hub_that_does_not_answer_is_one_line(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "the Hub cannot be reached: " in refused(lambda: hi.push(edited(), "user/net"))
 
 
 def test_without_a_connection_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
