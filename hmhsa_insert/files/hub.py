@@ -12,12 +12,15 @@ from pathlib import Path
 from hmhsa_insert.errors import HubError, Problem, first_line
 from hmhsa_insert.files.model_spec import ModelSpec
 
-# What an artifact may consist of. Nothing else of a repository is downloaded.
+# What an artifact may consist of: of one on the Hub, nothing else is downloaded but a config.json.
 ARTIFACT_FILES = (
     *("plan.json", "base.json", "detector.json", "manifest.json"),
     *("recipe.yaml", "recipe-*.yaml", "model.safetensors", "displaced.safetensors"),
 )
 _MARKERS = ("plan.json", "detector.json")
+_OF_TIMM = (
+    "config.json"  # asked for as well: a repository without any of the files makes huggingface_hub warn
+)
 
 
 def fetched(spec: str) -> str:
@@ -37,7 +40,7 @@ def fetched(spec: str) -> str:
 
     name, revision = split(spec)
     with hub_errors(spec):
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(ARTIFACT_FILES)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*ARTIFACT_FILES, _OF_TIMM]))
     return str(folder) if any((folder / marker).is_file() for marker in _MARKERS) else spec
 
 

@@ -112,7 +112,8 @@ def _results(record: Record, run: Path) -> str:
     result = read_result(run)
     which = "averaged " if result.best_weights == "ema" else ""
     said = f"The {which}weights of epoch {result.best_epoch} of {result.epochs}, the best one on this validation split."
-    return f"{said}\n\n{render([record], 'md').strip()}"
+    table = render([record], "md", columns=["method", "params", "macs", _quantity(result).key])
+    return f"{said}\n\n{table.strip()}"
 
 
 def _data_name(source: str) -> str:
