@@ -40,7 +40,7 @@ class OptimizerSettings(Section):
     lr: PositiveFloat = 1e-3
     """Learning rate at the top of the schedule."""
     lr_batch_size: PositiveInt | None = None
-    """Batch for which `lr` is meant; it is scaled linearly to the run's. null: `lr` as it stands."""
+    """Batch size that `lr` is given for; `lr` is scaled linearly to the run's. null: no scaling."""
     weight_decay: NonNegativeFloat = 0.05
     """Weight decay of matrices and kernels; biases, norms and gamma never decay."""
     betas: Pair = (0.9, 0.999)
@@ -83,9 +83,9 @@ class EmaSettings(Section):
     """Averaged weights, which are evaluated beside the trained ones."""
 
     decay: BelowOne = 0.9999
-    """Share of the average that stays at each update."""
+    """Decay of the EMA at each optimizer step."""
     warmup: bool = True
-    """Begin with less, so that short runs average too."""
+    """Warm up the decay, so that the EMA of a short run is useful too."""
 
 
 class FinetuneSettings(Section):
@@ -109,7 +109,7 @@ class ComputeSettings(Section):
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Precision of the forward and backward pass: no (float32), bf16 or fp16."""
     channels_last: bool = False
-    """Keep images and weights NHWC in memory."""
+    """Use the channels_last memory format for images and weights."""
     memory: Literal["fast", "lean"] = "fast"
     """`lean`: activation checkpointing in the blocks that have it; `fast`: all activations are kept."""
     compile: bool = False
@@ -137,13 +137,13 @@ class RunSettings(Section):
     epochs: PositiveInt
     """Passes over the training split."""
     batch_size: PositiveInt
-    """Images of one update, over all processes and accumulated batches together."""
+    """Effective batch size: images per optimizer step, over all processes and accumulation steps."""
     accumulate: PositiveInt = 1
-    """Into how many batches of each process an update is split."""
+    """Gradient accumulation steps per optimizer step."""
     checkpoint_steps: PositiveInt = 1000
-    """Updates between two checkpoints inside an epoch; every epoch ends with one."""
+    """Optimizer steps between two checkpoints inside an epoch; every epoch ends with one."""
     checkpoint_minutes: PositiveFloat = 3
-    """Minutes after which the next one is written, whatever `checkpoint_steps` says."""
+    """Minutes after which a checkpoint is written, whatever `checkpoint_steps` says."""
     trackers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Names of accelerate's trackers: tensorboard, wandb, mlflow, …"""
     optimizer: OptimizerSettings = OptimizerSettings()

@@ -61,7 +61,7 @@ class LossSettings(Section):
     name: Literal["ce", "bce"] = "ce"
     """ce: cross-entropy; bce: one binary cross-entropy a class."""
     label_smoothing: BelowOne = 0.0
-    """Share of the target that all classes get alike."""
+    """Label smoothing: share of the target spread evenly over all classes."""
 
 
 class LoaderSettings(ReadSettings):
