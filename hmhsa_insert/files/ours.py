@@ -53,13 +53,19 @@ def divided(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], l
     return ours, others
 
 
-def remove(folder: Path, names: Sequence[str]) -> None:
-    """Remove these files of a folder, and every folder that is then empty; anything else stays."""
+def remove(folder: Path, names: Sequence[str], *, itself: bool = True) -> None:
+    """Remove these files of a folder, and every folder that is then empty; anything else stays.
+
+    Args:
+        folder: the folder.
+        names: paths in it, as :func:`divided` returns them.
+        itself: whether the folder goes too if it is empty then.
+    """
     for name in names:
         if not name.endswith("/"):
             (folder / name).unlink(missing_ok=True)
     for path, _, _ in os.walk(folder, topdown=False):
-        if not os.listdir(path):
+        if (itself or Path(path) != folder) and not os.listdir(path):
             os.rmdir(path)
 
 

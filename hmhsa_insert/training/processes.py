@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from accelerate.utils import (
 )
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem, first_line, listed, near
-from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.problems import SettingsError, TrainingError
 from hmhsa_insert.training.run_schema import ComputeSettings, RunSettings
 
 T = TypeVar("T")
@@ -66,6 +67,20 @@ def finish_trackers(accelerator: Accelerator) -> None:
     """
     for tracker in accelerator.trackers:
         tracker.finish()
+
+
+@contextmanager
+def memory_may_run_out() -> Iterator[None]:
+    """Turn torch's error for memory that ran out into one that says what to do.
+
+    Raises:
+        TrainingError: memory ran out.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        tip = "a larger accumulate (the batch in parts), compute.memory=lean, or a smaller input_size or batch_size"
+        raise TrainingError(Problem("", f"memory ran out: {first_line(error)}", tip)) from error
 
 
 def leave_processes() -> None:

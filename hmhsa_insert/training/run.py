@@ -27,7 +27,13 @@ from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.problems import Stopped
-from hmhsa_insert.training.processes import finish_trackers, make_accelerator, on_main, set_determinism
+from hmhsa_insert.training.processes import (
+    finish_trackers,
+    make_accelerator,
+    memory_may_run_out,
+    on_main,
+    set_determinism,
+)
 from hmhsa_insert.training.reporter import Reporter, Silent
 from hmhsa_insert.training.result import read_result
 from hmhsa_insert.training.run_folder import (
@@ -131,6 +137,8 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
     with ExitStack() as stack:
         on_main(accelerator, lambda: where.take(planned.config))
         stack.callback(where.release)
+        # After everything that was begun since has ended, on whatever error, and on Ctrl-C.
+        stack.push(lambda kind, *_: where.discard() if kind else None)
         if reports is reporter and (note := unknown_contents(read_config(where.path), planned.config)):
             reports.note(note)
         if (done := read_result(where.path)) is not None:
@@ -139,7 +147,8 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
         stack.enter_context(kept_random_state())
         stack.callback(finish_trackers, accelerator)
         try:
-            return _train(planned, where, accelerator, reports)
+            with memory_may_run_out():
+                return _train(planned, where, accelerator, reports)
         except HmhsaInsertError as error:
             if (
                 accelerator.num_processes > 1
@@ -150,16 +159,12 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
 
 def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> Any:
     set_determinism(planned.settings.compute)
-    try:
-        network = planned.build()
-        for note in (*planned.data.notes, *network.notes):
-            reports.note(note)
-        weights = Weights(accelerator, network.model, folder.path)
-        costs = planned.count(network.model)
-        loop = assemble(planned, network, accelerator, folder.checkpoints, reports)
-    except HmhsaInsertError:
-        folder.discard()
-        raise
+    network = planned.build()
+    for note in (*planned.data.notes, *network.notes):
+        reports.note(note)
+    weights = Weights(accelerator, network.model, folder.path)
+    costs = planned.count(network.model)
+    loop = assemble(planned, network, accelerator, folder.checkpoints, reports)
     with loop.stop, closing(loop):
         _begin(loop, planned, network, folder)
         try:

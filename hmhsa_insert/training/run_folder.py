@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
 from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.recipe.yaml_text import read_yaml
-from hmhsa_insert.training.loop.checkpoint import WRITING, write_table, write_text
+from hmhsa_insert.training.loop.checkpoint import WRITING, latest_checkpoint, write_table, write_text
 from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.run_identity import as_known_then, identity
@@ -47,6 +47,7 @@ _BEGUN = {
     f"{WRITING}{CONFIG}": re.compile(rb"(model: |\Z)"),
 }
 _MOST_BEGUN = 1024
+_STARTED = frozenset({CONFIG, ENVIRONMENT, EPOCH0, *_BEGUN, "checkpoints/"})
 _MOST_SHOWN = 8
 _LONGEST_NAME = 200  # bytes; file systems take 255
 _LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too
@@ -73,8 +74,9 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / _LOCK)
-        self._new = False
+        # Folders that this process made, deepest first, and what was in the folder before; None: it has not taken it.
         self._made: list[Path] = []
+        self._before: frozenset[str] | None = None
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Take the folder for the run that `config` determines, and write it down if the folder is new.
@@ -87,29 +89,40 @@ class RunFolder:
             known = (self.path / CONFIG).is_file()
             if known:  # another program's file may have this name: then nothing of ours goes beside it
                 read_config(self.path)
-            self._new = not known
             if self.path.exists() and not known and _foreign(self.path):
                 tip = "give a folder that is new or empty"
                 raise RunError(Problem(str(self.path), "it exists, and holds no run", tip))
             self._made = missing(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
+            added = frozenset() if (self.path / _LOCK).exists() else {_LOCK}
             self._acquire()
-            (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
             raise InUseError(_in_use(self.path)) from error
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise RunError(Problem(str(self.path), f"cannot be written: {reason}")) from error
+            remove_empty(self._made)
+            raise self._unwritable(error) from error
+        there = frozenset(divided(self.path, is_of_run)[0]) - added
+        # What a run left that ended before its first checkpoint is no more worth than what this one leaves then.
+        known = (self.path / CONFIG).is_file() and not _is_only_begun(there)
+        self._before = there if known else frozenset()
         try:
             if known:
                 _compare(self.path, config)
                 if (self.path / TIMING).is_file():
                     read_timing(self.path)  # before the first epoch is trained and not after it
-            else:
+            (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            if not known:
                 self.write_text(CONFIG, dump_plain(config))
-        except RunError:
+        except (RunError, OSError) as error:
+            self.discard()
             self.release()
+            if isinstance(error, OSError):
+                raise self._unwritable(error) from error
             raise
+
+    def _unwritable(self, error: OSError | ValueError) -> RunError:
+        reason = getattr(error, "strerror", None) or error
+        return RunError(Problem(str(self.path), f"cannot be written: {reason}"))
 
     def _acquire(self) -> None:
         try:
@@ -141,12 +154,16 @@ class RunFolder:
         self.release()
 
     def discard(self) -> None:
-        """Remove what was written into a folder that was new, of a run that was refused before it began."""
-        if self._new and not self.checkpoints.exists():
-            for name in (CONFIG, ENVIRONMENT, EPOCH0, _OWNER, _LOCK):
-                (self.path / name).unlink(missing_ok=True)
-            with suppress(OSError):  # whatever came to them meanwhile
-                remove_empty(self._made)
+        """Remove what this process wrote, unless there is a checkpoint to go on from: of a run that failed.
+
+        The folder goes too, and its parents, if this process made them. What was there before stays.
+        """
+        if self._before is None or latest_checkpoint(self.checkpoints) is not None:
+            return
+        with suppress(OSError):  # whatever came to them meanwhile
+            ours = divided(self.path, is_of_run)[0]
+            remove(self.path, [name for name in ours if name not in self._before], itself=False)
+            remove_empty(self._made)
 
     def write_metrics(self, history: Sequence[EpochRow]) -> None:
         """Write ``metrics.csv`` and ``.jsonl``: whole each time, so that a killed run leaves no half row."""
@@ -237,6 +254,11 @@ def _is_begun(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return form.match(file.read(_MOST_BEGUN)) is not None
+
+
+def _is_only_begun(names: Collection[str]) -> bool:
+    """Return True if a run's files are those of one that was killed before it saved anything it had trained."""
+    return {CONFIG, _LOCK, _OWNER}.issubset(names) and _STARTED.issuperset(names)
 
 
 def _owner_is_gone(owner: Path) -> bool:
