@@ -144,8 +144,9 @@ class _Planner:
         digest = digest_of(run, source, sites, cell.threads)
         earlier = digest_of(run, source, sites, cell.threads, by_names=True)
         self.costs[digest] = cost
-        updates = int(run.config["data"]["train"]) // run.settings.batch_size * run.settings.epochs
-        self.images[digest] = updates * run.settings.batch_size
+        updates = int(run.config["data"]["train"]) // run.settings.batch_size
+        updates = min(updates, run.settings.epoch_steps or updates)
+        self.images[digest] = updates * run.settings.epochs * run.settings.batch_size
         return replace(
             cell,
             digest=digest,

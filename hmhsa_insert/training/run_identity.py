@@ -26,6 +26,9 @@ def config_of(run: Any) -> dict[str, Any]:
     """Return what determines a run of any :class:`~hmhsa_insert.training.task.Task`, as plain data."""
     model = run.model if isinstance(run.model, str) else _described(run.model)
     classes, data = run.data.num_classes, run.data
+    settings = run.settings.model_dump(mode="json")
+    if settings["epoch_steps"] is None:  # runs of earlier versions are written as they were
+        del settings["epoch_steps"]
     return {
         "model": model,
         "recipe": dict(run.recipe) if run.recipe is not None else None,
@@ -42,7 +45,7 @@ def config_of(run: Any) -> dict[str, Any]:
         "seed": run.seed,
         "init_from": _file_digest(run.init_from) if run.init_from else None,
         "pretrained": run.pretrained,
-        "settings": run.settings.model_dump(mode="json"),
+        "settings": settings,
     }
 
 

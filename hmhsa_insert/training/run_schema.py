@@ -138,6 +138,8 @@ class RunSettings(Section):
     """Passes over the training split."""
     batch_size: PositiveInt
     """Effective batch size: images per optimizer step, over all processes and accumulation steps."""
+    epoch_steps: PositiveInt | None = None
+    """Optimizer steps in an epoch at most; null: as many as the training split has batches for."""
     accumulate: PositiveInt = 1
     """Gradient accumulation steps per optimizer step."""
     checkpoint_steps: PositiveInt = 1000
@@ -180,4 +182,4 @@ class RunSettings(Section):
 # Keys that change where or how fast a run computes, not what: a run may go on with others.
 OPERATIONAL = ("checkpoint_steps", "checkpoint_minutes", "trackers", "loader.workers")
 # Keys that runs of earlier versions do not have: what is not set says as little as what is not there.
-ADDED = ("loader.train", "loader.val", "loader.channels")
+ADDED = ("epoch_steps", "loader.train", "loader.val", "loader.channels")

@@ -145,3 +145,10 @@ def test_images_in_memory_need_no_workers() -> None:
     assert default_workers(split, 1) == 0
     assert isinstance(split, ChosenImages)
     assert default_workers(ChosenImages(split.images, [0]), 2) == 0
+
+
+def test_a_short_epoch_has_the_first_updates_of_a_whole_one() -> None:
+    whole, short = TrainBatches(40, Shares(8), seed=3), TrainBatches(40, Shares(8, most=2), seed=3)
+    assert (whole.updates, short.updates, len(short)) == (5, 2, 2)
+    assert list(short) == list(whole)[:2]
+    assert TrainBatches(40, Shares(8, most=9), seed=3).updates == 5

@@ -26,12 +26,14 @@ class Shares:
         accumulate: batches of one process in an update.
         rank: number of this process.
         world: how many processes there are.
+        most: updates of an epoch at most; None: as many as the split has batches for.
     """
 
     batch_size: int
     accumulate: int = 1
     rank: int = 0
     world: int = 1
+    most: int | None = None
 
     def __post_init__(self) -> None:
         parts = self.accumulate * self.world
@@ -48,7 +50,7 @@ class Shares:
 
 
 class TrainBatches(Sampler[list[Key]]):
-    """The batches of one process in one epoch: a permutation, its ragged end left out.
+    """The batches of one process in one epoch: a permutation, what fills no update left out.
 
     One update takes the next `batch_size` images of the permutation, whatever the shares: 1 process with 64 images,
     2 with 32 and 4 accumulated batches of 16 see the same images at the same update.
@@ -71,7 +73,8 @@ class TrainBatches(Sampler[list[Key]]):
     @property
     def updates(self) -> int:
         """Updates in an epoch."""
-        return self._num_images // self._shares.batch_size
+        whole = self._num_images // self._shares.batch_size
+        return whole if self._shares.most is None else min(whole, self._shares.most)
 
     def start(self, epoch: int, update: int) -> None:
         """Let the next iteration begin at `update` (from 0) of `epoch`."""

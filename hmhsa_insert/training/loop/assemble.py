@@ -38,7 +38,7 @@ def assemble(
     settings, model = planned.settings, network.model
     _refuse_average_of_shards(planned, accelerator)
     rank, world = accelerator.process_index, accelerator.num_processes
-    shares = Shares(settings.batch_size, settings.accumulate, rank, world)
+    shares = Shares(settings.batch_size, settings.accumulate, rank, world, settings.epoch_steps)
     pin = accelerator.device.type == "cuda"
     train_loader = planned.train_batches(network, shares, pin)
     eval_loader = planned.eval_batches(model, planned.eval_batch_size(shares), rank, world, pin)
@@ -48,7 +48,7 @@ def assemble(
         model.train()
         freezer.begin(settings.epochs - 1)
         check_one_image(*planned.one_image(network))
-    if left := len(planned.data.train) % settings.batch_size:
+    if (left := len(planned.data.train) % settings.batch_size) and settings.epoch_steps is None:
         images = f"{left} of {len(planned.data.train):,} images"
         reporter.note(f"{images}, others every epoch, fill no batch: left out")
     if settings.compute.channels_last:
