@@ -142,6 +142,11 @@ def latex(text: str) -> str:
     return re.sub(r"^-(?=\d)", "$-$", written)  # a minus sign
 
 
-def html(text: object) -> str:
-    """Return `text` so that HTML shows it literally, in an element or a quoted attribute."""
-    return _html.escape(visible(text))
+def html(text: object, *, lines: bool = False) -> str:
+    """Return `text` so that HTML shows it literally, in an element or a quoted attribute.
+
+    Args:
+        text: as it was found; the ``str`` of any other object.
+        lines: keep line breaks, as :func:`visible` does.
+    """
+    return _html.escape(visible(text, lines=lines))

@@ -34,6 +34,7 @@ from hmhsa_insert.training.processes import (
     on_main,
     set_determinism,
 )
+from hmhsa_insert.training.provenance import provenance
 from hmhsa_insert.training.reporter import Reporter, Silent
 from hmhsa_insert.training.result import read_result
 from hmhsa_insert.training.run_folder import (
@@ -185,7 +186,7 @@ def _begin(loop: Loop, planned: Task, network: TrainableModel, folder: RunFolder
             "processes": accelerator.num_processes,
             "device": str(accelerator.device),
         }
-        folder.write_json(ENVIRONMENT, here)
+        folder.write_json(ENVIRONMENT, here | provenance(planned.settings, network))
     accelerator.init_trackers("hmhsa-insert", {"model": str(planned.config["model"]), "seed": planned.seed})
     on_main(accelerator, lambda: _put_damaged_aside(loop, folder))
     checkpoint = latest_checkpoint(folder.checkpoints)

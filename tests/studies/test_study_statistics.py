@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hmhsa_insert.studies.statistics import coverage, mcnemar, paired
+from hmhsa_insert.studies.statistics import (
+    coverage,
+    holm,
+    mcnemar,
+    paired,
+    power,
+    sd_bounds,
+    seeds_to_resolve,
+)
 
 # Darwin's cross- and self-fertilised maize (The Effects of Cross and Self Fertilisation, 1876; Fisher, The Design of
 # Experiments, 1935, §17-21): differences of 15 pairs in eighths of an inch.
@@ -184,3 +192,83 @@ def test_the_coverage_table_is_whole():
         assert (row["bca"] == "") == (row["n"] == "2")
     assert coverage(1) is None
     assert coverage(1000).n == 12
+
+
+# G*Power 3.1 and Cohen (1988), paired t test, two-sided, 5 %, power 80 %: the standardized difference and the pairs.
+@pytest.mark.parametrize(
+    ("effect", "seeds"), [(0.1, 787), (0.2, 199), (0.3, 90), (0.5, 34), (0.8, 15), (1.0, 10)]
+)
+def test_the_seeds_that_resolve_a_difference_are_those_of_tables(effect, seeds):
+    assert seeds_to_resolve(effect, 1.0) == seeds
+    assert seeds_to_resolve(-3 * effect, 3.0) == seeds
+    assert power(seeds - 1, effect, 1.0) < 0.8 <= power(seeds, effect, 1.0)
+
+
+@pytest.mark.parametrize(("n", "effect"), [(2, 3.0), (3, 1.5), (5, 1.0), (10, 0.2), (12, 1.0), (40, 0.0)])
+def test_power_is_the_share_of_simulated_studies_that_find_the_difference(n, effect):
+    draws = np.random.default_rng(n).normal(effect, 1.0, size=(40_000, n))
+    found = np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05)
+    said = power(n, effect, 1.0)
+    assert found == pytest.approx(said, abs=4 * math.sqrt(said * (1 - said) / 40_000))
+
+
+@pytest.mark.parametrize(("n", "shift"), [(3, 4.9), (3, 5.1), (6, 5.0), (30, 40.0), (100_000, 3.0)])
+def test_power_is_smooth_and_whole_far_out(n, shift):
+    effect = shift / math.sqrt(n)
+    less, more = power(n, effect * 0.999, 1.0), power(n, effect * 1.001, 1.0)
+    assert 0 < less <= power(n, effect, 1.0) <= more <= 1
+
+
+def test_what_no_number_of_seeds_resolves():
+    assert seeds_to_resolve(1e-6, 1.0) is None
+    assert seeds_to_resolve(1.0, 0.0) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.1, 5), st.floats(0.1, 5))
+def test_more_noise_never_needs_fewer_seeds(difference, sd):
+    assert seeds_to_resolve(difference, sd) <= seeds_to_resolve(difference, 1.2 * sd)
+    assert seeds_to_resolve(difference, sd) >= seeds_to_resolve(1.2 * difference, sd)
+
+
+def test_holm_by_hand():
+    # Ordered 0.01, 0.02, 0.03, 0.04, times 4, 3, 2, 1, and none below the one before it.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_between_each_p_and_bonferronis(ps):
+    for p, adjusted in zip(ps, holm(ps), strict=True):
+        assert p <= adjusted <= min(1.0, len(ps) * p) + 1e-12
+
+
+def test_holm_is_wrong_in_one_study_of_twenty():
+    rng = np.random.default_rng(3)
+    p = stats.ttest_1samp(rng.normal(size=(4000, 5, 6)), 0, axis=2).pvalue
+    wrong = np.mean([min(holm(row)) <= 0.05 for row in p.tolist()])
+    assert wrong == pytest.approx(1 - 0.99**5, abs=4 * math.sqrt(0.05 * 0.95 / 4000))
+    assert np.mean(p.min(axis=1) <= 0.05) > 0.2  # without it, one of five
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8))
+def test_the_interval_holds_zero_where_p_is_large(differences):
+    (found,) = paired([differences])
+    if found.t is None:
+        assert found.t_p is None
+        return
+    assert found.t_p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=1e-9)
+    if abs(found.t_p - 0.05) > 1e-9:
+        assert (found.t_p > 0.05) == (found.t[0] <= 0 <= found.t[1])
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_the_true_deviation_is_within_its_bounds(n):
+    low, high = sd_bounds(n)
+    sd = np.random.default_rng(n).normal(size=(20_000, n)).std(axis=1, ddof=1)
+    assert np.mean((low * sd <= 1) & (high * sd >= 1)) == pytest.approx(0.95, abs=0.007)
+    assert low < 1 < high

@@ -52,9 +52,10 @@ def test_a_run_folder_holds_what_it_says(done: Path) -> None:
     assert pd.DataFrame(lines).equals(metrics)
     assert len(list((done / "checkpoints").iterdir())) == 2
     assert (done / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    assert json.loads((done / "environment.json").read_text())["versions"]["torch"] == metadata_version(
-        "torch"
-    )
+    here = json.loads((done / "environment.json").read_text())
+    assert here["versions"]["torch"] == metadata_version("torch")
+    assert here["weights"] is None
+    assert here["settings"]["differ"]["epochs"] == 3
 
 
 def test_the_result_is_the_last_evaluation_of_the_averaged_weights(done: Path) -> None:
