@@ -38,8 +38,10 @@ _PUBLIC = {
     "plan": "surgery.plan",
     "profile": "costs.profile",
     "push": "hub.push",
+    "register_block": "blocks",
     "remove": "surgery.edit.undo",
     "save": "tasks.artifact",
+    "suggest": "costs.suggest",
     "train": "training.run",
     "verify": "surgery.verify",
 }
@@ -61,7 +63,9 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from hmhsa_insert.blocks import build_block as build_block
+    from hmhsa_insert.blocks import register_block as register_block
     from hmhsa_insert.costs.profile import profile as profile
+    from hmhsa_insert.costs.suggest import suggest as suggest
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError

@@ -10,10 +10,12 @@ from hmhsa_insert.blocks.base import (
     Options,
     ResidualBlock,
 )
-from hmhsa_insert.blocks.build import build_block, parse_options, refusals
+from hmhsa_insert.blocks.build import build_block, cost_doubt, parse_options, refusals
 from hmhsa_insert.blocks.hmhsa import auto_grids
 from hmhsa_insert.blocks.identity import Residual
-from hmhsa_insert.blocks.table import BLOCKS, block_type
+from hmhsa_insert.blocks.installed import installed_blocks
+from hmhsa_insert.blocks.registered import register_block
+from hmhsa_insert.blocks.table import BLOCKS, block_names, block_type
 from hmhsa_insert.blocks.timm_layers import TIMM_NAMES
 
 __all__ = [
@@ -27,8 +29,12 @@ __all__ = [
     "Residual",
     "ResidualBlock",
     "auto_grids",
+    "block_names",
     "block_type",
     "build_block",
+    "cost_doubt",
+    "installed_blocks",
     "parse_options",
     "refusals",
+    "register_block",
 ]

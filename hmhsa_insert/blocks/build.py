@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.blocks.base import MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.table import BLOCKS, block_type
+from hmhsa_insert.blocks.base import BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.table import BLOCKS, block_type, is_ours
+from hmhsa_insert.blocks.timm_layers import PREFIX
+from hmhsa_insert.blocks.trial import tried
 from hmhsa_insert.errors import BlockError, Problem, first_line
 
 _STAND_IN = (32, 32)
@@ -38,7 +40,27 @@ def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionPr
     if block.shape != "half" and out_channels != inp.channels:
         message = f"{block.name} keeps the channels: it cannot turn {inp.channels} into {out_channels}"
         problems.append(OptionProblem(("type",), message, "tdb and downsample can"))
-    return problems + block.refuse(options, inp, out_channels)
+    problems += block.refuse(options, inp, out_channels)
+    if not problems and is_plugin(block) and (problem := tried(block, options, inp, out_channels).problem):
+        problems.append(OptionProblem(("type",), problem, "the class of the block is to be mended"))
+    return problems
+
+
+def is_plugin(block: BlockType) -> bool:
+    """Return True for a block that is neither ours nor timm's, and so may not keep what it promises."""
+    return not is_ours(block) and not block.name.startswith(PREFIX)
+
+
+def cost_doubt(options: Options, inp: MapSize, out_channels: int) -> str:
+    """Return how the cost formula of a plugin's block differs from what is counted; empty if it does not."""
+    block = block_type(options.type)
+    said = block.cost(options, inp, out_channels)
+    found = tried(block, options, inp, out_channels).cost if is_plugin(block) else None
+    if found is None or said == found:
+        return ""
+    pairs = (("parameters", said.num_params, found.num_params), ("MACs", said.macs, found.macs))
+    numbers = " and ".join(f"{a:,} {what}, counted are {b:,}" for what, a, b in pairs if a != b)
+    return f"the cost formula of '{block.name}' says {numbers}, on {inp.channels}×{inp.height}×{inp.width}"
 
 
 def build_block(

@@ -7,6 +7,7 @@ from hmhsa_insert.blocks.base import BlockType
 from hmhsa_insert.blocks.downsample import DOWNSAMPLE
 from hmhsa_insert.blocks.hmhsa import HMHSA
 from hmhsa_insert.blocks.hmhsa_pooled import HMHSA_POOLED
+from hmhsa_insert.blocks.installed import installed_block, installed_blocks
 from hmhsa_insert.blocks.irb import IRB
 from hmhsa_insert.blocks.matched import matched_type
 from hmhsa_insert.blocks.mhsa import MHSA
@@ -34,18 +35,21 @@ BLOCKS: dict[str, BlockType] = {
 
 
 def block_type(name: str) -> BlockType:
-    """Return the block called `name`: a key of `BLOCKS`, or ``timm/`` and a name of timm's ``create_attn``.
+    """Return the block called `name`.
+
+    It is a key of `BLOCKS`, ``timm/`` and a name of timm's ``create_attn``, or published by an installed package.
 
     Raises:
-        BlockError: there is no such block; the tip has the nearest names.
+        BlockError: there is no such block, and the tip has the nearest names; or its package cannot be loaded.
     """
-    if name in BLOCKS:
-        return BLOCKS[name]
-    if name.startswith(PREFIX):
+    found = BLOCKS.get(name)
+    if found is None and name.startswith(PREFIX):
         found = timm_block_type(name.removeprefix(PREFIX))
-        if found is not None:
-            return found
-    tip = near(name, [*BLOCKS, *(PREFIX + layer for layer in TIMM_NAMES)])
+    if found is None:
+        found = installed_block(name)
+    if found is not None:
+        return found
+    tip = near(name, block_names())
     if name.startswith(PREFIX):
         message = f"timm has no attention layer '{name.removeprefix(PREFIX)}'"
     else:
@@ -53,5 +57,17 @@ def block_type(name: str) -> BlockType:
     raise BlockError(Problem("type", message, tip or "`hmhsa-insert blocks` lists them"))
 
 
+def block_names() -> list[str]:
+    """Return the names of all block types; those of packages are not loaded for it."""
+    names = (*BLOCKS, *(PREFIX + layer for layer in TIMM_NAMES), *(each.name for each in installed_blocks()))
+    return list(dict.fromkeys(names))
+
+
+def is_ours(block: BlockType) -> bool:
+    """Return True for a block of this project, which its tests keep to its shape and its cost."""
+    return _OURS.get(block.name) is block
+
+
 # Added last: a control takes the size of any other block, which it looks up here.
 BLOCKS |= {control.name: control for control in (placebo_type(block_type), matched_type(block_type))}
+_OURS = dict(BLOCKS)

@@ -1,8 +1,8 @@
 """timm's attention layers as blocks: ``timm/se``, ``timm/eca``, ``timm/cbam``, ``timm/bottleneck`` and so on.
 
 Any name of timm's ``create_attn``. Options are the numbers and switches of the layer, read from its
-signature; the size of the map is passed to the layers that take it. There is no formula for their cost: a
-copy on the meta device is run and counted.
+signature; the size of the map is passed to the layers that take it. There is no formula for their cost: one
+of fake tensors is run and counted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import timm
-import torch
 from pydantic import Field, create_model
 from timm.layers import create_attn, get_attn
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.trial import counted
 
 PREFIX = "timm/"
 
@@ -122,18 +121,11 @@ def _build(name: str, options: Options, inp: MapSize, out_channels: int) -> nn.M
 
 
 def _cost(name: str, options: Options, inp: MapSize, out_channels: int) -> BlockCost:
-    """Run a layer on the meta device for one image and count its parameters, and half of its FLOPs."""
-    with torch.device("meta"):
-        module = _build(name, options, inp, out_channels).eval()
-        image = torch.empty(1, inp.channels, inp.height, inp.width)
-    with FlopCounterMode(display=False) as counter:
-        module(image)
-    num_params = sum(parameter.numel() for parameter in module.parameters())
-    return BlockCost(num_params, counter.get_total_flops() // 2)
+    return counted(functools.partial(_build, name), options, inp, out_channels)[1]
 
 
 def _refuse(name: str, options: Options, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    """Try the layer on a map on the meta device; refuse what timm cannot build or run."""
+    """Try the layer on a map of fake tensors; refuse what timm cannot build or run."""
     if name in _MULTIPLES:
         side = getattr(options, _MULTIPLES[name])
         if inp.height % side or inp.width % side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,7 +92,7 @@ def blocks(
     name: Annotated[str | None, typer.Argument(metavar="TYPE", help="Show this type's options.")] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """List the block types, or the options of one."""
+    """List the block types, those of installed packages included, or the options of one."""
     from rich.table import Table
 
     from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
@@ -103,6 +104,8 @@ def blocks(
         for block in BLOCKS.values():
             table.add_row(block.name, block.summary)
         table.add_row("timm/NAME", "an attention layer of timm: " + ", ".join(TIMM_NAMES))
+        for row in _of_packages():
+            table.add_row(*row)
         out.print(table)
         out.print("\n`hmhsa-insert blocks TYPE` shows the options of one.")
         return
@@ -116,6 +119,21 @@ def blocks(
     for key, field in options.items():
         table.add_row(key, _default(field), field.description or "")
     out.print(table)
+
+
+def _of_packages() -> Iterator[tuple[str, str]]:
+    """Yield name and meaning of each block type that an installed package publishes, and what is wrong with one."""
+    from hmhsa_insert.blocks import BLOCKS, block_type, installed_blocks
+    from hmhsa_insert.errors import BlockError
+
+    for each in installed_blocks():
+        if each.name in BLOCKS:
+            yield each.name, f"of {each.package}: hidden by the block type of this name above"
+            continue
+        try:
+            yield each.name, f"{block_type(each.name).summary} ({each.package})"
+        except BlockError as error:
+            yield each.name, error.problems[0].message
 
 
 def _default(field: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +76,19 @@ def open_with_base(spec: str, base: str | None, allow_code: bool, **options: Any
         raise ArtifactError(
             [replace(problem, tip=problem.tip + way) for problem in error.problems]
         ) from error
+
+
+@contextmanager
+def named_as_options() -> Iterator[None]:
+    """Name the options of a command where an error of a Python function names its arguments, inside a ``with``."""
+    try:
+        yield
+    except HmhsaInsertError as error:
+        problems = [
+            replace(each, where=f"--{each.where.replace('_', '-')}") if each.where.isidentifier() else each
+            for each in error.problems
+        ]
+        raise type(error)(problems) from error
 
 
 def parse_size(text: str | None, default: tuple[int, ...], option: str = "--input-size") -> tuple[int, ...]:

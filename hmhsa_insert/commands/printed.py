@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.whole import place_to_write, write_text
 from hmhsa_insert.inert import visible
 from hmhsa_insert.reports.formats import FORMATS, checked_format, format_of
+from hmhsa_insert.tables import rich_table
 
 if TYPE_CHECKING:
-    from hmhsa_insert.reports.table import Table, TableRow
+    from hmhsa_insert.printed import Printed
+    from hmhsa_insert.tables import Table
 
 _ON_TERMINAL = "table"
 FormatOption = Annotated[
@@ -44,37 +44,16 @@ def print_table(table: Table) -> None:
     """Print a table of a report, and its notes below it."""
     from hmhsa_insert.commands.console import out
 
-    shown = RichTable(
-        title=Text(visible(table.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    # Columns without any value are left out.
-    kept = [place for place in range(len(table.headers)) if any(row.cells[place].text for row in table.rows)]
-    for header in (table.headers[place] for place in kept):
-        shown.add_column(
-            Text(header.text),
-            justify="right" if header.numeric else "left",
-            no_wrap=header.numeric,
-            overflow="fold",
-        )
-    before: TableRow | None = None
-    for row in table.rows:
-        texts = _texts(row, before)
-        shown.add_row(*(texts[place] for place in kept))
-        before = row
-    out.print(shown)
+    out.print(rich_table(table))
     for note in table.notes:
         out.print(Text(visible(note), style="dim"))
     out.print()
 
 
-def _texts(row: TableRow, before: TableRow | None) -> list[Text]:
-    """Return the cells of a row; a first cell that repeats the one above, in the same group, is left out."""
-    texts = [Text(visible(cell.text)) for cell in row.cells]
-    if row.mark:
-        texts[0].append(f" [{row.mark}]")
-    elif before is not None and before.group == row.group and before.cells[0] == row.cells[0]:
-        texts[0] = Text("")
-    return texts
+def print_tables(result: Printed) -> None:
+    """Print the tables of a result, as ``print`` would in Python but as wide as the terminal."""
+    for table in result.tables():
+        print_table(table)
 
 
 def check_writable_file(path: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -37,9 +38,13 @@ def check(
 @recipe_app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, block options included."""
-    from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
+    from hmhsa_insert.blocks import block_names, block_type
     from hmhsa_insert.commands.console import print_json
+    from hmhsa_insert.errors import BlockError
     from hmhsa_insert.recipe import json_schema
 
-    names = (*BLOCKS, *(f"timm/{name}" for name in TIMM_NAMES))
-    print_json(json_schema({name: block_type(name).options.model_json_schema() for name in names}))
+    schemas = {}
+    for name in block_names():
+        with suppress(BlockError):  # a package that cannot be loaded is an error where its block is used
+            schemas[name] = block_type(name).options.model_json_schema()
+    print_json(json_schema(schemas))

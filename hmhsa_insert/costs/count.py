@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, without_fast_path
-from hmhsa_insert.costs.ops import CONVOLUTIONS, EXTRA_FORMULAS, FUSED_ATTENTION, PRODUCTS, left_out
+from hmhsa_insert.costs.ops import CONVOLUTIONS, FUSED_ATTENTION, PRODUCTS, left_out
+from hmhsa_insert.formulas import EXTRA_FORMULAS
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.locate.stand_in import with_stand_ins
 from hmhsa_insert.torch_private import TorchDispatchMode

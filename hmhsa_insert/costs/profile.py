@@ -16,6 +16,7 @@ from hmhsa_insert.costs.latency import LatencyRecord, OnProgress, Timing, measur
 from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
 from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
 from hmhsa_insert.costs.steps import Setting
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 
 FORMAT_VERSION = 1
@@ -100,7 +101,7 @@ def profile(
 
     Args:
         model: any module.
-        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        input_size: of one image: 96 for a square, ``(H, W)`` or ``(C, H, W)``; otherwise see :meth:`Inputs.of`.
         inputs: in its place: example tensors, by position in a tuple, by name in a dict.
         name: what tables call it; by default the name of its class.
         batch: images in a step of memory (at least 2 there) and latency, if the inputs have none of their own;
@@ -154,7 +155,7 @@ def profile_all(
 
     Args:
         models: by the name tables call them; the first is the base the others are compared with.
-        input_size: C, H, W of one image, or more, see :meth:`Inputs.of`.
+        input_size: of one image: 96 for a square, ``(H, W)`` or ``(C, H, W)``; otherwise see :meth:`Inputs.of`.
         inputs: in its place: example tensors, by position in a tuple, by name in a dict.
         batch: images in a step of memory (at least 2 there) and latency, if the inputs have none of their own;
             counts are per image.
@@ -169,7 +170,7 @@ def profile_all(
         ModelError: when a model cannot be copied, or cannot run at this size.
     """
     setting = setting or Setting()
-    given = Inputs.of(input_size if inputs is None else inputs)
+    given = inputs_of(next(iter(models.values())), input_size, inputs)
     plain = {name: _uncompiled(model) for name, model in models.items()}
     group, where = next(iter(models)), environment(setting)
     records = {name: _counted(name, group, model, given, where) for name, model in plain.items()}

@@ -8,7 +8,7 @@ the budget the Pareto set is kept: no other puts attention on as many channels f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from math import gcd
 from typing import Any
@@ -17,10 +17,13 @@ from torch import nn
 
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.costs.count import count
+from hmhsa_insert.costs.limits import read_limit
 from hmhsa_insert.costs.memory import training_memory
+from hmhsa_insert.costs.suggested import Cost, CostLimits, Suggestion, Suggestions
 from hmhsa_insert.errors import BlockError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe, load_recipe
 from hmhsa_insert.surgery.apply import apply_plan
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.locate.no_maps import why_no_maps
 from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
@@ -37,59 +40,88 @@ _LARGEST_HEAD, _SMALLEST_HEAD = 64, 8
 OnProgress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs: parameters, multiply–accumulates and saved bytes of one image (None: not asked for)."""
-
-    num_params: int
-    macs: int
-    saved_bytes: float | None = None
-
-
-@dataclass(frozen=True)
-class CostLimits:
-    """The most that the edited network may cost; None is no limit."""
-
-    num_params: float | None = None
-    macs: float | None = None
-    saved_bytes: float | None = None
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """One recipe and what it makes of the network.
-
-    Attributes:
-        recipe: ready to apply.
-        num_blocks: blocks it puts in.
-        channels: channels these work on, all blocks together.
-        cost: of the whole edited network.
-    """
-
-    recipe: Recipe
-    num_blocks: int
-    channels: int
-    cost: Cost
-
-
-@dataclass(frozen=True)
-class Suggestions:
-    """What a budget allows.
-
-    Attributes:
-        base: what the network costs as it is.
-        found: the Pareto set, cheapest first.
-        tried: how many recipes were resolved.
-        cheapest: the one of the fewest multiply–accumulates, within the budget or not; None if no recipe fits at all.
-    """
-
-    base: Cost
-    found: tuple[Suggestion, ...]
-    tried: int
-    cheapest: Suggestion | None
-
-
 def suggest(
+    model: nn.Module,
+    block: str = "hmhsa",
+    *,
+    max_macs: str | float | None = None,
+    max_params: str | float | None = None,
+    max_memory: str | float | None = None,
+    input_size: InputSize = (3, 224, 224),
+    inputs: InputSize = None,
+    progress: OnProgress | None = None,
+) -> Suggestions:
+    """List where a block can go within a budget, and how wide: recipes ready to apply.
+
+    Each recipe inserts the block at the last, every second or each block of a set of stages, at the network's own
+    width or a narrower one. Of those within the budget the Pareto set is kept: no other recipe puts the block on as
+    many channels for less. Nothing is trained.
+
+    Args:
+        model: the network; it is not changed, and may be on the meta device.
+        block: a type that keeps the map's shape; ``hmhsa-insert blocks`` lists them.
+        max_macs: multiply–accumulates of the edited network, at most: ``"+5%"`` over the network, ``"4.3G"`` or a
+            number in all. ``"+5%"`` if nothing is limited.
+        max_params: parameters, at most: ``"+10%"``, ``"30M"``.
+        max_memory: bytes saved for backward for one image, at most: ``"+10%"``, ``"120MiB"``. Slower: each recipe is
+            then carried out on fake tensors.
+        input_size: 96 for a square image, ``(H, W)`` or ``(C, H, W)``; otherwise see :meth:`Inputs.of`.
+        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
+        progress: called with (recipes done, recipes in all) while they are carried out.
+
+    Returns:
+        A sequence of suggestions, cheapest first, each with its ``recipe``, which ``hi.apply`` takes, and the ``cost``
+        of the edited network; empty if the budget allows nothing. Printed, it is a table.
+
+    Raises:
+        BlockError: there is no such block, or it does not keep the shape.
+        ModelError: the network cannot be traced, or the inputs are not described correctly.
+        PlanError: it has no stages.
+        HmhsaInsertError: a limit cannot be read.
+
+    Example:
+        >>> import timm
+        >>> import hmhsa_insert as hi
+        >>> model = timm.create_model("test_resnet", num_classes=10)
+        >>> found = hi.suggest(model, "timm/se", max_params="+2%", input_size=64)
+        >>> found[0].recipe.name, found[0].num_blocks
+        ('timm-se-s1-last', 1)
+        >>> edited = hi.apply(model, found[0].recipe, input_size=64)
+    """
+    limits = budget(max_macs, max_params, max_memory)
+    return search(
+        model,
+        inputs_of(model, input_size, inputs),
+        limits,
+        block,
+        memory=max_memory is not None,
+        progress=progress,
+    )
+
+
+def budget(
+    max_macs: str | float | None, max_params: str | float | None, max_memory: str | float | None
+) -> Callable[[Cost], CostLimits]:
+    """Return what gives the limits of a network from what it costs; +5 % MACs if nothing is limited.
+
+    Raises:
+        HmhsaInsertError: a limit cannot be read.
+    """
+    nothing = max_macs is None and max_params is None and max_memory is None
+    macs = read_limit("+5%" if nothing else max_macs, "max_macs")
+    params, memory = read_limit(max_params, "max_params"), read_limit(max_memory, "max_memory")
+
+    def limits(cost: Cost) -> CostLimits:
+        return CostLimits(
+            num_params=params.over(cost.num_params) if params else None,
+            macs=macs.over(cost.macs) if macs else None,
+            saved_bytes=memory.over(cost.saved_bytes) if memory else None,
+        )
+
+    return limits
+
+
+def search(
     model: nn.Module,
     input_size: InputSize,
     limits: Callable[[Cost], CostLimits],
@@ -134,7 +166,8 @@ def suggest(
     fitting = _carried_out(model, located, fitting, memory, progress)
     found = pareto([each for each in fitting if _fits(each.cost, bounds)])
     cheapest = min(tried, key=lambda each: each.cost.macs, default=None)
-    return Suggestions(base, tuple(sorted(found, key=_order)), len(tried), cheapest)
+    network = f"{type(model).__name__} at {located.trace.inputs}"
+    return Suggestions(base, tuple(sorted(found, key=_order)), len(tried), cheapest, network)
 
 
 def pareto(found: list[Suggestion]) -> list[Suggestion]:
@@ -171,7 +204,7 @@ def _fits(cost: Cost, limits: CostLimits) -> bool:
 def _check_shape(block: str) -> None:
     if block_type(block).shape != "same":
         message = f"'{block}' does not keep the shape of a map, so it cannot be inserted"
-        raise BlockError(Problem("--block", message, "`hmhsa-insert blocks` lists what there is"))
+        raise BlockError(Problem("block", message, "`hmhsa-insert blocks` lists what there is"))
 
 
 def _recipes(stages: list[Stage], block: str) -> Iterator[Recipe]:

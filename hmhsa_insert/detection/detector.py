@@ -20,7 +20,9 @@ from hmhsa_insert.detection.resize import DetectorTransform
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.artifact.identify import identify
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.input import Size
+from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.base.load import ModelSource
 
 RECORD = "_hmhsa_insert_detector"
@@ -82,7 +84,7 @@ def detector(
     num_classes: int | None = None,
     *,
     categories: Mapping[int, str] | None = None,
-    input_size: Size | None = None,
+    input_size: InputSize = None,
     min_size: int | Sequence[int] = 800,
     max_size: int = 1333,
     image_mean: Sequence[float] | None = None,
@@ -105,7 +107,8 @@ def detector(
         backbone: a network, edited or not, which is copied; a name that ``load_model`` takes; an artifact's folder.
         num_classes: with the background as class 0; default one more than `categories`, else 91 as for COCO's ids.
         categories: the data's category ids and names, in the order of the labels 1, 2, ….
-        input_size: (C, H, W) at which the stages are measured; default what the network was made for.
+        input_size: at which the stages are measured: 224 for a square, (H, W) or (C, H, W); default what the network
+            was made for.
         min_size: images are scaled to this shorter side;
         max_size: or to this longer side, if that comes first.
         image_mean: of the backbone's normalization; default what the network says (timm), else ImageNet's.
@@ -209,15 +212,16 @@ def _num_classes(given: int | None, categories: Mapping[int, str] | None) -> int
 
 
 def _network(
-    backbone: str | Path | nn.Module, input_size: Size | None, pretrained: bool
+    backbone: str | Path | nn.Module, input_size: InputSize, pretrained: bool
 ) -> tuple[nn.Module, Size]:
     if isinstance(backbone, nn.Module):
         if pretrained:
             message = "a network that is given has the weights it has"
             raise ModelError(Problem(type(backbone).__name__, message, "leave pretrained out"))
-        return backbone, tuple(input_size or (3, 224, 224))
+        return backbone, inputs_of(backbone, (3, 224, 224) if input_size is None else input_size).image_size
     loaded = open_model(str(backbone), pretrained=pretrained)
-    return loaded.model, tuple(input_size or loaded.input_size)
+    given = loaded.input_size if input_size is None else input_size
+    return loaded.model, inputs_of(loaded.model, given).image_size
 
 
 def _normalization(

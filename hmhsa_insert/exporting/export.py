@@ -70,8 +70,8 @@ def export(
             the file's ending, else "onnx".
         dynamic: the axes that stay free: "batch", "size" (height and width), both or none. By default the batch;
             nothing of a detector.
-        input_size: ``(C, H, W)`` of the image that is traced, or any other form of ``Inputs.of``; by default what
-            the edit was planned with, or the network's library says.
+        input_size: of the image that is traced: 96 for a square, ``(H, W)``, ``(C, H, W)``, or any other form of
+            ``Inputs.of``; by default what the edit was planned with, or the network's library says.
         size: with free sizes, their range: ``"64..512"``, ``"64..512:32"`` for multiples of 32, or ``(64, 512)``;
             by default from half to twice the input's.
         opset: of an ONNX file.

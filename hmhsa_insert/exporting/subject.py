@@ -13,6 +13,7 @@ from hmhsa_insert.detection.detector import detector_record
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.input import Input
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
@@ -61,11 +62,12 @@ def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_c
     copied = deep_copy(model).eval().cpu().to(memory_format=torch.contiguous_format)
     record = detector_record(copied)
     if record is not None:
-        channels, *image = Inputs.of(input_size if input_size is not None else record.input_size).image_size
+        asked = record.input_size if input_size is None else input_size
+        channels, *image = inputs_of(copied, asked).image_size
         inputs = Inputs([Input((channels, *image), batched=False)])
         return Subject(OneImage(copied).eval(), inputs, True)
     if input_size is not None:
-        return Subject(copied, Inputs.of(input_size), False)
+        return Subject(copied, inputs_of(copied, input_size), False)
     done = ledgers(model)
     return Subject(copied, own or (done[-1].plan.inputs if done else Inputs.of(_DEFAULT_SIZE)), False)
 

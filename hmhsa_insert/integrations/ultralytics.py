@@ -6,13 +6,12 @@ ultralytics is licensed under the AGPL-3.0; it is an extra of this package, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.recipe import RecipeSource, load_recipe
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.edit.undo import base_state_dict
@@ -26,7 +25,7 @@ except ImportError as error:
 
 
 def trainer(
-    recipe: str | Path | Mapping[str, Any], *, base: type[BaseTrainer] | None = None, seed: int = 0
+    recipe: RecipeSource, *, base: type[BaseTrainer] | None = None, seed: int = 0
 ) -> Callable[..., BaseTrainer]:
     """Return a trainer for ``YOLO(...).train(trainer=...)`` that applies a recipe once the weights are loaded.
 

@@ -9,7 +9,7 @@ from hmhsa_insert.recipe.json_schema import json_schema
 from hmhsa_insert.recipe.library import ShippedRecipe, find_recipe, shipped_recipes
 from hmhsa_insert.recipe.marks import KeyPath, Mark, Marks
 from hmhsa_insert.recipe.match import BlockChoice, Every, any_matches, has_attributes, matches, select_indices
-from hmhsa_insert.recipe.recipe import Recipe, load_recipe, parse_recipe, parse_text
+from hmhsa_insert.recipe.recipe import Recipe, RecipeSource, load_recipe, parse_recipe, parse_text
 from hmhsa_insert.recipe.selectors.base import Selector
 from hmhsa_insert.recipe.selectors.table import SELECTORS, read_selector
 
@@ -22,6 +22,7 @@ __all__ = [
     "Mark",
     "Marks",
     "Recipe",
+    "RecipeSource",
     "SELECTORS",
     "Selector",
     "ShippedRecipe",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -99,8 +99,15 @@ class Recipe:
         """Return the recipe as YAML in one canonical form; it reads back as an equal recipe."""
         return dump_yaml(self.to_dict())
 
+    def __str__(self) -> str:
+        return self.dump()
 
-def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
+
+# What users may give: the path of a file, the name of a shipped recipe, a recipe as a dict, or one that was read.
+RecipeSource: TypeAlias = str | Path | Mapping[str, Any] | Recipe
+
+
+def load_recipe(source: RecipeSource) -> Recipe:
     """Read a recipe from a path, a shipped name or a mapping.
 
     Raises:
@@ -112,8 +119,10 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def parse_recipe(source: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
+def parse_recipe(source: RecipeSource) -> tuple[Recipe, list[Problem]]:
     """Read a recipe as far as it goes; return it with the edits that are right, and all its problems."""
+    if isinstance(source, Recipe):
+        return source, []
     if isinstance(source, Mapping):
         return parse_document(read_mapping(source), default_name="recipe")
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hmhsa_insert.reports.plots import Plot
-    from hmhsa_insert.reports.table import Table
+    from hmhsa_insert.tables import Table
 
 
 class Report(Protocol):

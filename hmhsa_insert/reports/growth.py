@@ -11,7 +11,7 @@ import pandas as pd
 from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import Quantity, significant
 from hmhsa_insert.reports.frame import as_records, size_label
-from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
+from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 # Cost may grow this much faster than the pixels and still be called linear: borders and the classifier's share.
 LINEAR = 1.05

@@ -8,7 +8,7 @@ from importlib import resources
 
 from hmhsa_insert.inert import html as escape
 from hmhsa_insert.reports.plots import Plot
-from hmhsa_insert.reports.table import Header, Table, TableRow
+from hmhsa_insert.tables import Header, Table, TableRow
 
 # What the page may do: run its own script and style, show images it carries. Nothing else, should a name be hostile.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"

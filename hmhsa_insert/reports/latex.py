@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from hmhsa_insert.inert import latex
-from hmhsa_insert.reports.table import Table, TableRow
+from hmhsa_insert.tables import Table, TableRow
 
 
 def to_latex(table: Table) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from hmhsa_insert.inert import markdown, markdown_start
-from hmhsa_insert.reports.table import Table, TableRow
+from hmhsa_insert.tables import Table, TableRow
 
 
 def to_markdown(table: Table) -> str:

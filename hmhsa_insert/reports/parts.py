@@ -12,7 +12,7 @@ from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import COUNTS, Quantity
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.reports.sources import Record
-from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
+from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 REST = "elsewhere"
 

@@ -16,8 +16,9 @@ from hmhsa_insert.reports.frame import as_records, tidy
 from hmhsa_insert.reports.growth import growth_table
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
 from hmhsa_insert.reports.sources import Record
-from hmhsa_insert.reports.table import Table, make_table
+from hmhsa_insert.reports.table import make_table
 from hmhsa_insert.reports.tasks import task_tables
+from hmhsa_insert.tables import Table
 
 if TYPE_CHECKING:
     from hmhsa_insert.reports.plots import Plot

@@ -11,8 +11,8 @@ from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
-from hmhsa_insert.reports.table import Table
 from hmhsa_insert.studies.outcomes import StudyOutcomes
+from hmhsa_insert.tables import Table
 
 if TYPE_CHECKING:
     from hmhsa_insert.reports.plots import Plot

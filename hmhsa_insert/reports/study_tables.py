@@ -10,9 +10,9 @@ import pandas as pd
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
-from hmhsa_insert.reports.table import Header, Table, TableCell, TableRow
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.studies.statistics import coverage
+from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 _BASELINE = "baseline"
 _SIGN_FLIPS = (

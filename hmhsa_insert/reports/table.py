@@ -1,60 +1,19 @@
-"""A table as every format writes it: cells of text with the values behind them, and notes."""
+"""The table of a tidy frame: one row per network, one column per quantity that is asked for, and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
 from hmhsa_insert.reports.columns import Column, chosen, columns_of
 from hmhsa_insert.reports.frame import as_records, size_label
+from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 _BATCH = (
     "Batch: the largest whose training step with AdamW fits into {:g} GiB, by what is saved for backward, weights, "
     "gradients and optimizer state (an upper bound), or by the peak where it was measured"
 )
-
-
-@dataclass(frozen=True)
-class TableCell:
-    """One cell: what is printed, and the value it is sorted by (None where there is none)."""
-
-    text: str
-    value: float | str | None
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One row.
-
-    Attributes:
-        cells: one per header.
-        group: rows of one group are compared with each other.
-        mark: the number of the note that says where a published row comes from; empty for what we measured.
-    """
-
-    cells: tuple[TableCell, ...]
-    group: str
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Header:
-    """The head of one column; `numeric` columns are aligned right."""
-
-    text: str
-    numeric: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table, ready to be written in any format."""
-
-    title: str
-    headers: tuple[Header, ...]
-    rows: tuple[TableRow, ...]
-    notes: tuple[str, ...]
 
 
 def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title: str = "") -> Table:

@@ -10,7 +10,8 @@ from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import SCORES, Quantity
 from hmhsa_insert.reports.columns import DETECTION, PAPER
 from hmhsa_insert.reports.frame import other_scores
-from hmhsa_insert.reports.table import Table, make_table
+from hmhsa_insert.reports.table import make_table
+from hmhsa_insert.tables import Table
 
 # Columns that tables of papers have; runs with other scores get a table of their own.
 _OF_PAPERS = {*PAPER, *DETECTION["box"], *DETECTION["mask"]}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from torch import nn
 
+from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.surgery.artifact.identify import identify
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.base.inputs import InputSize
@@ -22,7 +21,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def apply(
     model: M,
-    recipe: str | Path | Mapping[str, Any],
+    recipe: RecipeSource,
     input_size: InputSize = (3, 224, 224),
     seed: int = 0,
     backend: Backend = "tree",
@@ -34,8 +33,9 @@ def apply(
     Args:
         model: the model to edit. It may hold earlier edits, if the new recipe uses other ids.
         recipe: the path of a recipe file, the name of a shipped recipe, or a recipe as a dict.
-        input_size: ``(C, H, W)`` of the image at which feature maps are measured. The edited model runs at
-            every size that `model` runs at. For models with several inputs, see :meth:`Inputs.of`.
+        input_size: of the image at which feature maps are measured: 96 for a square, ``(H, W)`` or ``(C, H, W)``.
+            The edited model runs at every size that `model` runs at. For models with several inputs, see
+            :meth:`Inputs.of`.
         seed: seeds the initial values of the new blocks; the global random state is not used.
         backend: ``"tree"`` edits the module tree and keeps the model's class; ``"graph"`` returns a
             ``torch.fx.GraphModule`` with the same outputs and keys.

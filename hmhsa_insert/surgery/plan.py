@@ -6,15 +6,12 @@ copy have the shapes of the base network's outputs at every input size that was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from torch import nn
 
 from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.errors import PlanError, Problem, RecipeError
-from hmhsa_insert.recipe import Recipe, parse_recipe
+from hmhsa_insert.recipe import Recipe, RecipeSource, parse_recipe
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.locate.stages import Located, locate
@@ -26,7 +23,7 @@ from hmhsa_insert.surgery.sites.site import Plan, Site
 
 def plan(
     model: nn.Module,
-    recipe: str | Path | Mapping[str, Any],
+    recipe: RecipeSource,
     input_size: InputSize = (3, 224, 224),
     *,
     inputs: InputSize = None,
@@ -36,8 +33,8 @@ def plan(
     Args:
         model: the model to plan for; it is not changed.
         recipe: the path of a recipe file, the name of a shipped recipe, or a recipe as a dict.
-        input_size: ``(C, H, W)`` of the image at which feature maps are measured. For models with several
-            inputs, see :meth:`Inputs.of`.
+        input_size: of the image at which feature maps are measured: 96 for a square, ``(H, W)`` or ``(C, H, W)``.
+            For models with several inputs, see :meth:`Inputs.of`.
         inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
 
     Returns:
@@ -59,10 +56,10 @@ def plan(
         [('layer3.0.hmhsa', 192, 148224)]
     """
     parsed, problems = read_recipe(recipe)
-    return plan_located(model, locate(model, input_size if inputs is None else inputs), parsed, problems)
+    return plan_located(model, locate(model, inputs_of(model, input_size, inputs)), parsed, problems)
 
 
-def read_recipe(recipe: str | Path | Mapping[str, Any]) -> tuple[Recipe, list[Problem]]:
+def read_recipe(recipe: RecipeSource) -> tuple[Recipe, list[Problem]]:
     """Read a recipe as far as possible; return it with its problems, blocks in invalid edits included.
 
     Raises:

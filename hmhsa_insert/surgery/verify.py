@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hmhsa_insert.errors import ModelError, Problem, listed
 from hmhsa_insert.surgery.base.fake import deep_copy
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.edit.undo import bypassed, state_before
@@ -57,8 +58,8 @@ def verify(
         base: the model before the edit; it may hold earlier edits.
         model: the model after the edit, from :func:`hi.apply <hmhsa_insert.surgery.apply.apply>` or
             ``hi.load``.
-        input_size: ``(C, H, W)`` of the images to run on; by default the inputs that the edit was planned
-            with. For models with several inputs, see :meth:`Inputs.of`.
+        input_size: of the images to run on: 96 for squares, ``(H, W)`` or ``(C, H, W)``; by default the inputs that
+            the edit was planned with. For models with several inputs, see :meth:`Inputs.of`.
         inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
         gradients: whether to run the backward pass and the two checks that need it.
 
@@ -94,7 +95,7 @@ def verify(
             )
         )
     planned = ledgers(model)[-1].plan.inputs
-    size = Inputs.of(next(given for given in (inputs, input_size, planned) if given is not None))
+    size = inputs_of(model, planned if input_size is None else input_size, inputs)
     size = size if size.batch else Inputs.of(size, planned.batch)
     checks = [_base_weights(base, model)]
     subject, reference = deep_copy(model), deep_copy(base)

@@ -17,6 +17,7 @@ from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models import load_weights, read_state_dict
+from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, read_record
 from hmhsa_insert.surgery.base.fake import notes as marks
@@ -67,7 +68,7 @@ def build_network(
     settings: ClassifySettings,
     *,
     outputs: int | None = None,
-    recipe: str | Path | Mapping[str, Any] | None = None,
+    recipe: RecipeSource | None = None,
     seed: int = 0,
     init_from: str | Path | None = None,
     pretrained: bool = False,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.recipe import load_recipe
+from hmhsa_insert.recipe import RecipeSource, load_recipe
 from hmhsa_insert.tasks.table import DEFAULT, task_class
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.run_schema import RunSettings
@@ -21,7 +21,7 @@ def plan_run(
     data: Any = None,
     *,
     task: str = DEFAULT,
-    recipe: str | Path | Mapping[str, Any] | None = None,
+    recipe: RecipeSource | None = None,
     settings: str | Path | Mapping[str, Any] | RunSettings | None = None,
     overrides: Sequence[str] = (),
     seed: int = 0,

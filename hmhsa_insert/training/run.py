@@ -15,6 +15,7 @@ from torch import nn
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.loop.assemble import assemble
@@ -60,7 +61,7 @@ def train(
     data: Any = None,
     *,
     task: str = DEFAULT,
-    recipe: str | Path | Mapping[str, Any] | None = None,
+    recipe: RecipeSource | None = None,
     settings: str | Path | Mapping[str, Any] | RunSettings | None = None,
     overrides: Sequence[str] = (),
     seed: int = 0,

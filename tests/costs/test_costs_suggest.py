@@ -13,7 +13,8 @@ from torch import nn
 import hmhsa_insert.models  # noqa: F401  (registers them with timm)
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.memory import training_memory
-from hmhsa_insert.costs.suggest import Cost, CostLimits, Suggestion, _head_dim, pareto, suggest
+from hmhsa_insert.costs.suggest import _head_dim, pareto, search
+from hmhsa_insert.costs.suggested import Cost, CostLimits, Suggestion
 from hmhsa_insert.errors import BlockError, PlanError
 from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.apply import apply
@@ -45,7 +46,7 @@ def within(macs: float = inf, params: float = inf, memory: float = inf):
 )
 def test_predictions_equal_the_built_model(name, block, macs):
     model = bare(name)
-    found = suggest(model, SIZE, within(macs), block)
+    found = search(model, SIZE, within(macs), block)
     assert found.base.macs == count(model, SIZE).macs
     assert 3 <= len(found.found) < found.tried
     for each in found.found:
@@ -56,18 +57,18 @@ def test_predictions_equal_the_built_model(name, block, macs):
 
 def test_memory_is_predicted_and_limited():
     model = bare("resnet10t")
-    found = suggest(model, SIZE, within(1.02, memory=1.04), memory=True)
+    found = search(model, SIZE, within(1.02, memory=1.04), memory=True)
     assert found.found
     for each in found.found:
         edited = apply(model, each.recipe.to_dict(), SIZE)
         assert training_memory(edited, SIZE).saved_bytes_per_image == each.cost.saved_bytes
         assert each.cost.saved_bytes <= 1.04 * found.base.saved_bytes
-    wider = suggest(model, SIZE, within(1.02))
+    wider = search(model, SIZE, within(1.02))
     assert {each.recipe.name for each in wider.found} > {each.recipe.name for each in found.found}
 
 
 def test_parameters_are_limited_and_every_placement_is_tried():
-    found = suggest(bare("resnet18"), SIZE, within(params=1.004))
+    found = search(bare("resnet18"), SIZE, within(params=1.004))
     assert all(each.cost.num_params <= 1.004 * found.base.num_params for each in found.found)
     # 15 sets of stages; of two blocks the last, or both; own width, and 64, 128 and 256 where each stage has more.
     assert found.tried == 2 * (15 + 7 + 3 + 1)
@@ -75,7 +76,7 @@ def test_parameters_are_limited_and_every_placement_is_tried():
 
 
 def test_nothing_within_the_limits_says_what_is_cheapest():
-    found = suggest(bare("resnet18"), SIZE, within(1.0))
+    found = search(bare("resnet18"), SIZE, within(1.0))
     assert found.found == ()
     assert found.cheapest.cost.macs > found.base.macs
 
@@ -105,6 +106,6 @@ def test_the_pareto_set_is_what_nothing_beats():
 
 def test_blocks_that_cannot_be_inserted_are_refused():
     with pytest.raises(BlockError, match="does not keep the shape"):
-        suggest(bare("resnet10t"), SIZE, within(1.1), "tdb")
+        search(bare("resnet10t"), SIZE, within(1.1), "tdb")
     with pytest.raises(PlanError, match="no stages"):
-        suggest(nn.Sequential(nn.Conv2d(3, 4, 1)), SIZE, within(1.1))
+        search(nn.Sequential(nn.Conv2d(3, 4, 1)), SIZE, within(1.1))

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
 from hmhsa_insert.reports.sources import published_records
-from hmhsa_insert.reports.table import Table
+from hmhsa_insert.tables import Table
 
 ENVIRONMENT = {
     "cpu": "Some CPU",

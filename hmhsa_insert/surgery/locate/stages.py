@@ -17,6 +17,7 @@ from typing import Literal
 from torch import nn
 from torch.fx import Node
 
+from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout, feature_maps, trace_other_size
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
@@ -126,7 +127,8 @@ def locate_stages(
 
     Args:
         model: the model; it is neither run nor changed, and no memory is allocated for weights.
-        input_size: ``(C, H, W)`` of one image. For models with several inputs, see :meth:`Inputs.of`.
+        input_size: of one image: 96 for a square, ``(H, W)`` or ``(C, H, W)``. For models with several inputs, see
+            :meth:`Inputs.of`.
         inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
         part: ``"neck"`` for the stages of a detector's neck or a decoder, which begin where the resolution has grown
             again; a recipe selects them by their number, from 1 (``at: {neck: 1}``).
@@ -155,7 +157,7 @@ def locate_stages(
         3 16 192 layer3.0
         4 32 96 layer4.0
     """
-    located = locate(model, input_size if inputs is None else inputs)
+    located = locate(model, inputs_of(model, input_size, inputs))
     return located.neck if part == "neck" else located.stages
 
 
