@@ -84,9 +84,9 @@ def suggest(
         >>> import hmhsa_insert as hi
         >>> model = timm.create_model("test_resnet", num_classes=10)
         >>> found = hi.suggest(model, "timm/se", max_params="+2%", input_size=64)
+        >>> edited = hi.apply(model, found[0].recipe, input_size=64)
         >>> found[0].recipe.name, found[0].num_blocks
         ('timm-se-s1-last', 1)
-        >>> edited = hi.apply(model, found[0].recipe, input_size=64)
     """
     limits = budget(max_macs, max_params, max_memory)
     return search(
