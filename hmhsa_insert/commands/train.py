@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, PluginOption, load_plugins
-from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.errors import HmhsaInsertError, Problems
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
@@ -97,7 +97,9 @@ def train(
     try:
         with out.status("reading the data") as status:
             task_class(task)
-            refuse_options(task, {"--detector": detector is not None, "--data-dir": data_dir is not None})
+            problems = Problems()
+            with problems.part():
+                refuse_options(task, {"--detector": detector is not None, "--data-dir": data_dir is not None})
             planned = plan_run(
                 model,
                 data,
@@ -111,7 +113,8 @@ def train(
                 data_dir=data_dir,
                 allow_code=allow_code,
                 watch=watching(status),
-                **({"detector": detector} if detector is not None else {}),
+                problems=problems,
+                **({"detector": detector} if detector is not None and not problems else {}),
             )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)

@@ -17,13 +17,11 @@ from hmhsa_insert.training.network import build_base
 from hmhsa_insert.training.problems import SettingsError
 
 BODY = "backbone.body"
-CELL = 32  # images are padded to whole multiples of it
 
 
 def image_size(data: CocoData, settings: DetectSettings) -> tuple[int, int, int]:
     """Return C, H, W of the square image at which the backbone's maps are measured."""
-    side = -(-settings.detector.min_size // CELL) * CELL
-    return (data.channels, side, side)
+    return (data.channels, settings.image_side, settings.image_side)
 
 
 def build_backbone(

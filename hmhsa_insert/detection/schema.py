@@ -9,6 +9,8 @@ from pydantic import Field, PositiveInt
 
 from hmhsa_insert.training.run_schema import Contradiction, RunSettings, Section, Share
 
+CELL = 32  # images are padded to whole multiples of it
+
 
 class DetectorSettings(Section):
     """How the detector is built, and at which size images are seen."""
@@ -43,6 +45,11 @@ class DetectSettings(RunSettings):
 
     detector: DetectorSettings = DetectorSettings()
     augment: DetectAugmentSettings = DetectAugmentSettings()
+
+    @property
+    def image_side(self) -> int:
+        """Side of the padded square image at which the backbone's maps are measured, in pixels."""
+        return -(-self.detector.min_size // CELL) * CELL
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield what no single value shows."""

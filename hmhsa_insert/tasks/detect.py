@@ -20,10 +20,10 @@ from hmhsa_insert.detection.evaluation import Detection, evaluate_detector, writ
 from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
 from hmhsa_insert.detection.make_shapes import SHAPES_SET, shapes_folder
 from hmhsa_insert.detection.metric import NAMES
-from hmhsa_insert.detection.network import CELL, build_around, build_backbone, fresh_parameters, image_size
+from hmhsa_insert.detection.network import build_around, build_backbone, fresh_parameters, image_size
 from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.result import DetectResult
-from hmhsa_insert.detection.schema import DetectSettings
+from hmhsa_insert.detection.schema import CELL, DetectSettings
 from hmhsa_insert.errors import ModelError, Problem, near
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.numbers import big

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.errors import Problems
 from hmhsa_insert.recipe import RecipeSource, load_recipe
 from hmhsa_insert.tasks.table import DEFAULT, task_class
 from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.first_look import look_at_network
+from hmhsa_insert.training.problems import StartError
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.settings import load_settings
+from hmhsa_insert.training.schema import LoaderSettings
+from hmhsa_insert.training.settings import load_settings, shipped_settings
 from hmhsa_insert.training.task import Task
 
 
@@ -30,25 +35,66 @@ def plan_run(
     pretrained: bool = False,
     allow_code: bool = False,
     watch: Watch | None = None,
+    problems: Problems | None = None,
     **options: Any,
 ) -> Any:
     """Return a run, resolved and not begun: a :class:`~hmhsa_insert.training.task.Task`.
 
     The arguments are those of :func:`~hmhsa_insert.training.run.train`, and `watch`, which is called with how many
-    images are read, and of how many, while their contents are digested.
+    images are read, and of how many, while their contents are digested; and `problems`, which holds what is wrong
+    already.
 
     Raises:
-        SettingsError, RecipeError, DataError: something cannot be read.
+        SettingsError, RecipeError, DataError, ModelError, WeightsError, PlanError: something cannot be read, or does
+            not fit.
+        StartError: several of these; the files of the data are then looked for and not read.
         HmhsaInsertError: there is no such task, or it does not have one of the options.
     """
     kind: type[Task] = task_class(task)
-    own = kind.checked_options(options)
-    chosen = settings if settings is not None else kind.default_settings(data, init_from, pretrained)
-    if not isinstance(chosen, kind.settings_type) or overrides:
-        values = chosen.model_dump() if isinstance(chosen, RunSettings) else chosen
-        chosen = load_settings(values, overrides, kind=kind.settings_type)
-    read = load_recipe(recipe).to_dict() if recipe is not None else None
-    opened = kind.open(data, chosen.loader, data_dir, watch) if isinstance(data, str | Path | None) else data
+    found = problems if problems is not None else Problems()
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
+    own, chosen, read, opened = {}, None, None, data
+    with found.part():
+        own = kind.checked_options(options)
+    with found.part():
+        asked = settings if settings is not None else kind.default_settings(data, init_from, pretrained)
+        chosen = _read_settings(asked, overrides, kind)
+    with found.part():
+        read = load_recipe(recipe).to_dict() if recipe is not None else None
+
+    @cache
+    def look() -> None:
+        look_at_network(found, named, chosen, read, start, pretrained, allow_code)
+
+    def before_reading(done: int, total: int) -> None:
+        # What is in many files is read for a run that can be begun.
+        look()
+        found.raise_any(StartError)
+        if watch is not None:
+            watch(done, total)
+
+    if isinstance(data, str | Path | None) and (chosen or not _may_say_how_to_read(settings, overrides)):
+        loader = (chosen or kind.settings_type(epochs=1, batch_size=1)).loader
+        with found.part():
+            opened = kind.open(data, loader, data_dir, before_reading)
+    if found:
+        look()
+    found.raise_any(StartError)
     return kind(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, **own)
+
+
+def _read_settings(asked: Any, overrides: Sequence[str], kind: type[Task]) -> RunSettings:
+    if isinstance(asked, kind.settings_type) and not overrides:
+        return asked
+    values = asked.model_dump() if isinstance(asked, RunSettings) else asked
+    return load_settings(values, overrides, kind=kind.settings_type)
+
+
+def _may_say_how_to_read(settings: Any, overrides: Sequence[str]) -> bool:
+    """Return True if settings that cannot be read may say which folders of the data are its splits."""
+    if isinstance(settings, Mapping):
+        in_settings = "loader" in settings
+    else:
+        in_settings = settings is not None and str(settings).removesuffix(".yaml") not in shipped_settings()
+    return in_settings or any(key in text for key in LoaderSettings.model_fields for text in overrides)

@@ -33,6 +33,12 @@ class TrainingError(HmhsaInsertError):
     title = "training stopped"
 
 
+class StartError(HmhsaInsertError):
+    """A training cannot be begun, for reasons of several kinds: settings, recipe, network, weights, data, options."""
+
+    title = "the training cannot be started"
+
+
 class Stopped(KeyboardInterrupt):
     """Training was asked to stop (Ctrl-C or SIGTERM) and saved its place first.
 

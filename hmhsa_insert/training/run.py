@@ -14,10 +14,11 @@ from torch import nn
 
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
-from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.errors import HmhsaInsertError, Problems
 from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.curves import draw_curves
+from hmhsa_insert.training.first_look import look_at_network
 from hmhsa_insert.training.loop.assemble import assemble
 from hmhsa_insert.training.loop.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.loop.epoch import close_epoch, evaluate_in_loop
@@ -27,7 +28,7 @@ from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.plan_run import plan_run
-from hmhsa_insert.training.problems import Stopped
+from hmhsa_insert.training.problems import StartError, Stopped
 from hmhsa_insert.training.processes import (
     finish_trackers,
     make_accelerator,
@@ -103,8 +104,9 @@ def train(
         :func:`~hmhsa_insert.training.result.read_result` reads it from the folder.
 
     Raises:
-        SettingsError, DataError, RunError, TrainingError: what is wrong, all problems of one kind together.
+        SettingsError, DataError, RunError, TrainingError: what is wrong.
         ModelError, RecipeError, PlanError, WeightsError, ArtifactError: as the functions that build the network.
+        StartError: problems of several kinds, all of them, found before the data's files are read.
         Stopped: on Ctrl-C or SIGTERM; the place is saved, and the same call goes on from it.
 
     Example:
@@ -161,7 +163,7 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
 
 def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> Any:
     set_determinism(planned.settings.compute)
-    network = planned.build()
+    network = _built(planned)
     for note in (*planned.data.notes, *network.notes):
         reports.note(note)
     weights = Weights(accelerator, network.model, folder.path)
@@ -177,6 +179,19 @@ def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: 
         except Interrupted:
             loop.stop_here()
         return _finish(loop, planned, folder, weights, costs)
+
+
+def _built(planned: Task) -> TrainableModel:
+    """Build the network; where its weights are refused, say too whether the recipe would fit."""
+    found, made = Problems(), None
+    with found.part():
+        made = planned.build()
+    if found and planned.init_from is not None:
+        known = (planned.model, planned.settings, planned.recipe)
+        look_at_network(found, *known, None, False, planned.allow_code)
+    found.raise_any(StartError)
+    assert made is not None
+    return made
 
 
 def _begin(loop: Loop, planned: Task, network: TrainableModel, folder: RunFolder) -> None:

@@ -162,6 +162,11 @@ class RunSettings(Section):
         scale = self.batch_size / self.optimizer.lr_batch_size if self.optimizer.lr_batch_size else 1.0
         return self.optimizer.lr * scale
 
+    @property
+    def image_side(self) -> int:
+        """Side of the square image at which the network's maps are measured, in pixels."""
+        return 224
+
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield what no single value shows."""
         schedule = self.schedule

@@ -89,6 +89,11 @@ class ClassifySettings(RunSettings):
     loader: LoaderSettings = LoaderSettings()
 
     @property
+    def image_side(self) -> int:
+        """Side of the images, in pixels."""
+        return self.input_size
+
+    @property
     def mixes(self) -> bool:
         """Whether training images are mixed, so that targets are soft."""
         return self.augment.mixup > 0 or self.augment.cutmix > 0

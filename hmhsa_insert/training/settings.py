@@ -54,10 +54,15 @@ def load_settings(
         document.findings.add(
             (), f"settings are a mapping with 'epochs' and more, found {shown(document.value)}"
         )
-    from_options = [_override(text, kind) for text in overrides]
+    from_options: list[tuple[KeyPath, Any]] = []
+    option_problems: list[Problem] = []
+    for text in overrides:
+        try:
+            from_options.append(_override(text, kind))
+        except SettingsError as error:
+            option_problems += error.problems
     for path, value in from_options:
         values = _merged(values, path, value)
-    option_problems: list[Problem] = []
     try:
         made: RunSettings | None = kind.model_validate(values)
     except ValidationError as error:
