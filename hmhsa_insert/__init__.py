@@ -26,6 +26,7 @@ _PUBLIC = {
     "WeightsError": "errors",
     "ablate": "studies.ablate",
     "apply": "surgery.apply",
+    "attention": "drawing.attention",
     "base_state_dict": "surgery.edit.undo",
     "build_block": "blocks",
     "detector": "detection.detector",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.costs.profile import profile as profile
     from hmhsa_insert.costs.suggest import suggest as suggest
     from hmhsa_insert.detection.detector import detector as detector
+    from hmhsa_insert.drawing.attention import attention as attention
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
     from hmhsa_insert.errors import ExportError as ExportError

@@ -24,12 +24,14 @@ from torch.nn import functional as F
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
 from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Width, head_problems
 from hmhsa_insert.blocks.lean import Lean, set_lean
+from hmhsa_insert.blocks.looks import Look
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
 from hmhsa_insert.blocks.padded import PaddedCells
 from hmhsa_insert.blocks.partition import Cells, attention_pairs, cells_of, flatten_cells, split_cells
 from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, in_pieces, laid_out_like, to_map, to_tokens
 
+_SOURCE = "arXiv 2106.03180 v1 and v2"
 Step = tuple[Cells | PaddedCells, list[torch.Tensor]]
 
 # `auto`: exact cells of the first of these sides that fits, until at most this many tokens are left for the last step.
@@ -128,6 +130,29 @@ class Hmhsa(Lean, ResidualBlock):
             attended = attend_cells(self, parts, qkv, self.num_heads, residual=True, mask=cells.mask)
             steps.append((cells, attended))
         return steps
+
+    def looks(self, height: int, width: int) -> tuple[Look, ...]:
+        """Return the attention of each step on an H×W map: in cells, then among cells of cells."""
+        found: list[Look] = []
+        side, rows, cols = 1, height, width
+        for index in range(len(self.grids)):
+            cells = Cells(rows, cols, _side(self.grids, index, self.last) or max(rows, cols))
+            whole = (cells.rows, cells.cols) == (1, 1)
+            where = f"all {rows}×{cols}" if whole else f"cells of {cells.grid}×{cells.grid}"
+            equation = f"A{index} = Attention(A′{index}) + A′{index}" if index else "A0 = Attention(X̂) + X̂"
+            smooth = index > 0 and self.upsample == "bilinear"
+            look = Look(
+                f"step {index}, {where}",
+                f"{equation}; {_SOURCE}",
+                height,
+                width,
+                cells,
+                side,
+                bilinear=smooth,
+            )
+            found.append(look)
+            side, rows, cols = side * cells.grid, cells.rows, cells.cols
+        return tuple(found)
 
     def extra_repr(self) -> str:
         """Return the grids, for ``repr``."""

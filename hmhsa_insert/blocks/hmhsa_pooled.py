@@ -23,10 +23,11 @@ from torch.nn import functional as F
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_problems
 from hmhsa_insert.blocks.lean import Lean, set_lean
+from hmhsa_insert.blocks.looks import Look, whole_map
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm
 from hmhsa_insert.blocks.padded import PaddedCells, is_symbolic
-from hmhsa_insert.blocks.partition import attention_pairs, cells_of
+from hmhsa_insert.blocks.partition import Cells, attention_pairs, cells_of
 from hmhsa_insert.blocks.tokens import (
     Pointwise,
     attend_cells,
@@ -37,6 +38,8 @@ from hmhsa_insert.blocks.tokens import (
     to_map,
     to_tokens,
 )
+
+_SOURCE = "arXiv 2106.03180 v3 to v5"
 
 
 class HmhsaPooledOptions(Options):
@@ -123,6 +126,18 @@ class HmhsaPooled(Lean):
         # Pools at the edge average over the tokens they have; padding would pull keys and values towards
         # zero.
         return F.avg_pool2d(x, self.pool, ceil_mode=True, count_include_pad=False)
+
+    def looks(self, height: int, width: int) -> tuple[Look, ...]:
+        """Return its attentions on an H×W map: in cells, then from every position to the pooled map."""
+        if self.grid_size == 1:
+            return (whole_map("all positions", f"Attention(norm(X)); {_SOURCE}", height, width),)
+        cells = Cells(height, width, self.grid_size)
+        everywhere = Cells(height, width, max(height, width))
+        local, pooled = f"cells of {cells.grid}×{cells.grid}", f"the map pooled by {self.pool}"
+        return (
+            Look(local, f"L = Attention_g(norm(X)); {_SOURCE}", height, width, cells),
+            Look(pooled, f"A = softmax(Q Kᵀ/√d) V; {_SOURCE}", height, width, everywhere, pooled=self.pool),
+        )
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``repr``."""

@@ -18,6 +18,7 @@ from torch import nn
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Width, head_problems
 from hmhsa_insert.blocks.lean import Lean, set_lean
+from hmhsa_insert.blocks.looks import Look, whole_map
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
 from hmhsa_insert.blocks.norm_act import make_norm, norm_params
 from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, self_attention, to_map, to_tokens
@@ -62,6 +63,10 @@ class Mhsa(Lean):
         tokens = to_tokens(self.norm(x))
         mixed = self_attention(self.qkv(tokens.flatten(1, 2)), self.num_heads)
         return laid_out_like(to_map(self.proj(mixed).unflatten(1, tokens.shape[1:3])), x)
+
+    def looks(self, height: int, width: int) -> tuple[Look, ...]:
+        """Return its attention on an H×W map, of every position to every position."""
+        return (whole_map("all positions", "A = softmax(Q Kᵀ/√d) V; arXiv 2106.03180", height, width),)
 
 
 def attention_cost(inp: MapSize, qkv_bias: bool) -> BlockCost:

@@ -1,0 +1,1 @@
+"""Pictures of networks: the drawing of an edit, and where attention looks on an image."""
