@@ -63,6 +63,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A recipe that a network refuses: nothing of it is trained.
+
+    Attributes:
+        cell: what would have been.
+        reason: the network's, in one line.
+    """
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """One training of a study.
 

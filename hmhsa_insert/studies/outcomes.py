@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,15 @@ from hmhsa_insert.files.shapes import Count, Shape, checked
 from hmhsa_insert.quantities import QUANTITIES, ordered, score
 from hmhsa_insert.quantity import COUNT, Quantity
 from hmhsa_insert.studies.problems import StudyError
-from hmhsa_insert.studies.shapes import SCORES_OF_TRIALS, Listed, StudyShape, TrialShape
+from hmhsa_insert.studies.shapes import (
+    CONTROLS,
+    SCORES_OF_TRIALS,
+    ControlOf,
+    Listed,
+    Refused,
+    StudyShape,
+    TrialShape,
+)
 
 _STUDY, _TRIALS, _TRIAL = "study.json", "trials", "trial.json"
 _TIP = "`hmhsa-insert ablate` writes study folders"
@@ -48,6 +56,10 @@ class StudyOutcomes:
             and what a done one measured: its score and costs under the fields of their quantities, ``correct`` as
             packed bits in hexadecimal.
         score: key of the quantity by which variants are compared.
+        controls: of each control's label, the variant that it is the control of, and its kind.
+        refused: the variants that a network refuses: ``variant``, ``group`` and ``reason``.
+        asked: the study file, whole; empty for a study of an earlier version.
+        folder: of the study.
     """
 
     name: str
@@ -57,6 +69,10 @@ class StudyOutcomes:
     notes: tuple[str, ...]
     trials: pd.DataFrame
     score: str = "top1"
+    controls: Mapping[str, ControlOf] = field(default_factory=dict)
+    refused: tuple[Refused, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def quantity(self) -> Quantity:
@@ -97,8 +113,29 @@ def read_outcomes(folder: Path) -> StudyOutcomes:
     others = [each.study_field for each in QUANTITIES.values() if each.kind == COUNT]
     counts = [*_COUNTS, *(name for name in others if name in columns)]
     frame = pd.DataFrame(rows, columns=columns, dtype=object).astype(dict.fromkeys(counts, "Int64"))
-    names = (study.name, study.intent, study.baseline)
-    return StudyOutcomes(*names, tuple(study.variants), tuple(study.notes), frame, study.score)
+    return StudyOutcomes(
+        study.name,
+        study.intent,
+        study.baseline,
+        tuple(study.variants),
+        tuple(study.notes),
+        frame,
+        study.score,
+        study.controls if study.controls is not None else _labelled_as_controls(study.variants),
+        tuple(study.refused),
+        study.asked,
+        folder,
+    )
+
+
+def _labelled_as_controls(variants: Iterable[str]) -> dict[str, ControlOf]:
+    """Return the controls of a study of an earlier version, known by their labels: ``se placebo`` beside ``se``."""
+    split = {label: label.rpartition(" ") for label in variants}
+    return {
+        label: ControlOf(of=of, control=control)
+        for label, (of, _, control) in split.items()
+        if control in CONTROLS and of in split
+    }
 
 
 def is_correct(bits: str, images: int) -> NDArray[np.bool_]:

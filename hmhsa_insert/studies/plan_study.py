@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.recipe.scalars import shown
-from hmhsa_insert.studies.cell import Cell, Costs, Trial
+from hmhsa_insert.studies.cell import Cell, Costs, Refusal, Trial
 from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of, trial_id
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion
@@ -36,6 +36,7 @@ class PlannedStudy:
         costs: of every cell, by its digest.
         images: that one trial of every cell trains on, by its digest.
         notes: what users should know.
+        refused: recipes that a network refuses and another one takes, or that the study leaves out there.
     """
 
     study: Study
@@ -43,6 +44,7 @@ class PlannedStudy:
     costs: Mapping[str, Costs]
     images: Mapping[str, int]
     notes: tuple[str, ...]
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def distinct(self) -> dict[str, Trial]:
@@ -66,6 +68,16 @@ class PlannedStudy:
             "variants": [variant.label for variant in self.study.variants],
             "trials": [_listed(trial, self.study.baseline) for trial in self.trials],
             "notes": list(self.notes),
+            "controls": {
+                each.label: {"of": each.of, "control": each.control}
+                for each in self.study.variants
+                if each.control
+            },
+            "refused": [
+                {"variant": each.cell.variant, "group": each.cell.group, "reason": each.reason}
+                for each in self.refused
+            ],
+            "asked": dict(self.study.asked),
         }
 
 
@@ -80,19 +92,22 @@ def plan_study(
         plugins: modules that were imported because they add block types; trials import them too.
 
     Raises:
-        StudyError: all variants that cannot be planned, all networks that cannot be built, all data that cannot be
+        StudyError: all variants that no network takes, all networks that cannot be built, all data that cannot be
             opened, and exclusions that leave out nothing.
     """
     forget_data()
     problems: list[Problem] = []
     planner = _Planner(study, problems)
     used: set[int] = set()
-    cells, kept_seeds = [], []
+    cells, kept_seeds, left_out = [], [], []
     for cell, variant in _cells(study, str(data_dir) if data_dir is not None else None, tuple(plugins)):
         seeds = [seed for seed in study.seeds if not _excluded(study.exclude, cell, seed, used)]
-        if seeds and (planned := planner.plan(cell, variant)) is not None:
+        if not seeds:
+            left_out.append((cell, variant))
+        elif (planned := planner.plan(cell, variant)) is not None:
             cells.append(planned)
             kept_seeds.append(seeds)
+    refused = planner.refused({cell.variant for cell in cells}, left_out)
     for index in set(range(len(study.exclude))) - used:
         problems.append(
             Problem(study.where("exclude", index), "this leaves out nothing", "is a name misspelt?")
@@ -108,7 +123,7 @@ def plan_study(
     )
     of_data = (f"{shown_name(data)}: {note}" for data, said in planner.data_notes.items() for note in said)
     notes = (*of_data, *_notes(study, cells))
-    return PlannedStudy(study, trials, planner.costs, planner.images, notes)
+    return PlannedStudy(study, trials, planner.costs, planner.images, notes, refused)
 
 
 class _Planner:
@@ -122,6 +137,7 @@ class _Planner:
         self.costs: dict[str, Costs] = {}
         self.images: dict[str, int] = {}
         self.data_notes: dict[str, tuple[str, ...]] = {}
+        self._refusals: list[tuple[Cell, HmhsaInsertError]] = []
 
     def plan(self, cell: Cell, variant: Variant) -> Cell | None:
         """Return the cell with its digest and cost; None if it cannot be planned, which is then a problem."""
@@ -138,7 +154,7 @@ class _Planner:
         try:
             sites, cost = self._resolved(cell, variant, run, *network)
         except HmhsaInsertError as error:
-            self._note(study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
+            self._refusals.append((cell, error))
             return None
         source = source_of(run, network[0].model)
         digest = digest_of(run, source, sites, cell.threads)
@@ -154,6 +170,29 @@ class _Planner:
             fingerprint=run.data.fingerprint,
             column=run.best,
             costs=cost,
+        )
+
+    def refused(self, taken: Set[str], left_out: Sequence[tuple[Cell, Variant]]) -> tuple[Refusal, ...]:
+        """Return the recipes that some network refuses; one that no network takes becomes a problem.
+
+        Args:
+            taken: labels of variants that a network takes.
+            left_out: what the study excludes: a recipe that is refused there is told as well.
+        """
+        for cell, error in self._refusals:
+            if cell.variant not in taken:
+                self._note(self._study.where("variants"), f"{cell.variant} on {cell.model}: ", error)
+        found = [(cell, error) for cell, error in self._refusals if cell.variant in taken]
+        for cell, variant in left_out:
+            try:
+                run = planned_run(cell, seed=0)
+                network = self._networks.get((cell.model, run.network_key))
+                if network is not None:  # else no trial is on it
+                    self._resolved(cell, variant, run, *network)
+            except HmhsaInsertError as error:
+                found.append((cell, error))
+        return tuple(
+            Refusal(cell, "; ".join(problem.message for problem in error.problems)) for cell, error in found
         )
 
     def _network(self, run: Task, cell: Cell) -> tuple[Base, Located] | None:

@@ -32,6 +32,25 @@ class Listed(_Known):
     baseline: bool
 
 
+# What can stand in a block's place, to tell what the block itself does.
+CONTROLS = ("placebo", "matched")
+
+
+class ControlOf(_Known):
+    """What ``study.json`` says of a variant that is a control: of which one, and which kind."""
+
+    of: str
+    control: Name
+
+
+class Refused(_Known):
+    """A recipe that a network refuses, as ``study.json`` lists it."""
+
+    variant: str
+    group: str
+    reason: str
+
+
 class StudyShape(_Known):
     """The content of ``study.json``."""
 
@@ -44,6 +63,9 @@ class StudyShape(_Known):
     trials: list[Listed]
     notes: list[str] = Field(default_factory=list)
     score: Name = "top1"
+    controls: dict[str, ControlOf] | None = None
+    refused: list[Refused] = Field(default_factory=list)
+    asked: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _lists_a_trial_once(self) -> StudyShape:

@@ -20,6 +20,7 @@ from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import Exclusion, ModelEntry, StudyFile
 from hmhsa_insert.studies.short_forms import written_out
+from hmhsa_insert.studies.standalone import standalone
 from hmhsa_insert.studies.study_settings import settings_of, settings_type
 from hmhsa_insert.studies.variants import Variant, make_variants
 from hmhsa_insert.surgery.base.load import named_by_file
@@ -49,6 +50,7 @@ class Study:
         allow_code: whether code may run that a file names.
         threads, cpus, gpus: what each trial computes with.
         document: the file's values with their places.
+        asked: a study file, as plain data, that asks the same and needs no other recipe or settings file.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Study:
     cpus: float
     gpus: float
     document: Document
+    asked: Mapping[str, Any]
 
     def where(self, *path: str | int) -> str:
         """Return the place of a value of the file."""
@@ -164,9 +167,10 @@ def _made(
     problems = [*findings.problems(), *dict.fromkeys(more)]
     if problems:
         raise StudyError(problems)
+    name, intent = file.name or name, (file.description or intent).strip()
     return Study(
-        name=file.name or name,
-        intent=(file.description or intent).strip(),
+        name=name,
+        intent=intent,
         task=task,
         options={"detector": file.detector} if file.detector else {},
         models=models,
@@ -181,6 +185,7 @@ def _made(
         cpus=file.cpus if file.cpus is not None else float(file.threads),
         gpus=file.gpus,
         document=document,
+        asked={"name": name, "description": intent} | standalone(file, document, folder, settings),
     )
 
 

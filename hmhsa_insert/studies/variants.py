@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ class Variant:
         label: for tables.
         recipe: None for the network as it is.
         refused: whether its recipe has problems, so that it is not to be planned.
+        control: which of the controls it is; empty if it is none.
+        of: label of the variant that it is the control of.
     """
 
     label: str
     recipe: Recipe | None
     refused: bool = False
+    control: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def _of_entry(
         where = document.marks.where((*path, "edits"), key=True)
         problems.append(Problem(where, f"'{label}' has both a recipe and edits", "keep one of them"))
         return [Variant(label, None, refused=True)]
-    base = _base(label, entry, document, folder, problems)
+    base = base_recipe(label, entry, document, folder, problems)
     if base is None:
         return [Variant(label, None, refused=True)]
     made = []
@@ -129,11 +133,12 @@ def _of_entry(
         own = " ".join([label, *words])
         for control in (None, *entry.controls):
             varied = bool(words) or control is not None
-            made.append(_variant(f"{own} {control}" if control else own, form, control, varied, problems))
+            variant = _variant(f"{own} {control}" if control else own, form, control, varied, problems)
+            made.append(replace(variant, control=control, of=own) if control else variant)
     return made
 
 
-def _base(
+def base_recipe(
     label: str, entry: VariantEntry, document: Document, folder: Path, problems: list[Problem]
 ) -> Document | None:
     """Return an entry's recipe as plain values, before any axis."""

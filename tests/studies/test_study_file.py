@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from study_nets import study
 
+from hmhsa_insert.recipe.canonical import dump_plain
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.study_file import Study, load_study
 
@@ -199,3 +200,37 @@ def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
         "1:1: a study is a mapping with 'models' and more, found [1]"
     )
     assert "empty" in _problems(tmp_path, "")[0]
+
+
+def test_the_file_that_a_study_keeps_asks_the_same_without_other_files(tmp_path: Path) -> None:
+    (tmp_path / "attn.yaml").write_text(f"version: 1\nname: mine\nedits:\n- {ATTN}\n")
+    (tmp_path / "quick.yaml").write_text("version: 1\nepochs: 3\nbatch_size: 60\ninput_size: 16\n")
+    path = _file(
+        tmp_path,
+        """# What does it do?
+version: 1
+models: resnet10t
+data: digits
+seeds: 2
+settings: {quick: {base: quick.yaml, epochs: 5}, short: {base: digits, epochs: 1}}
+variants:
+  plain:
+  attn: {recipe: attn.yaml, axes: {attn.at.stage: [2, 3]}, controls: [placebo]}
+  se: {edits: [{op: insert, id: s, at: {stage: 3}, block: {type: timm/se}}]}
+""",
+    )
+    first = load_study(path)
+    assert "recipe" not in first.asked["variants"]["attn"]
+    assert first.asked["settings"]["short"] == {"base": "digits", "epochs": 1}
+    alone = tmp_path / "alone" / "again.yaml"
+    alone.parent.mkdir()
+    alone.write_text(dump_plain(first.asked))
+    again = load_study(alone)
+    for name in ("name", "intent", "models", "baseline", "settings", "data", "seeds", "exclude", "asked"):
+        assert getattr(again, name) == getattr(first, name), name
+    told = [
+        [(v.label, v.recipe and v.recipe.to_dict(), v.control, v.of) for v in study.variants]
+        for study in (first, again)
+    ]
+    assert told[0] == told[1]
+    assert ("attn stage=3 placebo", "placebo", "attn stage=3") in [(v[0], *v[2:]) for v in told[0]]

@@ -188,3 +188,35 @@ def test_each_network_and_recipe_is_planned_once(monkeypatch: pytest.MonkeyPatch
 def test_a_network_that_refuses_the_size_of_the_images() -> None:
     (problem,) = _problems(models=["timm/deit_tiny_patch16_224"])
     assert "timm/deit_tiny_patch16_224: VisionTransformer: an image of 1×16×16 does not run" in problem
+
+
+def test_a_recipe_that_one_network_refuses_is_told_and_the_others_are_trained() -> None:
+    narrow = {"edits": [{**EDIT, "block": {"type": "hmhsa", "head_dim": 16}}]}
+    models = {"nano": "study_nets:irb_nano", "wide": "test_resnet"}
+    planned = _plan(models=models, variants=STUDY["variants"] | {"narrow": narrow}, seeds=1)
+    (refusal,) = planned.refused
+    assert (refusal.cell.variant, refusal.cell.model) == ("narrow", "nano")
+    (row,) = planned.to_dict()["refused"]
+    assert (row["variant"], row["group"]) == ("narrow", "nano, quick, digits")
+    assert "16" in row["reason"]
+    assert [(t.cell.variant, t.cell.model) for t in planned.trials if t.cell.variant == "narrow"] == [
+        ("narrow", "wide")
+    ]
+    # Where the study leaves it out itself, the reason is told as well; of what would do, nothing.
+    again = _plan(
+        models=models,
+        variants=STUDY["variants"] | {"narrow": narrow},
+        seeds=1,
+        exclude=[{"variant": "narrow", "model": "nano"}, {"variant": "attn", "model": "nano"}],
+    )
+    assert [each.reason for each in again.refused] == [refusal.reason]
+
+
+def test_a_recipe_that_every_network_refuses_is_an_error() -> None:
+    wrong = {"edits": [{**EDIT, "at": {"stage": 7}}]}
+    models = {"nano": "study_nets:irb_nano", "wide": "test_resnet"}
+    found = _problems(models=models, variants=STUDY["variants"] | {"wrong": wrong}, seeds=1)
+    assert [("wrong on nano" in each, "wrong on wide" in each) for each in found] == [
+        (True, False),
+        (False, True),
+    ]
