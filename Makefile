@@ -4,12 +4,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
+# The versions that are installed.
+CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-zoo lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-wheel test-zoo wheel lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -24,7 +26,8 @@ $(DEMO_RUNS): runs/digits/%:
 	  $(patsubst %,--recipe %.yaml,$(word 2,$(subst +, ,$*))) \
 	  --data digits --epochs 3 --set input_size=24 -o $@ | sed -u 's/^/$*: /'
 
-test: $(DEV_STAMP) lint
+# The linters judge the source, so the newest versions are enough for them.
+test: $(DEV_STAMP) $(if $(filter constraints.txt,$(CONSTRAINTS)),lint)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not libs" -n 2
 
 test-long: $(DEV_STAMP)
@@ -32,7 +35,7 @@ test-long: $(DEV_STAMP)
 
 # With ultralytics, transformers, Lightning, segmentation_models_pytorch, ONNX: installs them (an hour on 2 cores).
 test-libs: $(DEV_STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[libs]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m libs
 
 # The page of a report in headless chromium; fails where there is none.
@@ -55,6 +58,16 @@ test-mutants: $(DEV_STAMP)
 test-zoo: $(STAMP)
 	$(BIN)/hmhsa-insert zoo --report reports/zoo.md
 
+# The wheel and the source archive, in dist/.
+wheel: $(DEV_STAMP)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
+
+# What is in them, and what mypy and the command say of the package once it is installed from the wheel.
+test-wheel: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/package
+
 # Four detectors on the shapes set, two at a time, and their report (under an hour on 2 cores).
 shapes: $(DEV_STAMP)
 	$(BIN)/python benchmarks/shapes.py
@@ -76,13 +89,13 @@ format: $(DEV_STAMP)
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(STAMP): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e .
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+$(DEV_STAMP): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[dev]"
 	@touch $@ $(STAMP)
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs dist .pytest_cache .mypy_cache .ruff_cache

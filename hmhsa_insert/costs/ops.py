@@ -39,16 +39,18 @@ FUSED_ATTENTION = frozenset(
 )
 
 # What the tables of the field leave out: by torch's own tags (and views, and what reads no tensor), …
-_FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view}
-# … and by name, a trailing underscore aside: norms, then activations and softmax, pooling, resampling, moving
-# data, making data, drawing it.
+_FREE_TAGS = {torch.Tag.pointwise, torch.Tag.inplace_view}
+# … and by name, a trailing underscore aside, what older releases of torch have no tag for: reductions, norms, then
+# activations and softmax, pooling, resampling, moving data, making data, drawing it.
 _FREE_NAMES = """
+all amax amin aminmax any argmax argmin count_nonzero linalg_vector_norm linalg__powsum logsumexp max mean min
+nansum norm prod std std_mean sum var var_mean
 native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
 _batch_norm_no_update cudnn_batch_norm miopen_batch_norm native_group_norm native_layer_norm
 _weight_norm_interface _softmax _log_softmax _safe_softmax glu hardtanh hardswish _prelu_kernel rrelu_with_noise
-log_sigmoid_forward cumsum cumprod logcumsumexp median nanmedian mode kthvalue bincount
-max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d adaptive_max_pool2d adaptive_max_pool3d
-_adaptive_avg_pool2d _adaptive_avg_pool3d fractional_max_pool2d mkldnn_max_pool2d upsample_nearest1d
+celu elu hardsigmoid leaky_relu selu log_sigmoid_forward cumsum cumprod logcumsumexp median nanmedian mode
+kthvalue bincount max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d adaptive_max_pool2d
+adaptive_max_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d fractional_max_pool2d mkldnn_max_pool2d upsample_nearest1d
 upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d
 upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
 pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im constant_pad_nd reflection_pad1d reflection_pad2d

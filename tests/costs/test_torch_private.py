@@ -12,6 +12,7 @@ from torch import nn
 
 import hmhsa_insert
 from hmhsa_insert import torch_private as private
+from hmhsa_insert.costs.ops import left_out
 
 PACKAGE = Path(hmhsa_insert.__file__).parent
 # Imports and uses of what has an underscore in front; torch.testing and the like have none.
@@ -85,3 +86,15 @@ def test_what_runs_untraced_is_no_part_of_a_trace():
     kinds = [node.kind() for node in torch.jit.trace(forward, torch.zeros(1)).graph.nodes()]
     assert "aten::sin" in kinds
     assert "aten::cos" not in kinds
+
+
+@pytest.mark.skipif(not hasattr(torch.Tag, "reduction"), reason="this torch has no tag for reductions")
+def test_reductions_are_left_out_by_name_where_torch_has_no_tag_for_them():
+    names = [
+        name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if name.startswith("aten::")
+    ]
+    parts = [name.partition(".") for name in names]
+    overloads = [getattr(getattr(torch.ops.aten, name), kind or "default") for name, _, kind in parts]
+    reductions = [each for each in overloads if torch.Tag.reduction in each.tags]
+    assert len(reductions) > 50
+    assert not [str(each) for each in reductions if not left_out(each)]

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from faults import Fault, faults
 
 ROOT = Path(__file__).parents[2]
-_COPIED = ("hmhsa_insert", "tests", "recipes", "reports", "benchmarks")
+_COPIED = ("hmhsa_insert", "tests", "recipes", "reports", "benchmarks", ".github")
 _SINGLE = (
     "pyproject.toml",
     "README.md",
@@ -33,6 +33,7 @@ _SINGLE = (
     "Makefile",
     "cli.py",
     "constraints.txt",
+    ".pre-commit-config.yaml",
 )
 # What `make test` runs, and what it leaves to `make test-long`.
 _SAMPLE, _REST = "not long and not libs", "long and not libs"

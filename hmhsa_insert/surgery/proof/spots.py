@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterable, Iterator
+from types import CodeType
 
 from torch import fx, nn
 from torch.fx import Node
@@ -75,11 +76,12 @@ def _in_graph(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
                 yield Spot("graph", call.qualname, operation=(name, 0))
 
 
-def _assigned_at(code: object, instruction: int) -> str:
+def _assigned_at(code: CodeType, instruction: int) -> str:
     """Return the variable that the current statement assigns; generated code has one for each node."""
-    for found in dis.get_instructions(code):  # type: ignore[arg-type]
-        if found.offset > instruction and found.opname == "STORE_FAST":
-            return str(found.argval)
+    for found in dis.get_instructions(code):
+        # From Python 3.13 on one instruction may store and load, or store two; the first name is stored first.
+        if found.offset > instruction and found.opname.startswith("STORE_FAST"):
+            return str(found.argval if isinstance(found.argval, str) else found.argval[0])
     return ""
 
 
