@@ -33,7 +33,7 @@ COLUMNS = (
     "method",
     "size",
     "params",
-    "flops",
+    "layer_macs",
     "macs",
     "memory",
     "top1",

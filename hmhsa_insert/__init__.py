@@ -41,6 +41,7 @@ _PUBLIC = {
     "push": "hub.push",
     "register_block": "blocks",
     "remove": "surgery.edit.undo",
+    "report": "reports.report",
     "save": "tasks.artifact",
     "suggest": "costs.suggest",
     "train": "training.run",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.exporting.export import export as export
     from hmhsa_insert.hub.push import push as push
     from hmhsa_insert.models import load_weights as load_weights
+    from hmhsa_insert.reports.report import report as report
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
     from hmhsa_insert.surgery.base.inputs import Inputs as Inputs

@@ -21,6 +21,7 @@ from hmhsa_insert.quantity import (
     Quantity,
     counted,
     fixed,
+    in_bytes,
     significant,
 )
 
@@ -61,12 +62,12 @@ _ROWS = (
     Quantity("params", "#Params", "num_params", name="parameters",
         kind=COUNT, unit=1e6, suffix="M", digits=1, write_small=counted, delta="relative", parts="table"),
     Quantity("num_trainable", kind=COUNT, better="", study=""),
-    Quantity("flops", "#FLOPs", "macs_modules_only", axis="GMACs, convolution and linear layers",
+    Quantity("layer_macs", "Layer MACs", "macs_modules_only", axis="{}MACs of convolution and linear layers",
         kind=COUNT, unit=1e9, write=counted, write_published=fixed(1e9, "G", 1), delta="relative",
-        note="#FLOPs: multiply–accumulates (MACs) of convolution and linear layers with bias, one image: "
-        "what papers print under FLOPs",
+        note="Layer MACs: multiply–accumulates of convolution and linear layers with bias, one image; papers "
+        "print this number under FLOPs",
         layout=Layout(data=1, delta="column"), parts="data", study="data"),
-    Quantity("macs", "#MACs", name="MACs", axis="GMACs, attention included",
+    Quantity("macs", "#MACs", name="MACs", axis="{}MACs, attention included",
         kind=COUNT, unit=1e9, write=counted, delta="relative",
         note="#MACs: multiply–accumulates of convolutions and matrix products, those of attention included, one image",
         grows=True, parts="table"),
@@ -75,14 +76,14 @@ _ROWS = (
         layout=Layout(data=1, delta="data"), parts="data", study=""),
 
     Quantity("memory", "Memory", "saved_bytes_per_image", ("memory", "saved_bytes_per_image"),
-        unit=2**20, suffix=" MiB", digits=1, delta="relative", axis="Saved for backward (MiB per image)",
+        unit=2**20, write=in_bytes, delta="relative", axis="Saved for backward ({}B per image)",
         note="Memory: saved for the backward pass of training, per image",
         section=MEMORY, grows=True, parts="table", study_field="memory_bytes"),
     Quantity("batch", "Batch", "largest_batch", ("memory", "largest_batch"),
         kind=COUNT, digits=0, better="more", section=MEMORY, layout=Layout(section=1)),
     Quantity("device_gib", better="", section=MEMORY),
     Quantity("peak", "Peak", "peak_bytes", ("memory", "peak", "allocated"),
-        kind=COUNT, unit=2**20, suffix=" MiB", digits=1, delta="relative",
+        kind=COUNT, unit=2**20, write=in_bytes, delta="relative",
         note="Peak: most allocated on the device in one training step", section=MEMORY, layout=Layout(section=1)),
 
     Quantity("latency", "ms", "latency_ms", ("inference", "latency_ms"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -53,6 +53,11 @@ class Layout(NamedTuple):
 IN_ORDER = Layout()
 
 
+# Prefixes of units, the largest first.
+_DECIMAL = ((1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
+_BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One measured number.
@@ -78,7 +83,7 @@ class Quantity:
         study_note: the note below a study's table; by default `note`.
         runs: what a note on the data of training runs calls it.
         line: how a line of a log writes it; empty where it has no place there.
-        axis: the label of its axis in a plot; by default the header.
+        axis: the label of its axis in a plot, ``{}`` for the prefix of its unit (G, Mi); by default the header.
         section: the table of a profile that it belongs to.
         layout: its place there.
         grows: whether it is compared between sizes of the image.
@@ -121,6 +126,18 @@ class Quantity:
         defaults["axis"] = self.header
         for name, value in defaults.items():
             object.__setattr__(self, name, getattr(self, name) or value)
+
+    def scale(self, most: float) -> tuple[float, str]:
+        """Return the unit and the label of an axis whose largest value is `most`: with the prefix that suits it."""
+        if "{}" not in self.axis:
+            return self.unit, self.axis
+        unit, prefix = fitting(most, _BINARY if self.unit == 2**20 else _DECIMAL)
+        return unit, self.axis.format(prefix)
+
+    @property
+    def what(self) -> str:
+        """What a caption calls its axis."""
+        return self.axis.format("").partition(" (")[0]
 
     @property
     def is_percent(self) -> bool:
@@ -176,6 +193,17 @@ def counted(value: float) -> str:
         if value >= least:
             return f"{value / unit:.{digits}f}{suffix}"
     return f"{value:.0f}"
+
+
+def in_bytes(value: float) -> str:
+    """Write bytes with the unit that suits them: 3.20 GiB, 20.0 MiB, 14.3 KiB, 0.0 MiB."""
+    unit, prefix = fitting(value, _BINARY[:3]) if value else (2**20, "Mi")
+    return f"{value / unit:.{2 if prefix == 'Gi' else 1}f} {prefix}B"
+
+
+def fitting(most: float, prefixes: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """Return the largest of `prefixes` that `most` has one of, else the smallest: its unit and its letters."""
+    return next((each for each in prefixes if abs(most) >= each[0]), prefixes[-1])
 
 
 def significant(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -50,10 +50,17 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Header:
-    """The head of one column; `numeric` columns are aligned right."""
+    """The head of one column.
+
+    Attributes:
+        text: what is printed.
+        numeric: whether it is aligned right, and sorted as a number.
+        notes: what a reader must know of the column; printed below the table where the column is.
+    """
 
     text: str
     numeric: bool
+    notes: tuple[str, ...] = ()
 
 
 Cell: TypeAlias = str | int | float | TableCell | None
@@ -61,12 +68,34 @@ Cell: TypeAlias = str | int | float | TableCell | None
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready to be written in any format."""
+    """A table, as every format is written from it.
+
+    Attributes:
+        title: what stands above it.
+        headers: the heads of its columns.
+        rows: its rows.
+        notes: what a reader must know of the whole table; they come after the notes of the columns.
+        folded: whether a page shows it at a click only, and a terminal only its title.
+    """
 
     title: str
     headers: tuple[Header, ...]
     rows: tuple[TableRow, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    folded: bool = False
+
+    def shown(self) -> Table:
+        """Return it without columns that have no value; the notes of those that are left are with its own."""
+        kept = [
+            place
+            for place in range(len(self.headers))
+            if not self.rows or any(row.cells[place].text for row in self.rows)
+        ]
+        headers = tuple(self.headers[place] for place in kept)
+        notes = dict.fromkeys([*(note for header in headers for note in header.notes), *self.notes])
+        rows = (replace(row, cells=tuple(row.cells[place] for place in kept)) for row in self.rows)
+        bare = tuple(replace(header, notes=()) for header in headers)
+        return replace(self, headers=bare, rows=tuple(rows), notes=tuple(notes))
 
     @classmethod
     def of(
@@ -100,20 +129,19 @@ _STYLES: dict[Tone, str] = {"": "", "good": "green", "bad": "bold red"}
 
 def rich_table(table: Table) -> RichTable:
     """Return a table for rich, whose texts are shown and never interpreted; columns without any value are left out."""
+    table = table.shown()
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     title = Text(visible(table.title)) if table.title else None
     shown = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    kept = [place for place in range(len(table.headers)) if any(row.cells[place].text for row in table.rows)]
-    for header in (table.headers[place] for place in kept):
+    for header in table.headers:
         justify: Literal["left", "right"] = "right" if header.numeric else "left"
         shown.add_column(Text(visible(header.text)), justify=justify, no_wrap=header.numeric, overflow="fold")
     before: TableRow | None = None
     for row in table.rows:
-        texts = _texts(row, before)
-        shown.add_row(*(texts[place] for place in kept))
+        shown.add_row(*_texts(row, before))
         before = row
     return shown
 
@@ -139,7 +167,7 @@ def plain_text(tables: Iterable[Table], width: int = WIDTH) -> str:
     console = Console(
         file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False, highlight=False
     )
-    for table in tables:
+    for table in (each.shown() for each in tables):
         if table.rows:
             console.print(rich_table(table))
         elif table.title:
@@ -158,6 +186,7 @@ def plain_html(tables: Iterable[Table]) -> str:
 
 
 def _html_lines(table: Table) -> list[str]:
+    table = table.shown()
     lines = [f"<p><b>{escape(table.title)}</b></p>"] if table.title else []
     if table.rows:
         cells = "".join(f'<th style="{_side(each)}">{escape(each.text)}</th>' for each in table.headers)

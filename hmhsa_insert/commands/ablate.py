@@ -107,12 +107,11 @@ def _refuse_to_begin(folder: Path) -> None:
 def _conclude(run: StudyRun, folder: Path) -> None:
     """Print the results of the study, which do not depend on how it was run, and its folder."""
     from hmhsa_insert.commands.console import out, wrote
-    from hmhsa_insert.commands.printed import print_table
+    from hmhsa_insert.commands.printed import print_parts
     from hmhsa_insert.reports.study_tables import study_tables
     from hmhsa_insert.studies.outcomes import read_outcomes
 
-    for table in study_tables(read_outcomes(folder), hours=False):
-        print_table(table)
+    print_parts(study_tables(read_outcomes(folder), hours=False))
     left = len(run.planned.distinct) - len(run.outcomes)
     done = run.count("done")
     parts = [f"{done} trial{'s' * (done != 1)} done"]

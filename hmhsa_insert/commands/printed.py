@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from hmhsa_insert.tables import rich_table
 
 if TYPE_CHECKING:
     from hmhsa_insert.printed import Printed
+    from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.tables import Table
 
 _ON_TERMINAL = "table"
@@ -40,10 +42,26 @@ def format_asked_for(how: str | None, output: Path | None) -> str:
     return checked_format(how, _ON_TERMINAL)
 
 
+def print_parts(parts: Iterable[Table | Listing]) -> None:
+    """Print the tables of a report; of what is folded the titles, and how to see it."""
+    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.reports.listing import Listing
+
+    folded = []
+    for part in parts:
+        if isinstance(part, Listing) or part.folded:
+            folded.append(visible(part.title))
+        else:
+            print_table(part)
+    if folded:
+        out.print(Text(f"Also in `report … -o FILE.html`: {'; '.join(folded)}", style="dim"))
+
+
 def print_table(table: Table) -> None:
     """Print a table of a report, and its notes below it."""
     from hmhsa_insert.commands.console import out
 
+    table = table.shown()
     out.print(rich_table(table))
     for note in table.notes:
         out.print(Text(visible(note), style="dim"))

@@ -24,7 +24,7 @@ from hmhsa_insert.commands.printed import (
     check_writable_file,
     deliver,
     format_asked_for,
-    print_table,
+    print_parts,
 )
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
@@ -237,8 +237,7 @@ def _show(records: list[dict[str, Any]], how: str, output: Path | None, *, parts
     from hmhsa_insert.reports.render import render, report_tables
 
     if how == "table" and output is None:
-        for table in report_tables(records, parts=parts, sections=True):
-            print_table(table)
+        print_parts(report_tables(records, parts=parts, sections=True))
         return
     if how == "json":
         text = to_json({"records": records})

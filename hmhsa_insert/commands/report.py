@@ -12,9 +12,8 @@ from hmhsa_insert.commands.printed import (
     check_writable_file,
     deliver,
     format_asked_for,
-    print_table,
+    print_parts,
 )
-from hmhsa_insert.errors import Problem
 
 
 def report(
@@ -41,63 +40,21 @@ def report(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
     ] = None,
 ) -> None:
-    """Build the paper's table: method, size, parameters, FLOPs, memory, throughput, top-1, Δ to its group's base.
+    """Build the paper's table: method, size, parameters, MACs, memory, throughput, top-1, Δ to its group's base.
 
     What nobody measured is blank. CSV and JSON hold every quantity, unrounded. A study's folder has a report of its
     own: accuracy over seeds, differences to its baseline with their uncertainty, costs, and what failed.
 
     Example: `hmhsa-insert report profile.json runs/resnet18-stage3-digits-s0 --published -o table.html`
     """
-    from hmhsa_insert.reports.problems import ReportError
-    from hmhsa_insert.reports.render import render, report_tables
-    from hmhsa_insert.reports.sources import load_records, published_records
-    from hmhsa_insert.studies.outcomes import is_study
+    from hmhsa_insert.reports.formats import written
+    from hmhsa_insert.reports.report import opened
 
     check_writable_file(output)
     chosen = format_asked_for(how, output)
-    if any(map(is_study, sources or [])):
-        _refuse_with_study(sources or [], {"--columns": columns, "--published": published, "--parts": parts})
-        _report_study((sources or [])[0], chosen, title, output)
-        return
-    if not sources and not published:
-        tip = "`hmhsa-insert profile MODEL -o FILE.json` writes one; --published shows the authors' figures"
-        raise ReportError(Problem("SOURCE", "there is nothing to report", tip))
-    records = load_records(sources or []) + (published_records() if published else [])
     keys = columns.split(",") if columns else None
+    found = opened(sources or [], columns=keys, published=published, parts=parts, title=title)
     if chosen == "table" and output is None:
-        for table in report_tables(records, columns=keys, title=title, parts=parts):
-            print_table(table)
+        print_parts(found.tables())
         return
-    written = "md" if chosen == "table" else chosen
-    parts = parts or written == "html"  # whose plots include bars by stage
-    deliver(render(records, written, columns=keys, title=title, parts=parts), output)
-
-
-def _refuse_with_study(sources: list[Path], options: dict[str, object]) -> None:
-    from hmhsa_insert.reports.problems import ReportError
-
-    problems = []
-    if len(sources) > 1:
-        problems.append(
-            Problem("SOURCE", "a study's report is of one study alone", "give its folder by itself")
-        )
-    problems += [
-        Problem(name, "a study's report has tables of its own", "leave it out")
-        for name, given in options.items()
-        if given
-    ]
-    if problems:
-        raise ReportError(problems)
-
-
-def _report_study(folder: Path, how: str, title: str, output: Path | None) -> None:
-    from hmhsa_insert.reports.study_report import render_study
-    from hmhsa_insert.reports.study_tables import study_tables
-    from hmhsa_insert.studies.outcomes import read_outcomes
-
-    study = read_outcomes(folder)
-    if how == "table" and output is None:
-        for table in study_tables(study, title):
-            print_table(table)
-        return
-    deliver(render_study(study, "md" if how == "table" else how, title), output)
+    deliver(written(found, "md" if chosen == "table" else chosen), output)

@@ -44,10 +44,17 @@ class Column:
     runs: str = ""
 
 
-PAPER = ("method", "size", "params", "flops", "memory", "throughput", "top1")
+# Earlier names of columns: what they called FLOPs are multiply–accumulates.
+_EARLIER = {"flops": "layer_macs", "delta_flops": "delta_layer_macs"}
+PAPER = ("method", "size", "params", "layer_macs", "memory", "throughput", "top1")
 # The paper's tables of detectors: what each is called, and its columns.
 DETECTION: dict[str, tuple[str, ...]] = {
-    kind: ("method", "params", "flops", *(each.key for each in QUANTITIES.values() if each.path[0] == kind))
+    kind: (
+        "method",
+        "params",
+        "layer_macs",
+        *(each.key for each in QUANTITIES.values() if each.path[0] == kind),
+    )
     for kind in ("box", "mask")
 }
 
@@ -100,7 +107,7 @@ def chosen(keys: Sequence[str] | None, frame: pd.DataFrame) -> list[Column]:
     """Return the columns called `keys`, or those of the paper's table.
 
     Args:
-        keys: of `columns_of`, or ``all`` alone; None for the paper's: method, size, parameters, FLOPs, memory,
+        keys: of `columns_of`, or ``all`` alone; None for the paper's: method, size, parameters, layer MACs, memory,
             throughput, top-1 and the difference in top-1, or in MACs where no two accuracies can be compared.
         frame: the rows there are.
 
@@ -112,6 +119,7 @@ def chosen(keys: Sequence[str] | None, frame: pd.DataFrame) -> list[Column]:
         keys = (*PAPER, "delta_top1" if frame["delta_top1"].notna().any() else "delta_macs")
     elif list(keys) == ["all"]:
         keys = list(known)
+    keys = [_EARLIER.get(key, key) for key in keys]
     if unknown := [key for key in keys if key not in known]:
         tip = f"there are {', '.join(known)}"
         raise ReportError(

@@ -13,6 +13,7 @@ from hmhsa_insert.reports.problems import ReportError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.plots import Plot
     from hmhsa_insert.tables import Table
 
@@ -24,11 +25,11 @@ class Report(Protocol):
     def title(self) -> str:
         """What stands above it."""
 
-    def tables(self) -> Sequence[Table]:
-        """Return narrow tables, in the order in which they are read."""
+    def tables(self) -> Sequence[Table | Listing]:
+        """Return narrow tables and text, in the order in which they are read."""
 
-    def page(self) -> Sequence[Table | Plot]:
-        """Return the parts of a page: tables that are whole, and plots."""
+    def page(self) -> Sequence[Table | Listing | Plot]:
+        """Return the parts of a page: tables that are whole, text and plots."""
 
     def frame(self) -> pd.DataFrame:
         """Return all figures as one frame."""
@@ -46,15 +47,19 @@ class Format:
 
 
 def _markdown(report: Report) -> str:
+    from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.markdown import to_markdown
 
-    return "\n".join(map(to_markdown, report.tables()))
+    parts = report.tables()
+    return "\n".join(each.to_markdown() if isinstance(each, Listing) else to_markdown(each) for each in parts)
 
 
 def _latex(report: Report) -> str:
     from hmhsa_insert.reports.latex import to_latex
+    from hmhsa_insert.reports.listing import Listing
 
-    return "\n".join(map(to_latex, report.tables()))
+    parts = report.tables()
+    return "\n".join(each.to_latex() if isinstance(each, Listing) else to_latex(each) for each in parts)
 
 
 def _csv(report: Report) -> str:

@@ -7,21 +7,24 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 
 from hmhsa_insert.inert import html as escape
+from hmhsa_insert.reports.listing import Listing
 from hmhsa_insert.reports.plots import Plot
 from hmhsa_insert.tables import Header, Table, TableRow
 
+# Texts of more characters than these wrap.
+_LONG = 40
 # What the page may do: run its own script and style, show images it carries. Nothing else, should a name be hostile.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def to_html(title: str, sections: Iterable[Table | Plot]) -> str:
+def to_html(title: str, sections: Iterable[Table | Listing | Plot]) -> str:
     """Return a self-contained page with `sections` in their order; all text in them is escaped.
 
     Args:
         title: of the page.
-        sections: tables and plots.
+        sections: tables, text and plots.
     """
-    body = [_table(part, title) if isinstance(part, Table) else _plot(part) for part in sections]
+    body = [_section(part, title) for part in sections]
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -42,10 +45,17 @@ def to_html(title: str, sections: Iterable[Table | Plot]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _section(part: Table | Listing | Plot, page_title: str) -> str:
+    if isinstance(part, Listing):
+        return part.to_html()
+    return _table(part.shown(), page_title) if isinstance(part, Table) else _plot(part)
+
+
 def _table(table: Table, page_title: str) -> str:
-    has_own = table.title not in ("", page_title)
-    title = f"<h2>{escape(table.title)}</h2>" if has_own else ""
-    lines = ["<section>", title, '<div class="wide">', "<table>", "<thead>", "<tr>"]
+    around, heading = ("details", "summary") if table.folded else ("section", "h2")
+    has_own = table.title not in ("", page_title) or table.folded
+    title = f"<{heading}>{escape(table.title)}</{heading}>" if has_own else ""
+    lines = [f"<{around}>", title, '<div class="wide">', "<table>", "<thead>", "<tr>"]
     lines += map(_header, table.headers)
     lines += ["</tr>", "</thead>", "<tbody>"]
     before = None
@@ -55,7 +65,7 @@ def _table(table: Table, page_title: str) -> str:
     lines += ["</tbody>", "</table>", "</div>"]
     if table.notes:
         lines += ["<ul>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"]
-    return "\n".join(line for line in [*lines, "</section>"] if line)
+    return "\n".join(line for line in [*lines, f"</{around}>"] if line)
 
 
 def _header(header: Header) -> str:
@@ -68,7 +78,8 @@ def _row(row: TableRow, headers: Sequence[Header], *, starts_group: bool) -> str
     cells = []
     for place, (cell, header) in enumerate(zip(row.cells, headers, strict=True)):
         mark = f"<sup>[{escape(row.mark)}]</sup>" if row.mark and place == 0 else ""
-        kind = "number" if header.numeric else "text"
+        # Short texts stay in one line.
+        kind = "number" if header.numeric else "text" if len(cell.text) > _LONG else "text short"
         value = "" if cell.value is None else escape(cell.value)
         cells.append(f'<td class="{kind}" data-value="{value}">{escape(cell.text)}{mark}</td>')
     return f'<tr class="{" ".join(names)}">{"".join(cells)}</tr>'
@@ -79,7 +90,7 @@ def _plot(plot: Plot) -> str:
     data = base64.b64encode(plot.svg.encode()).decode()
     caption = escape(plot.caption)
     image = f'<img src="data:image/svg+xml;base64,{data}" alt="{caption}">'
-    return f"<figure>\n{image}\n<figcaption>{caption}</figcaption>\n</figure>"
+    return f'<figure>\n<div class="wide">{image}</div>\n<figcaption>{caption}</figcaption>\n</figure>'
 
 
 def _asset(name: str) -> str:

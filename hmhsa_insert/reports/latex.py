@@ -10,6 +10,7 @@ from hmhsa_insert.tables import Table, TableRow
 
 def to_latex(table: Table) -> str:
     r"""Return `table` as a LaTeX ``table`` with ``\usepackage{booktabs}``, its notes below it."""
+    table = table.shown()
     columns = "".join("r" if header.numeric else "l" for header in table.headers)
     lines = [
         r"% needs \usepackage{booktabs}",

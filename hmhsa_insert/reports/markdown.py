@@ -10,6 +10,7 @@ from hmhsa_insert.tables import Table, TableRow
 
 def to_markdown(table: Table) -> str:
     """Return `table` as GitHub Markdown, its notes as a list below it."""
+    table = table.shown()
     lines = [[markdown(header.text) for header in table.headers], *map(_line, table.rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(table.headers))]
     right = [header.numeric for header in table.headers]

@@ -12,6 +12,7 @@ from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import COUNTS, Quantity
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.reports.sources import Record
+from hmhsa_insert.reports.table import quantity_header
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 REST = "elsewhere"
@@ -53,12 +54,12 @@ def parts_table(parts: pd.DataFrame, title: str = "Where it is spent") -> Table:
         entries = [*as_records(members), *as_records(pd.DataFrame([total]))]
         rows += [_row(entry, shown, total["macs"], f"{method}@{height}×{width}") for entry in entries]
     headers = [Header(text, False) for text in ("Method", "Part")]
-    headers += [Header(text, True) for text in ("Size", *(each.header for each in shown), "MACs share")]
-    return Table(title, tuple(headers), tuple(rows), tuple(each.note for each in shown if each.note))
+    headers += [Header("Size", True), *map(quantity_header, shown), Header("MACs share", True)]
+    return Table(title, tuple(headers), tuple(rows))
 
 
 def parts_tables(parts: pd.DataFrame) -> list[Table]:
-    """Return `parts` as one narrow table for each profile, the notes below the last.
+    """Return `parts` as one narrow table for each profile, the notes of columns below the last.
 
     Args:
         parts: the frame of parts.
@@ -72,7 +73,11 @@ def parts_tables(parts: pd.DataFrame) -> list[Table]:
         rows = (replace(row, cells=tuple(row.cells[place] for place in kept)) for row in whole.rows)
         headers = tuple(whole.headers[place] for place in kept)
         tables.append(replace(whole, headers=headers, rows=tuple(rows)))
-    return [*(replace(table, notes=()) for table in tables[:-1]), *tables[-1:]]
+    return [*map(_without_notes, tables[:-1]), *tables[-1:]]
+
+
+def _without_notes(table: Table) -> Table:
+    return replace(table, headers=tuple(replace(header, notes=()) for header in table.headers))
 
 
 def _of_profile(record: Record) -> Iterable[dict[str, Any]]:

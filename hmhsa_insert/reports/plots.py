@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -12,13 +12,15 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import size_label
+from hmhsa_insert.reports.labels import Label, legend_below, settle
 
 # Okabe and Ito's colors, distinguishable for color-blind readers; markers differ too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -28,7 +30,12 @@ MARKERS = "osD^vP*"
 _MOST_LABELS = 30
 _MOST_BARS = 24
 _LONGEST = 60
+# What captions say of the names beside points.
+UNNAMED = "a name that would cover another is left out"
 _STYLE: Any = {
+    # SVG's own resolution: what is measured is what is written.
+    "figure.dpi": 72,
+    "axes.formatter.useoffset": False,
     "svg.hashsalt": "hmhsa-insert",
     "font.size": 9,
     "axes.spines.top": False,
@@ -57,15 +64,13 @@ def against_macs(frame: pd.DataFrame, quantity: Quantity) -> Plot | None:
         frame: the tidy frame.
         quantity: one of its columns.
     """
-    known = frame.dropna(subset=[quantity.field, QUANTITIES["flops"].field])
+    known = frame.dropna(subset=[quantity.field, QUANTITIES["layer_macs"].field])
     if known.empty:
         return None
-    draw = partial(_scatter, known=known, over=QUANTITIES["flops"], quantity=quantity)
+    draw = partial(_scatter, known=known, over=QUANTITIES["layer_macs"], quantity=quantity)
     hollow = "; hollow: published" if known["published"].any() else ""
-    what = quantity.axis.partition(" (")[0]
-    return Plot(
-        f"{what} against multiply–accumulates of convolution and linear layers{hollow}", draw_svg(draw)
-    )
+    caption = f"{quantity.what} against multiply–accumulates of convolution and linear layers"
+    return Plot(f"{caption}{hollow}; {UNNAMED}", draw_svg(draw))
 
 
 def against_size(frame: pd.DataFrame, quantity: Quantity) -> Plot | None:
@@ -84,9 +89,8 @@ def against_size(frame: pd.DataFrame, quantity: Quantity) -> Plot | None:
     ]
     if not lines:
         return None
-    what = quantity.axis.partition(" (")[0]
     draw = partial(_lines, lines=lines, quantity=quantity)
-    return Plot(f"{what} against the image; dotted: linear in its pixels", draw_svg(draw))
+    return Plot(f"{quantity.what} against the image; dotted: linear in its pixels", draw_svg(draw))
 
 
 def part_bars(parts: pd.DataFrame) -> Plot | None:
@@ -102,23 +106,24 @@ def part_bars(parts: pd.DataFrame) -> Plot | None:
     if len(parts.drop_duplicates(["method", "height", "width"])) > _MOST_BARS:
         parts = parts[parts["method"] == parts["group"]]
     table = _bars(parts)
+    unit, label = QUANTITIES["macs"].scale(float(table.sum(axis=1).max()))
 
     def draw(axes: Axes) -> None:
         left, places = [0.0] * len(table), range(len(table))
         for part, color in zip(table.columns, cycle(COLORS), strict=False):
-            widths = _floats(table[part])
+            widths = _floats(table[part], unit)
             axes.barh(places, widths, left=left, color=color, label=named(part), edgecolor="white")
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_yticks(places, list(map(named, table.index)))
         axes.invert_yaxis()
-        axes.set(xlabel=QUANTITIES["macs"].axis)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.set(xlabel=label)
+        legend_below(axes)
 
     return Plot("Multiply–accumulates by part of the network", draw_svg(draw, height=1.2 + 0.4 * len(table)))
 
 
 def _bars(parts: pd.DataFrame) -> pd.DataFrame:
-    """Return GMACs with a row for each profile and a column for each part, no more than there are colors."""
+    """Return MACs with a row for each profile and a column for each part, no more than there are colors."""
     bars = parts.assign(
         bar=[
             f"{method} @ {size_label(height, width)}"
@@ -126,52 +131,63 @@ def _bars(parts: pd.DataFrame) -> pd.DataFrame:
         ]
     )
     table = bars.pivot_table(index="bar", columns="part", values="macs", aggfunc="sum", sort=False).fillna(0)
-    gmacs: pd.DataFrame = table.loc[:, table.sum() > 0.005 * table.sum(axis=1).max()] / 1e9
-    if len(gmacs.columns) <= len(COLORS):
-        return gmacs
-    large = gmacs.sum().nlargest(len(COLORS) - 1).index
-    small = gmacs.drop(columns=large).sum(axis=1)
-    shown = [part for part in gmacs.columns if part in large]
-    return pd.concat([gmacs[shown], small.rename("others")], axis=1)
+    macs: pd.DataFrame = table.loc[:, table.sum() > 0.005 * table.sum(axis=1).max()]
+    if len(macs.columns) <= len(COLORS):
+        return macs
+    large = macs.sum().nlargest(len(COLORS) - 1).index
+    small = macs.drop(columns=large).sum(axis=1)
+    shown = [part for part in macs.columns if part in large]
+    return pd.concat([macs[shown], small.rename("others")], axis=1)
 
 
 def _lines(axes: Axes, lines: list[tuple[str, pd.DataFrame]], quantity: Quantity) -> None:
+    sizes = pd.concat([rows for _, rows in lines])
+    unit, label = quantity.scale(float(sizes[quantity.field].max()))
     for (name, rows), color, marker in zip(lines, cycle(COLORS), cycle(MARKERS), strict=False):
-        x, y = _floats(rows["pixels"]), _floats(rows[quantity.field], quantity.unit)
+        x, y = _floats(rows["pixels"]), _floats(rows[quantity.field], unit)
         axes.plot(x, y, color=color, marker=marker, label=named(name))
         axes.plot(x, [y[0] * pixels / x[0] for pixels in x], color=color, linestyle=":", alpha=0.7)
-    sizes = pd.concat([rows for _, rows in lines]).drop_duplicates("pixels")
-    labels = [
-        size_label(height, width) for height, width in zip(sizes["height"], sizes["width"], strict=True)
-    ]
-    axes.set(xscale="log", yscale="log", xlabel="Image (pixels, height × width)", ylabel=quantity.axis)
-    axes.set_xticks(_floats(sizes["pixels"]), labels)
+    sizes = sizes.drop_duplicates("pixels").sort_values("pixels")
+    ticks = [size_label(height, width) for height, width in zip(sizes["height"], sizes["width"], strict=True)]
+    axes.set(xscale="log", yscale="log", xlabel="Image (pixels, height × width)", ylabel=label)
+    axes.set_xticks(_floats(sizes["pixels"]), ticks)
     axes.set_xticks([], minor=True)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.legend(frameon=False, fontsize=8)
+    _in_plain_numbers(axes.yaxis)
+    legend_below(axes)
 
 
-def _scatter(axes: Axes, known: pd.DataFrame, over: Quantity, quantity: Quantity) -> None:
+def _in_plain_numbers(axis: Axis) -> None:
+    """Let a logarithmic axis have 1, 2, 5, 10, … as its ticks."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def _scatter(axes: Axes, known: pd.DataFrame, over: Quantity, quantity: Quantity) -> Sequence[Label]:
+    crowded, labels = len(known) > _MOST_LABELS, []
+    (x_unit, x_label), (y_unit, y_label) = (each.scale(known[each.field].max()) for each in (over, quantity))
     groups = list(known.groupby("group", sort=False))
-    crowded = len(known) > _MOST_LABELS
     for (group, rows), color, marker in zip(groups, cycle(COLORS), cycle(MARKERS), strict=False):
         face = "none" if rows["published"].all() else color
-        x, y = (_floats(rows[each.field], each.unit) for each in (over, quantity))
+        x, y = _floats(rows[over.field], x_unit), _floats(rows[quantity.field], y_unit)
         axes.scatter(x, y, marker=marker, edgecolors=color, facecolors=face, label=named(group))
-        for name, place in zip(rows["method"], zip(x, y, strict=True), strict=True):
-            if not crowded:
-                axes.annotate(named(name), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set(xlabel=over.axis, ylabel=quantity.axis)
+        labels += [Label(named(name), *place) for name, *place in zip(_names(rows, known), x, y, strict=True)]
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.margins(x=0.15, y=0.1)
-    if crowded:
-        axes.set(xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.margins(x=0.05)
-        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    if not crowded:
+        return labels
+    axes.set(xscale="log")
+    _in_plain_numbers(axes.xaxis)
+    axes.margins(x=0.05)
+    legend_below(axes)
+    return ()
+
+
+def _names(rows: pd.DataFrame, known: pd.DataFrame) -> list[str]:
+    """Return the methods of `rows`, with their sizes where a method comes at several."""
+    several = len(known.drop_duplicates(["method", "height", "width"])) > known["method"].nunique()
+    sizes = (f" @ {size_label(*each)}" for each in zip(rows["height"], rows["width"], strict=True))
+    return [f"{name}{size}" if several else name for name, size in zip(rows["method"], sizes, strict=True)]
 
 
 def named(name: object) -> str:
@@ -184,11 +200,21 @@ def _floats(values: pd.Series, unit: float = 1.0) -> list[float]:
     return [float(value) / unit for value in values]
 
 
-def draw_svg(draw: Callable[[Axes], None], height: float = 3.6) -> str:
-    """Return what `draw` draws on fresh axes, as SVG without a date."""
+def draw_svg(draw: Callable[[Axes], Sequence[Label] | None], height: float = 3.6) -> str:
+    """Return what `draw` draws on fresh axes, as SVG without a date.
+
+    Args:
+        draw: draws, and returns the names to write beside points, the most important first.
+        height: in inches, of a plot that is 6.4 inches wide.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, height), layout="constrained")
-        draw(figure.add_subplot())
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        axes = figure.add_subplot()
+        settle(figure, axes, draw(axes) or ())
+        return _as_svg(figure)
+
+
+def _as_svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

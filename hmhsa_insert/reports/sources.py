@@ -19,28 +19,31 @@ from hmhsa_insert.reports.runs import is_run, run_record
 Record = Mapping[str, Any]
 
 
-def load_records(sources: Iterable[Path | str]) -> list[Record]:
+def load_records(sources: Iterable[Path | str | Record]) -> list[Record]:
     """Return the records in `sources`, in their order.
 
     Args:
         sources: JSON files that hold one record, a list of them, or ``{"records": [...]}``; folders of training runs;
-            or other folders, whose JSON files are read in the order of their names, those that hold something else
-            passed over.
+            other folders, whose JSON files are read in the order of their names, those that hold something else
+            passed over; or what such a file holds, as data.
 
     Raises:
         ReportError: all sources that cannot be read, or hold no record.
     """
     records: list[Record] = []
     problems: list[Problem] = []
-    for source in map(Path, sources):
+    for source in sources:
         try:
-            found = _from_folder(source) if os.path.isdir(source) else _from_file(source)
+            found = (
+                _from_data(source, "a record") if isinstance(source, Mapping) else _from_path(Path(source))
+            )
         except ReportError as error:
             problems += error.problems
             continue
         if not found:
             tip = f"`hmhsa-insert profile -o FILE.json` writes one; kinds: {listed(KINDS)}"
-            problems.append(Problem(str(source), "holds no record of a profile or a training run", tip))
+            where = "a record" if isinstance(source, Mapping) else str(source)
+            problems.append(Problem(where, "holds no record of a profile or a training run", tip))
         records += found
     if problems:
         raise ReportError(problems)
@@ -53,20 +56,21 @@ def published_records() -> list[Record]:
     return [_published(row) for row in csv.DictReader(text.splitlines())]
 
 
-def _from_folder(folder: Path) -> list[Record]:
-    if is_run(folder):
-        return [run_record(folder)]
-    return [record for file in sorted(folder.glob("*.json")) for record in _from_file(file)]
+def _from_path(path: Path) -> list[Record]:
+    if not os.path.isdir(path):
+        return _from_data(read_json(path, ReportError), path)
+    if is_run(path):
+        return [run_record(path)]
+    return [record for file in sorted(path.glob("*.json")) for record in _from_path(file)]
 
 
-def _from_file(file: Path) -> list[Record]:
-    data = read_json(file, ReportError)
+def _from_data(data: Any, where: Path | str) -> list[Record]:
     if isinstance(data, dict) and isinstance(data.get("records"), list):
         data = data["records"]
     entries = data if isinstance(data, list) else [data]
     found = [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") in KINDS]
     return [
-        checked(record_shape(), entry, file, ReportError).model_dump(exclude_unset=True) for entry in found
+        checked(record_shape(), entry, where, ReportError).model_dump(exclude_unset=True) for entry in found
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import cycle
 
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 
 from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.quantity import Quantity
-from hmhsa_insert.reports.plots import COLORS, MARKERS, Plot, draw_svg, named
+from hmhsa_insert.reports.labels import Label, legend_below
+from hmhsa_insert.reports.plots import COLORS, MARKERS, UNNAMED, Plot, draw_svg, named
 
 # More rows than these no one reads; the widest differences are then shown.
 _MOST_ROWS = 60
@@ -49,7 +51,8 @@ def score_against_macs(frame: pd.DataFrame, score: Quantity) -> Plot | None:
         return None
     what = score.name[:1].upper() + score.name[1:]
     caption = f"{what} against multiply–accumulates, attention included; bars: standard deviation over seeds"
-    return Plot(f"{caption}; hollow: the baseline", draw_svg(partial(_scatter, known=known, score=score)))
+    draw = partial(_scatter, known=known, score=score)
+    return Plot(f"{caption}; hollow: the baseline; {UNNAMED}", draw_svg(draw))
 
 
 def _forest(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
@@ -70,22 +73,21 @@ def _forest(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
     axes.set(xlabel=f"Δ {score.header}" + " (percentage points)" * score.is_percent)
 
 
-def _scatter(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
-    macs = QUANTITIES["macs"]
+def _scatter(axes: Axes, known: pd.DataFrame, score: Quantity) -> Sequence[Label]:
+    labels = []
+    unit, label = QUANTITIES["macs"].scale(float(known["macs"].max()))
     for (group, rows), color, marker in zip(
         known.groupby("group", sort=False), cycle(COLORS), cycle(MARKERS), strict=False
     ):
         for row in rows.to_dict(orient="records"):
-            x, y = row["macs"] / macs.unit, row[f"{score.field}_mean"] / score.unit
+            x, y = row["macs"] / unit, row[f"{score.field}_mean"] / score.unit
             spread = 0.0 if pd.isna(row[f"{score.field}_sd"]) else row[f"{score.field}_sd"] / score.unit
             face = "none" if row["baseline"] else color
             axes.errorbar(x, y, yerr=spread, color=color, marker=marker, markerfacecolor=face, capsize=2)
-            if len(known) <= _MOST_LABELS:
-                axes.annotate(
-                    named(row["variant"]), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7
-                )
+            labels.append(Label(named(row["variant"]), x, y))
         axes.plot([], [], color=color, marker=marker, linestyle="none", label=named(group))
     if known["group"].nunique() > 1:
-        axes.legend(frameon=False, fontsize=8)
-    axes.set(xlabel=macs.axis, ylabel=score.header + " (%)" * score.is_percent)
+        legend_below(axes)
+    axes.set(xlabel=label, ylabel=score.header + " (%)" * score.is_percent)
     axes.margins(x=0.15, y=0.1)
+    return labels if len(labels) <= _MOST_LABELS else ()

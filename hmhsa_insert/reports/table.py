@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from hmhsa_insert.reports.columns import Column, chosen, columns_of
+from hmhsa_insert.quantity import Quantity
+from hmhsa_insert.reports.columns import Column, chosen
 from hmhsa_insert.reports.frame import as_records, size_label
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
@@ -14,6 +15,11 @@ _BATCH = (
     "Batch: the largest whose training step with AdamW fits into {:g} GiB, by what is saved for backward, weights, "
     "gradients and optimizer state (an upper bound), or by the peak where it was measured"
 )
+
+
+def quantity_header(quantity: Quantity) -> Header:
+    """Return the head of the column of a quantity."""
+    return Header(quantity.header, True, (quantity.note,) if quantity.note else ())
 
 
 def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title: str = "") -> Table:
@@ -38,9 +44,12 @@ def make_table(frame: pd.DataFrame, columns: Sequence[str] | None = None, title:
         rows.append(TableRow(cells, record["group"], marks[record["source"]] if record["published"] else ""))
     return Table(
         title=title,
-        headers=tuple(Header(column.header, column.numeric) for column in shown),
+        headers=tuple(Header(each.header, each.numeric, tuple(_notes(each, frame))) for each in shown),
         rows=tuple(rows),
-        notes=(*_notes(shown, frame), *(f"[{mark}] published: {source}" for source, mark in marks.items())),
+        notes=(
+            *_not_measured(shown if columns and list(columns) != ["all"] else (), frame),
+            *(f"[{mark}] published: {source}" for source, mark in marks.items()),
+        ),
     )
 
 
@@ -58,16 +67,20 @@ def _int(value: object) -> int:
     return int(str(value))
 
 
-def _notes(shown: Sequence[Column], frame: pd.DataFrame) -> list[str]:
-    """Return what a reader must know of these columns, and where times were measured."""
-    notes = list(dict.fromkeys(column.note for column in shown if column.note))
-    keys = {column.key for column in shown}
-    scores = [column.runs for key, column in columns_of(frame).items() if key in keys]
-    for label in filter(None, dict.fromkeys(scores)):
-        notes += [f"{label} of our runs: on {data}" for data in frame["data"].dropna().unique()]
-    if "batch" in keys:
-        notes += [_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique()]
+def _notes(column: Column, frame: pd.DataFrame) -> Iterator[str]:
+    """Yield what a reader must know of a column, and where its values come from."""
+    if column.note:
+        yield column.note
+    if column.runs:
+        yield from (f"{column.runs} of our runs: on {data}" for data in frame["data"].dropna().unique())
+    if column.key == "batch":
+        yield from (_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique())
     places = frame["measured_on"].dropna().unique()
-    if any(column.timed for column in shown) and len(places):
-        notes.append(f"Times measured on {'; on '.join(places)}")
-    return notes
+    if column.timed and len(places):
+        yield f"Times measured on {'; on '.join(places)}"
+
+
+def _not_measured(asked: Sequence[Column], frame: pd.DataFrame) -> list[str]:
+    """Return a sentence for columns that were asked for and have no value."""
+    blank = [column.header for column in asked if column.field in frame and frame[column.field].isna().all()]
+    return [f"Without any value: {', '.join(blank)}"] if blank and len(frame) else []

@@ -58,6 +58,6 @@ def _of_other_scores(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, t
     for _, rows in frame.groupby([has[name] for name in has], sort=False):
         scores = [each for each in known if rows[each.field].notna().any()]
         deltas = [each for each in scores if each.delta and rows[f"delta_{each.field}"].notna().any()]
-        keys = ("method", "params", "flops", *(each.key for each in scores))
+        keys = ("method", "params", "layer_macs", *(each.key for each in scores))
         heading = ", ".join(each.header for each in scores)
         yield heading, rows, (*keys, *(f"delta_{each.key}" for each in deltas))

@@ -88,7 +88,7 @@ def test_a_new_number_is_in_profiles_their_json_and_reports(tmp_path: Path):
     head, first, second = texts(counts)
     assert head[-4:] == ["Depth", "Δ #Params", "Δ #MACs", "Δ Depth"]
     assert (first[-4], first[-1], second[-4], second[-1]) == ("4", "", "5", "+25.0%")
-    assert "Depth: modules in all" in counts.notes
+    assert "Depth: modules in all" in counts.shown().notes
     loaded = load_records([tmp_path / "p.json"])
     assert [row["depth"] for row in as_records(tidy(loaded))] == [4, 5]
     assert as_records(tidy(loaded))[1]["delta_depth"] == 0.25

@@ -123,11 +123,11 @@ def test_runs_of_a_task_that_nobody_described_are_reported(tmp_path: Path):
     assert len(first.rows) == 3
     assert streets.title == "All · miou, loss"
     assert texts(streets) == [
-        ["Method", "#Params", "#FLOPs", "miou", "loss", "Δ miou", "Δ loss"],
+        ["Method", "#Params", "Layer MACs", "miou", "loss", "Δ miou", "Δ loss"],
         ["resnet18", "12.3M", "4.00G", "0.5", "1.25", "", ""],
         ["resnet18 + stage3", "12.3M", "4.00G", "0.512", "1", "+0.0123", "-0.25"],
     ]
-    assert "Scores of our runs: on streets, 500 images" in streets.notes
+    assert "Scores of our runs: on streets, 500 images" in streets.shown().notes
     # The name of another column is not a score's.
     assert texts(odd)[0][3] == "score_height"
     assert texts(odd)[1][3] == "3"
@@ -162,7 +162,7 @@ def test_a_described_score_is_written_as_its_row_says(tmp_path: Path, monkeypatc
     runs = [training(n, None, group="a", scores={"miou": v}) for n, v in (("a", 0.5), ("b", 0.5123))]
     (table,) = report_tables(runs, columns=["method", "miou", "delta_miou"])
     assert texts(table)[1:] == [["a", "50.0", ""], ["b", "51.2", "+1.2"]]
-    assert "in percentage points" in table.notes[0]
+    assert "in percentage points" in table.shown().notes[0]
     (table,) = report_tables(runs)
     assert table.title == "mIoU"
     assert texts(table)[2] == ["b", "", "", "51.2", "+1.2"]
