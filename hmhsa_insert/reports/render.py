@@ -43,7 +43,7 @@ def render(
         how: one of :data:`hmhsa_insert.reports.formats.FORMATS`.
         columns: keys of :func:`hmhsa_insert.reports.columns.columns_of`, or ``all`` alone; by default the paper's.
         title: what stands above it.
-        parts: also show where in the networks the cost is.
+        parts: also show where in the networks the cost is; pages always do.
         sections: in place of one table of `columns`, one for each kind of cost that was measured.
 
     Raises:
@@ -79,14 +79,14 @@ class RecordsReport:
 
     def tables(self) -> list[Table]:
         """Return the tables of methods and of growth, and one of parts for each profile."""
-        return self._tables(parts_tables(self._parts()))
+        return self._tables(parts_tables(parts_frame(self.records)) if self.parts else [])
 
     def page(self) -> list[Table | Plot]:
         """Return tables, plots, and the parts last, because there can be a thousand of them."""
         # Imported here: matplotlib takes longer than everything else, and tables do without it.
         from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
 
-        frame, where = self.frame(), self._parts()
+        frame, where = self.frame(), parts_frame(self.records)
         top1, memory, macs = (QUANTITIES[key] for key in ("top1", "memory", "macs"))
         plots = [
             against_macs(frame, top1),
@@ -106,9 +106,6 @@ class RecordsReport:
     def data(self) -> dict[str, Any]:
         """Return the rows of the tidy frame: ``{"rows": [{column: value}]}``."""
         return {"rows": as_records(self.frame())}
-
-    def _parts(self) -> pd.DataFrame:
-        return parts_frame(self.records if self.parts else [])
 
     def _tables(self, parts: list[Table]) -> list[Table]:
         frame = self.frame()

@@ -35,7 +35,7 @@ def test_the_largest_batch_says_what_it_fits_into():
     kept = memory(5.0) | {"largest_batch": 100}
     text = render([profile("resnet18", memory=kept, device_gib=8.0)], "md", sections=True)
     assert "fits into 8 GiB" in text.replace("\n  ", " ")
-    assert "|resnet18| 224|   0.0 KiB|  100|" in text
+    assert "|resnet18| 224|0.0 KiB|  100|" in text
 
 
 def test_each_profile_has_a_table_of_its_parts():
