@@ -6,7 +6,14 @@ a folder or a network. :func:`read_result` and :func:`read_predictions` read a r
 
 from hmhsa_insert.training.data import Data, open_data
 from hmhsa_insert.training.plan_run import plan_run
-from hmhsa_insert.training.problems import DataError, RunError, SettingsError, StartError, Stopped, TrainingError
+from hmhsa_insert.training.problems import (
+    DataError,
+    RunError,
+    SettingsError,
+    StartError,
+    Stopped,
+    TrainingError,
+)
 from hmhsa_insert.training.reporter import OptimizerStep, Reporter, Silent
 from hmhsa_insert.training.result import RunResult, read_result
 from hmhsa_insert.training.run import train, train_run
