@@ -6,20 +6,18 @@ same group and seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hmhsa_insert.quantity import Quantity
-from hmhsa_insert.studies.outcomes import StudyOutcomes, is_correct
-from hmhsa_insert.studies.statistics import McNemar, mcnemar, paired
+from hmhsa_insert.reports.study_comparisons import BASELINE, TrialRecord, comparisons, grouped, known
+from hmhsa_insert.studies.outcomes import StudyOutcomes
 
 _STATES = ("done", "failed", "pending")
 _GIVEN = ("images", "updates", "epochs")
-
-TrialRecord = Mapping[str, Any]
 
 
 def summarise(study: StudyOutcomes) -> pd.DataFrame:
@@ -33,17 +31,19 @@ def summarise(study: StudyOutcomes) -> pd.DataFrame:
     """
     order = {variant: place for place, variant in enumerate(study.variants)}
     rows: list[dict[str, Any]] = []
-    samples: list[tuple[dict[str, Any], list[float]]] = []
-    for group, members in _grouped(study.trials).items():
-        found = [(_row(study, group, variant, each), _by_seed(each)) for variant, each in members.items()]
-        found.sort(key=lambda pair: (not pair[0]["baseline"], order.get(pair[0]["variant"], len(order))))
-        base, base_trials = found[0] if found[0][0]["baseline"] else ({}, {})
-        for row, trials in found:
+    groups = grouped(study.trials)
+    compared = {
+        (each.group, each.variant.label): each for each in comparisons(study, groups) if each.kind == BASELINE
+    }
+    for group, members in groups.items():
+        found = [_row(study, group, variant, each) for variant, each in members.items()]
+        found.sort(key=lambda row: (not row["baseline"], order.get(row["variant"], len(order))))
+        base = found[0] if found[0]["baseline"] else {}
+        for row in found:
             if not row["baseline"]:
-                samples += _compare(study.quantity.field, row, trials, base_trials)
+                row |= compared[group, row["variant"]].as_columns()
                 _add_deltas(study.costs, row, base)
             rows.append(row)
-    _add_statistics(samples)
     kinds = _kinds(study)
     return pd.DataFrame(rows, columns=list(kinds), dtype=object).astype(kinds)
 
@@ -90,24 +90,11 @@ def device_hours(study: StudyOutcomes) -> pd.DataFrame:
     )
 
 
-def _grouped(frame: pd.DataFrame) -> dict[str, dict[str, list[TrialRecord]]]:
-    """Return the trials of each group by variant, as plain data: a frame for each of thousands would be slow."""
-    groups: dict[str, dict[str, list[TrialRecord]]] = {}
-    trials: Any = frame.astype(object).to_dict(orient="records")
-    for trial in trials:
-        groups.setdefault(trial["group"], {}).setdefault(trial["variant"], []).append(trial)
-    return groups
-
-
-def _by_seed(trials: list[TrialRecord]) -> dict[int, TrialRecord]:
-    return {int(trial["seed"]): trial for trial in trials if trial["status"] == "done"}
-
-
 def _row(study: StudyOutcomes, group: str, variant: str, trials: list[TrialRecord]) -> dict[str, Any]:
     """Return what the trials of one variant are by themselves."""
     done = [trial for trial in trials if trial["status"] == "done"]
     name, costs = study.quantity.field, [each.study_field for each in study.costs]
-    scores = np.array(_known(done, name), dtype=float)
+    scores = np.array(known(done, name), dtype=float)
     row: dict[str, Any] = {
         "group": group,
         "variant": variant,
@@ -116,52 +103,12 @@ def _row(study: StudyOutcomes, group: str, variant: str, trials: list[TrialRecor
         **{state: sum(trial["status"] == state for trial in trials) for state in _STATES},
         f"{name}_mean": float(scores.mean()) if len(scores) else None,
         f"{name}_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
-        **{each: next(iter(_known(done, each)), None) for each in (*costs, "val_images")},
+        **{each: next(iter(known(done, each)), None) for each in (*costs, "val_images")},
     }
     for given in _GIVEN:
-        known = _known(done, given)
-        row[f"{given}_least"], row[f"{given}_most"] = (min(known), max(known)) if known else (None, None)
+        values = known(done, given)
+        row[f"{given}_least"], row[f"{given}_most"] = (min(values), max(values)) if values else (None, None)
     return row
-
-
-def _known(trials: list[TrialRecord], name: str) -> list[Any]:
-    return [trial[name] for trial in trials if not pd.isna(trial[name])]
-
-
-def _compare(
-    name: str, row: dict[str, Any], trials: Mapping[int, TrialRecord], base: Mapping[int, TrialRecord]
-) -> Iterator[tuple[dict[str, Any], list[float]]]:
-    """Pair a variant's trials with the baseline's of the same seeds; yield its row with their differences, if any.
-
-    A detector that found nothing has no average precision, and no pair.
-    """
-    both = sorted(trials.keys() & base.keys())
-    seeds = [seed for seed in both if _known([trials[seed]], name) and _known([base[seed]], name)]
-    row["pairs"] = len(seeds)
-    if seeds:
-        yield row, [trials[seed][name] - base[seed][name] for seed in seeds]
-    tests = [test for seed in seeds if (test := _image_by_image(trials[seed], base[seed]))]
-    row["compared"] = len(tests)
-    if tests:
-        row["lost"] = sum(test.lost for test in tests) / len(tests)
-        row["won"] = sum(test.won for test in tests) / len(tests)
-        row["mcnemar_low"], row["mcnemar_high"] = (f(test.p for test in tests) for f in (min, max))
-
-
-def _image_by_image(trial: TrialRecord, base: TrialRecord) -> McNemar | None:
-    images = trial["val_images"]
-    if not trial["correct"] or not base["correct"] or images != base["val_images"]:
-        return None
-    return mcnemar(is_correct(base["correct"], images), is_correct(trial["correct"], images))
-
-
-def _add_statistics(samples: list[tuple[dict[str, Any], list[float]]]) -> None:
-    found = paired([differences for _, differences in samples])
-    for (row, _), said in zip(samples, found, strict=True):
-        row["diff_mean"], row["diff_sd"] = said.mean, said.sd
-        row["t_low"], row["t_high"] = said.t or (None, None)
-        row["bca_low"], row["bca_high"] = said.bca or (None, None)
-        row["p"], row["least_p"] = said.p, said.least_p
 
 
 def _add_deltas(costs: Iterable[Quantity], row: dict[str, Any], base: Mapping[str, Any]) -> None:
