@@ -35,7 +35,7 @@ _PUBLIC = {
     "load": "tasks.artifact",
     "load_model": "surgery.base.load",
     "load_weights": "models",
-    "locate_stages": "surgery.locate.stages",
+    "locate_stages": "surgery.locate.found",
     "plan": "surgery.plan",
     "profile": "costs.profile",
     "push": "hub.push",
@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.surgery.base.load import load_model as load_model
     from hmhsa_insert.surgery.edit.undo import base_state_dict as base_state_dict
     from hmhsa_insert.surgery.edit.undo import remove as remove
-    from hmhsa_insert.surgery.locate.stages import locate_stages as locate_stages
+    from hmhsa_insert.surgery.locate.found import locate_stages as locate_stages
     from hmhsa_insert.surgery.plan import plan as plan
     from hmhsa_insert.surgery.verify import verify as verify
     from hmhsa_insert.tasks.artifact import load as load

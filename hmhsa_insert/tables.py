@@ -128,14 +128,17 @@ _STYLES: dict[Tone, str] = {"": "", "good": "green", "bad": "bold red"}
 
 
 def rich_table(table: Table) -> RichTable:
-    """Return a table for rich, whose texts are shown and never interpreted; columns without any value are left out."""
+    """Return a table for rich, without its title, which would be as narrow as the table.
+
+    Texts are shown and never interpreted; columns without any value are left out.
+    """
     table = table.shown()
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    title = Text(visible(table.title)) if table.title else None
-    shown = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    named = any(header.text for header in table.headers)
+    shown = RichTable(show_header=named, box=box.SIMPLE_HEAD, pad_edge=False)
     for header in table.headers:
         justify: Literal["left", "right"] = "right" if header.numeric else "left"
         shown.add_column(Text(visible(header.text)), justify=justify, no_wrap=header.numeric, overflow="fold")
@@ -168,10 +171,10 @@ def plain_text(tables: Iterable[Table], width: int = WIDTH) -> str:
         file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False, highlight=False
     )
     for table in (each.shown() for each in tables):
+        if table.title:
+            console.print(Text(visible(table.title)))
         if table.rows:
             console.print(rich_table(table))
-        elif table.title:
-            console.print(Text(visible(table.title)))
         for note in table.notes:
             console.print(Text(visible(note)))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")

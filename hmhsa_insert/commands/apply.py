@@ -59,7 +59,8 @@ def apply(
     Example: `hmhsa-insert apply resnet50 --recipe stage3.yaml -o out`
     """
     from hmhsa_insert.commands.console import out, wrote
-    from hmhsa_insert.commands.tables import headline, plan_table
+    from hmhsa_insert.commands.printed import print_tables
+    from hmhsa_insert.commands.tables import headline
     from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, save
     from hmhsa_insert.surgery.artifact.folder import check_writable
     from hmhsa_insert.surgery.locate.stages import locate
@@ -75,7 +76,7 @@ def apply(
     out.print(headline(loaded, inputs))
     with out.status("tracing, locating, planning"):
         made = plan_located(loaded.model, locate(loaded.model, inputs), read, problems)
-    out.print(plan_table(made))
+    print_tables(made)
     edited = _edit(loaded.model, made, seed, backend, yes)
     if output is None:
         out.print("nothing was written; -o DIR keeps the result")
@@ -106,7 +107,8 @@ def _build(
 def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "graph"], yes: bool) -> nn.Module:
     """Carry out a plan, verify it and print the checks; raise if one fails."""
     from hmhsa_insert.commands.console import out
-    from hmhsa_insert.commands.tables import checks_table, cost_table
+    from hmhsa_insert.commands.printed import print_table, print_tables
+    from hmhsa_insert.commands.tables import cost_table
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.errors import Problem, VerifyError
     from hmhsa_insert.surgery.apply import apply_plan
@@ -117,14 +119,14 @@ def _edit(model: nn.Module, made: Plan, seed: int, backend: Literal["tree", "gra
         _print_memory(edited, made.inputs, yes)
     with out.status("verifying"):
         checks = verify(model, edited)
-    out.print(checks_table(checks))
+    print_tables(checks)
     failed = [
         Problem(check.name, check.detail, "nothing was written") for check in checks if not check.passed
     ]
     if failed:
         raise VerifyError(failed)
     before, after = (count(each, made.inputs).per_sample for each in (model, edited))
-    out.print(cost_table(before, after))
+    print_table(cost_table(before, after))
     return edited
 
 

@@ -21,7 +21,6 @@ from hmhsa_insert.commands.options import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from hmhsa_insert.exporting.export import Exported
     from hmhsa_insert.surgery.base.inputs import InputSize
 
 
@@ -72,7 +71,8 @@ def export(
 
     Example: `hmhsa-insert export resnet50 --to onnx --dynamic batch,size --size 64..512`
     """
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import err, wrote
+    from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.exporting.export import check_place
     from hmhsa_insert.exporting.export import export as write
     from hmhsa_insert.exporting.formats import format_of
@@ -103,7 +103,9 @@ def export(
             overwrite=overwrite,
             say=status.update,
         )
-    _print(done)
+    print_tables(done)
+    mib = done.path.stat().st_size / 2**20
+    wrote(done.path, f"{done.to}, {mib:.1f} MiB, largest difference from the network {done.difference:.1e}")
 
 
 def _file_name(model: str) -> str:
@@ -141,16 +143,3 @@ def _opened(
         return network, parse_size(input_size, (3,)) if input_size else None
     loaded = open_with_base(where, base, allow_code, **options)
     return loaded.model, described(loaded, input_size, given, fixed_batch)
-
-
-def _print(done: Exported) -> None:
-    from hmhsa_insert.commands.console import out, wrote
-
-    free = ", ".join(axis for axis in ("batch", "size") if axis in done.asked.dynamic) or "nothing"
-    sides = f"; height and width {done.asked.sides}" if done.asked.sides else ""
-    out.print(f"input {done.asked.inputs}, free: {free}{sides}")
-    for each in done.compared:
-        found = f"max |Δ| {each.difference:.1e}, outputs up to {each.largest:.3g}"
-        out.print(f"  {each.inputs}  {found if each.numbers else 'nothing was found, by the file either'}")
-    size = done.path.stat().st_size / 2**20
-    wrote(done.path, f"{done.to}, {size:.1f} MiB, largest difference from the network {done.difference:.1e}")

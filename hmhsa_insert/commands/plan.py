@@ -31,7 +31,8 @@ def plan(
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.commands.tables import cost_table, headline, plan_table
+    from hmhsa_insert.commands.printed import print_table, print_tables
+    from hmhsa_insert.commands.tables import cost_table, headline
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
     from hmhsa_insert.surgery.locate.stages import locate
@@ -48,5 +49,5 @@ def plan(
     out.print(headline(loaded, made.inputs))
     before = count(loaded.model, made.inputs).per_sample
     after = count(apply_plan(loaded.model, made), made.inputs).per_sample
-    out.print(plan_table(made))
-    out.print(cost_table(before, after))
+    print_tables(made)
+    print_table(cost_table(before, after))

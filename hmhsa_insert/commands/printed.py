@@ -62,7 +62,10 @@ def print_table(table: Table) -> None:
     from hmhsa_insert.commands.console import out
 
     table = table.shown()
-    out.print(rich_table(table))
+    if table.title:
+        out.print(Text(visible(table.title), style="italic"))
+    if table.rows:
+        out.print(rich_table(table))
     for note in table.notes:
         out.print(Text(visible(note), style="dim"))
     out.print()

@@ -25,7 +25,7 @@ def show(
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out
-    from hmhsa_insert.commands.tables import plan_table
+    from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.files.numbers import big
@@ -47,7 +47,7 @@ def show(
     out.print(f"weights       {count} tensors, {big(size)}B")
     for ledger in plans:
         out.print(f"edited with   backend {ledger.backend}, seed {ledger.seed}\n")
-        out.print(plan_table(ledger.plan))
+        print_tables(ledger.plan)
         out.print(Syntax(load_recipe(ledger.plan.recipe).dump(), "yaml", background_color="default"))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from hmhsa_insert.surgery.base.load import LoadedModel
-    from hmhsa_insert.surgery.locate.stages import CutPoint, Located, Stage
+    from hmhsa_insert.surgery.locate.stages import CutPoint, Located
 
 
 def stages(
@@ -75,25 +75,15 @@ def _tree(loaded: LoadedModel, located: Located) -> Tree:
     from hmhsa_insert.commands.tables import headline
 
     tree = Tree(headline(loaded, located.trace.inputs))
-    named = [(_name(stage), stage) for stage in located.stages]
-    named += [(f"neck {number}", stage) for number, stage in enumerate(located.neck, 1)]
-    for name, stage in named:
-        branch = tree.add(Text(_headline(name, stage), style="bold"))
+    named = [str(stage) for stage in located.stages]
+    named += [str(stage).replace("neck", f"neck {number}", 1) for number, stage in enumerate(located.neck, 1)]
+    for name, stage in zip(named, (*located.stages, *located.neck), strict=True):
+        branch = tree.add(Text(name, style="bold"))
         if stage.entry:
             branch.add(Text(f"enters by {_where(stage.entry)}", style="dim"))
         ends = ", ".join(_where(point) for point in stage.cut_points)
         branch.add(Text(f"ends of blocks: {ends}"))
     return tree
-
-
-def _name(stage: Stage) -> str:
-    return f"stage {stage.index}" if stage.index is not None else "no stage number"
-
-
-def _headline(name: str, stage: Stage) -> str:
-    blocks = f"{len(stage.cut_points)} block{'s' if len(stage.cut_points) != 1 else ''}"
-    size = f"{stage.channels}×{stage.height}×{stage.width}"
-    return f"{name}  stride {stage.stride}  {size}  {blocks}"
 
 
 def _where(point: CutPoint) -> str:

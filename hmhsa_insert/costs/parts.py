@@ -8,7 +8,7 @@ from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.edit.splice import inserted_modules
-from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
+from hmhsa_insert.surgery.locate.stages import Located, locate
 
 Parts = dict[str, tuple[str, ...]]
 
@@ -32,7 +32,7 @@ def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
     parts: Parts = {}
     start = 0
     necks = [(f"neck {number}", stage) for number, stage in enumerate(located.neck, 1)]
-    for name, stage in [*((_name(stage), stage) for stage in located.stages), *necks]:
+    for name, stage in [*((stage.name, stage) for stage in located.stages), *necks]:
         end = positions[stage.cut_points[-1].node] + 1
         parts[name] = (*parts.get(name, ()), *_modules_between(located, start, end))
         start = max(start, end)
@@ -44,12 +44,6 @@ def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
 def module_parts(rows: tuple[ModuleCost, ...]) -> Parts:
     """Return every module as a part by itself; the model's own operations are elsewhere."""
     return {row.name: (row.name,) for row in rows if row.name}
-
-
-def _name(stage: Stage) -> str:
-    if stage.index is None or stage.index < 0:
-        return f"stride {stage.stride}"
-    return f"stage {stage.index}"
 
 
 def _modules_between(located: Located, start: int, end: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -15,9 +15,13 @@ from hmhsa_insert.costs.environment import Environment, environment
 from hmhsa_insert.costs.latency import LatencyRecord, OnProgress, Timing, measure_latency
 from hmhsa_insert.costs.memory import MemoryRecord, cuda_peak, largest_batch, training_memory
 from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
+from hmhsa_insert.costs.record_table import cost_tables
 from hmhsa_insert.costs.steps import Setting
+from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.edit.splice import ledgers
+from hmhsa_insert.tables import Table
 
 FORMAT_VERSION = 1
 Per = Literal["stage", "module"]
@@ -25,8 +29,8 @@ Per = Literal["stage", "module"]
 DEVICE_GIB = 16.0
 
 
-@dataclass(frozen=True)
-class ProfileRecord:
+@dataclass(frozen=True, repr=False)
+class ProfileRecord(Printed):
     """What one model costs at one input size. Counts are per image.
 
     Attributes:
@@ -81,6 +85,10 @@ class ProfileRecord:
             data["memory"]["saved_bytes_per_image"] = self.memory.saved_bytes_per_image
             data["memory"]["largest_batch"] = largest_batch(self.memory, self.device_gib)
         return data
+
+    def tables(self) -> Sequence[Table]:
+        """Return what was measured, a row per quantity, with what a reader must know of each."""
+        return cost_tables(self.as_dict())
 
 
 def profile(
@@ -217,6 +225,7 @@ def _counted(name: str, group: str, model: nn.Module, inputs: Inputs, where: Env
         by_module=subject.counts.by_module,
         environment=where,
         crosscheck=crosscheck(model, subject.counts),
+        conventions=tuple(doubt for done in ledgers(model) for doubt in done.plan.doubts),
         others=numbers,
     )
 

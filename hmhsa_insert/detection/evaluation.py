@@ -32,7 +32,7 @@ _Found = tuple[
 ]  # an image's number, whether it is damaged, what was found in it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Detection(Evaluated):
     """What a detector found in every image of a split.
 

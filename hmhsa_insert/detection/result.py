@@ -8,7 +8,7 @@ from hmhsa_insert.detection.metric import NAMES
 from hmhsa_insert.training.result import RunResult, Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DetectResult(RunResult):
     """A finished run of detection or segmentation."""
 

@@ -19,13 +19,15 @@ from hmhsa_insert.exporting.formats import format_of
 from hmhsa_insert.exporting.quiet import quiet
 from hmhsa_insert.exporting.subject import Subject, subject
 from hmhsa_insert.files.whole import place_to_write, write_file
+from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.tables import Table, left, right
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Printed):
     """A file that was written, and what was found when it was run.
 
     Attributes:
@@ -44,6 +46,19 @@ class Exported:
     def difference(self) -> float:
         """The largest difference from eager on any input."""
         return max(each.difference for each in self.compared)
+
+    def tables(self) -> Sequence[Table]:
+        """Return one row per input that the file was run on."""
+        nothing = "nothing was found, by the file either"
+        rows = [
+            (each.inputs, f"{each.difference:.1e}", f"{each.largest:.3g}", "" if each.numbers else nothing)
+            for each in self.compared
+        ]
+        headers = [left("run on"), right("max |Δ|"), right("largest output"), left()]
+        free = ", ".join(axis for axis in AXES if axis in self.asked.dynamic) or "nothing"
+        sides = f"; height and width {self.asked.sides}" if self.asked.sides else ""
+        title = f"{self.path.name}: {self.to}, largest difference from the network {self.difference:.1e}"
+        return [Table.of(title, headers, rows, [f"input {self.asked.inputs}, free: {free}{sides}"])]
 
 
 def export(

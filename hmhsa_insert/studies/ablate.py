@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from hmhsa_insert.errors import Problem, listed, near
 from hmhsa_insert.files.machine import cores, is_first_process
+from hmhsa_insert.printed import Printed
 from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.earlier import with_earlier_trials
 from hmhsa_insert.studies.engines import Engine, Started
@@ -22,6 +23,7 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import forget, read_study, read_trial, write_study
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.studies.trial import Outcome, outcome_of
+from hmhsa_insert.tables import Table, TableCell, Tone, left, right
 from hmhsa_insert.training.problems import Stopped
 
 ENGINES = ("local", "processes", "ray")
@@ -60,8 +62,8 @@ class Unwatched:
         """Do nothing."""
 
 
-@dataclass(frozen=True)
-class StudyRun:
+@dataclass(frozen=True, repr=False)
+class StudyRun(Printed):
     """What a call of :func:`ablate` left behind.
 
     Attributes:
@@ -77,6 +79,25 @@ class StudyRun:
     def count(self, status: str) -> int:
         """Return how many trials came to that."""
         return sum(outcome.status == status for outcome in self.outcomes.values())
+
+    def tables(self) -> Sequence[Table]:
+        """Return one row per trial: what became of it, and its score."""
+        names = {trial.id: trial.name for trial in self.planned.trials}
+        tones: dict[str, Tone] = {"done": "good", "failed": "bad"}
+        rows = [
+            (
+                names[id],
+                TableCell(each.status, each.status, tones.get(each.status, "")),
+                "" if each.score is None else f"{each.score:.4g}",
+                each.message,
+            )
+            for id, each in self.outcomes.items()
+        ]
+        headers = [left("trial"), left("status"), right("best score"), left("why")]
+        title = f"{self.planned.study.name}: {self.count('done')} of {len(rows)} trials done"
+        return [
+            Table.of(title, headers, rows, [f"`hmhsa-insert report {self.folder}` compares the variants"])
+        ]
 
 
 def ablate(

@@ -6,6 +6,8 @@ copy have the shapes of the base network's outputs at every input size that was 
 
 from __future__ import annotations
 
+import warnings
+
 from torch import nn
 
 from hmhsa_insert.blocks import parse_options
@@ -56,7 +58,10 @@ def plan(
         [('layer3.0.hmhsa', 192, 148224)]
     """
     parsed, problems = read_recipe(recipe)
-    return plan_located(model, locate(model, inputs_of(model, input_size, inputs)), parsed, problems)
+    made = plan_located(model, locate(model, inputs_of(model, input_size, inputs)), parsed, problems)
+    for doubt in made.doubts:
+        warnings.warn(doubt, stacklevel=2)
+    return made
 
 
 def read_recipe(recipe: RecipeSource) -> tuple[Recipe, list[Problem]]:

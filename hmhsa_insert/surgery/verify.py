@@ -23,13 +23,13 @@ from hmhsa_insert.surgery.locate.trace import output_shapes
 from hmhsa_insert.surgery.proof.acting import (
     ACTS,
     GRADIENTS,
-    Check,
     check_acting,
     check_gradients,
     gammas,
     new_modules,
     outputs,
 )
+from hmhsa_insert.surgery.proof.checks import Check, Checks
 from hmhsa_insert.surgery.proof.twice import Traces, difference, kept_buffers, max_change, randomize_norms
 from hmhsa_insert.surgery.proof.wiring import compare
 
@@ -49,7 +49,7 @@ def verify(
     *,
     inputs: InputSize = None,
     gradients: bool = True,
-) -> tuple[Check, ...]:
+) -> Checks:
     """Check an edited model against the model it was made from; neither is changed.
 
     The checks run on copies: forward passes in eval and in train mode, and one backward pass.
@@ -66,8 +66,7 @@ def verify(
     Returns:
         One check each for: base weights, eval outputs, other size, wiring, train outputs, and with
             `gradients` also gradients and blocks act. Each has ``name``, ``passed``, ``value`` and
-            ``detail``; a failed check does not
-        raise.
+            ``detail``; a failed check does not raise. All together are a tuple, which prints as a table.
 
     Raises:
         ModelError: `model` was not edited, one of the two cannot be copied, or the inputs are not described
@@ -119,7 +118,7 @@ def verify(
             Check(c.name, c.passed and c.name != TRAIN, c.value, detail if c.name == TRAIN else c.detail)
             for c in checks
         ]
-    return tuple(checks)
+    return Checks(checks)
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:

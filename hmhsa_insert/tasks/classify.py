@@ -30,7 +30,7 @@ _LOSSES = {"train_loss": "training", "val_loss": "validation", "ema_val_loss": "
 _SCORES = {"train_top1": "training", "top1": "validation", "ema_top1": "validation, averaged weights"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassifyResult(RunResult):
     """A finished run of classification."""
 

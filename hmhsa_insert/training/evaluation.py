@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 _TOP = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(Evaluated):
     """What a network said about every image of a split, in the split's order.
 

@@ -38,7 +38,7 @@ from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import Base, Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Means(Evaluated):
     """Scores that are means over images.
 

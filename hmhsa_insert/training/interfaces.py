@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from hmhsa_insert.printed import Printed
+from hmhsa_insert.quantities import score
+from hmhsa_insert.tables import Table, left, right
 from hmhsa_insert.training.loop.progress import EpochRow
 
 
@@ -122,8 +125,8 @@ class Objective(Protocol):
         """Run a batch that is on the device; draws come from the generators that the loop seeded."""
 
 
-@dataclass(frozen=True)
-class Evaluated(ABC):
+@dataclass(frozen=True, repr=False)
+class Evaluated(Printed, ABC):
     """What an evaluation found, the same in every process.
 
     Attributes:
@@ -150,6 +153,14 @@ class Evaluated(ABC):
         return ", ".join(
             f"{name} {'–' if value is None else f'{value:.6g}'}" for name, value in self.row.items()
         )
+
+    def tables(self) -> Sequence[Table]:
+        """Return the scores of the evaluation."""
+        texts = {name: "–" if value is None else score(name).text(value) for name, value in self.row.items()}
+        rows = [(name.removeprefix("val_"), text) for name, text in texts.items()]
+        notes = [f"{len(self.damaged)} damaged images were left out"] if self.damaged else []
+        title = f"{self.images:,} images, {self.images_per_s:.0f} a second"
+        return [Table.of(title, [left("score"), right("value")], rows, notes)]
 
     @property
     def images_per_s(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
@@ -11,8 +11,12 @@ from pydantic import create_model
 
 from hmhsa_insert.errors import Problem, listed
 from hmhsa_insert.files.json_text import read_json_mapping
+from hmhsa_insert.files.numbers import big
 from hmhsa_insert.files.run_shapes import scores_written
 from hmhsa_insert.files.shapes import Shape, checked
+from hmhsa_insert.printed import Printed
+from hmhsa_insert.quantities import score
+from hmhsa_insert.tables import Table, left, right
 from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.problems import RunError
 from hmhsa_insert.training.run_folder import RESULT
@@ -21,8 +25,8 @@ _DAMAGED_TIP = "remove it: the same training goes on from the last checkpoint th
 Scores = Mapping[str, float | None]
 
 
-@dataclass(frozen=True)
-class RunResult:
+@dataclass(frozen=True, repr=False)
+class RunResult(Printed):
     """What every finished run says, whatever its task.
 
     Attributes:
@@ -57,11 +61,30 @@ class RunResult:
     # Scores that a finished run of the task always says.
     required: ClassVar[tuple[str, ...]] = ()
 
+    def tables(self) -> Sequence[Table]:
+        """Return the scores after the last epoch, the best one, and what was trained for how long."""
+        rows = [(name, _written(name, value)) for name, value in self.scores.items()]
+        rows += [("best, of all epochs", f"{self.best:.6g} (epoch {self.best_epoch}, {self.best_weights})")]
+        rows += [("parameters", big(self.num_params)), ("MACs", big(self.macs))]
+        plural = "s" if self.epochs != 1 else ""
+        title = (
+            f"{self.folder.name}: {self.task}, {self.epochs} epoch{plural}, {self.updates:,} optimizer steps"
+        )
+        notes = [
+            f"scores after the last epoch, of the weights '{self.weights}'; everything is in {self.folder}"
+        ]
+        notes += [f"{len(self.damaged)} damaged images were skipped"] if self.damaged else []
+        return [Table.of(title, [left("score"), right("value")], rows, notes)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the folder, as plain data."""
         values = asdict(self)
         del values["folder"]
         return values
+
+
+def _written(name: str, value: float | None) -> str:
+    return "–" if value is None else score(name).text(value)
 
 
 def read_result(folder: str | Path) -> Any:

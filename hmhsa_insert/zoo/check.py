@@ -17,7 +17,7 @@ from hmhsa_insert.surgery.base.load import load_model
 from hmhsa_insert.surgery.locate.no_maps import why_no_maps
 from hmhsa_insert.surgery.locate.stages import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
-from hmhsa_insert.surgery.proof.acting import Check
+from hmhsa_insert.surgery.proof.checks import Check
 from hmhsa_insert.surgery.sites.site import Plan
 from hmhsa_insert.surgery.verify import verify
 from hmhsa_insert.zoo.networks import Entry

@@ -187,3 +187,10 @@ def test_a_formula_that_disagrees_with_the_counter_is_told(net) -> None:
         "the cost formula of 'gate' says 1 parameters, counted are 76 and 2 MACs, counted are 1,024, on 8×4×4"
     )
     assert cost_doubt(parse_options({"type": "hmhsa"})[0], MapSize(64, 4, 4), 64) == ""
+    said = "the cost formula of 'gate' says 1 parameters, counted are 37,152 and 2 MACs, counted are 589,824"
+    with pytest.warns(UserWarning, match=said):
+        plan = hi.plan(net, recipe({"type": "gate"}), input_size=64)
+    assert f"warning: {said}" in " ".join(str(plan).split())
+    with pytest.warns(UserWarning, match=said):
+        edited = hi.apply(net, recipe({"type": "gate"}), input_size=64)
+    assert said in " ".join(str(hi.profile(edited, 64)).split())

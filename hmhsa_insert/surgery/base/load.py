@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,12 +17,15 @@ from torch import nn
 
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
 from hmhsa_insert.files.model_spec import ModelSpec
+from hmhsa_insert.files.numbers import big
+from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import Inputs
 from hmhsa_insert.surgery.base.sources.library import DEFAULT_SIZE, Library
 from hmhsa_insert.surgery.base.sources.pickles import is_unpickling_allowed, unpickling
 from hmhsa_insert.surgery.base.sources.table import LIBRARIES
+from hmhsa_insert.tables import Table, left
 
 SOURCE = "_hmhsa_insert_source"
 _ARTIFACT = "plan.json"  # every artifact of a network has one
@@ -66,8 +69,8 @@ class ModelSource:
         return library is not None and library.is_installed() and library.has(self.bare)
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+@dataclass(frozen=True, repr=False)
+class LoadedModel(Printed):
     """A network and where it came from.
 
     Attributes:
@@ -91,6 +94,19 @@ class LoadedModel:
     def inputs(self) -> Inputs:
         """The inputs of the network."""
         return self.own_inputs or Inputs.of(self.input_size)
+
+    def tables(self) -> Sequence[Table]:
+        """Return where the network comes from, what it takes and how large it is."""
+        device = next((str(each.device) for each in self.model.parameters()), "none")
+        rows = [
+            ("class", type(self.model).__name__),
+            ("input", str(self.inputs)),
+            ("parameters", big(sum(each.numel() for each in self.model.parameters()))),
+            ("pretrained weights", self.source.weights),
+            ("device", "meta: shapes without weights" if device == "meta" else device),
+        ]
+        notes = ["the network itself is its .model"]
+        return [Table.of(self.source.spec, [left(), left()], [row for row in rows if row[1]], notes)]
 
 
 def named_by_file(

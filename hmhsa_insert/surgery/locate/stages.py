@@ -17,7 +17,6 @@ from typing import Literal
 from torch import nn
 from torch.fx import Node
 
-from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout, feature_maps, trace_other_size
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
@@ -63,12 +62,12 @@ class CutPoint:
     frames: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stage:
     """A run of blocks at one stride.
 
     Attributes:
-        index: k with stride = 2^(k+1); None for a stride that is not a power of two.
+        index: k with stride = 2^(k+1), so −1 at the full resolution; None for a stride that is not a power of two.
         stride, channels, height, width: of the map at the end of the stage, in pixels of that map.
         cut_points: the map at the end of every block, in order; the last is the end of the stage.
         entry: the map after a separate downsampling layer; None if the first block strides itself.
@@ -83,6 +82,27 @@ class Stage:
     cut_points: tuple[CutPoint, ...]
     entry: CutPoint | None
     part: Part = "backbone"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: ``stage 3``, ``full resolution``, ``stride 6``; those of a neck have no number."""
+        if self.part == "neck":
+            return "neck"
+        if self.index is None:
+            return f"stride {self.stride}"
+        return f"stage {self.index}" if self.index >= 0 else "full resolution"
+
+    @property
+    def size(self) -> str:
+        """Its last map, C×H×W."""
+        return f"{self.channels}×{self.height}×{self.width}"
+
+    def __str__(self) -> str:
+        blocks = f"{len(self.cut_points)} block{'s' if len(self.cut_points) != 1 else ''}"
+        return f"{self.name}  stride {self.stride}  {self.size}  {blocks}"
+
+    def __repr__(self) -> str:
+        return f"<Stage: {self}>"
 
 
 @dataclass(frozen=True)
@@ -114,51 +134,6 @@ class Located:
     def one_image_alike(self) -> bool:
         """True if the trace at another size is of a single image, with which the forward does the same."""
         return self.other is not None and self.other.batch == 1
-
-
-def locate_stages(
-    model: nn.Module,
-    input_size: InputSize = (3, 224, 224),
-    *,
-    inputs: InputSize = None,
-    part: Part = "backbone",
-) -> tuple[Stage, ...]:
-    """Find the stages of a convolutional model, by structure and measurement.
-
-    Args:
-        model: the model; it is neither run nor changed, and no memory is allocated for weights.
-        input_size: of one image: 96 for a square, ``(H, W)`` or ``(C, H, W)``. For models with several inputs, see
-            :meth:`Inputs.of`.
-        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
-        part: ``"neck"`` for the stages of a detector's neck or a decoder, which begin where the resolution has grown
-            again; a recipe selects them by their number, from 1 (``at: {neck: 1}``).
-
-    Returns:
-        The stages in the order of the forward; empty if no feature map lies on every path through the model.
-        Stage k has stride 2^(k+1), so stage 1 is at 1/4 of the image and stage 4 at 1/32, as in the paper;
-        channels, height and width are those of its last map, in pixels of that map.
-
-    Raises:
-        ModelError: the forward fails on this input, the model cannot be copied, is wrapped (DDP, compiled,
-            scripted) or has lazy parameters, or the inputs are not described correctly.
-
-    Source:
-        arXiv 2106.03180: four stages at 1/4, 1/8, 1/16 and 1/32 of the image.
-
-    Example:
-        >>> import timm
-        >>> import hmhsa_insert as hi
-        >>> model = timm.create_model("test_resnet", num_classes=10)
-        >>> for stage in hi.locate_stages(model, input_size=(3, 64, 64)):
-        ...     print(stage.index, stage.stride, stage.channels, stage.cut_points[-1].qualname)
-        0 2 32 act1
-        1 4 32 layer1.0
-        2 8 48 layer2.0
-        3 16 192 layer3.0
-        4 32 96 layer4.0
-    """
-    located = locate(model, inputs_of(model, input_size, inputs))
-    return located.neck if part == "neck" else located.stages
 
 
 def locate(model: nn.Module, input_size: InputSize = (3, 224, 224)) -> Located:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -13,26 +11,10 @@ from hmhsa_insert.surgery.base.seeded import seeded
 from hmhsa_insert.surgery.edit.inserted import InsertedResidual
 from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.surgery.edit.undo import passing_on
+from hmhsa_insert.surgery.proof.checks import Check
 from hmhsa_insert.surgery.proof.twice import max_change
 
 GRADIENTS, ACTS = "gradients", "blocks act"
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check.
-
-    Attributes:
-        name: what was checked.
-        passed: True if it holds.
-        value: the measured number, such as max |Δ|; None if there is none.
-        detail: one sentence about it.
-    """
-
-    name: str
-    passed: bool
-    value: float | None
-    detail: str
 
 
 def check_gradients(base: nn.Module, model: nn.Module, size: Inputs) -> Check:

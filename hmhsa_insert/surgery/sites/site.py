@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from hmhsa_insert.blocks import Options
+from hmhsa_insert.blocks import MapSize, Options, cost_doubt
+from hmhsa_insert.files.numbers import big
+from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.input import DTYPES
 from hmhsa_insert.surgery.base.inputs import Inputs, LeafPath
 from hmhsa_insert.surgery.locate.maps import FeatureMap, Layout
 from hmhsa_insert.surgery.sites.expression import Expression
+from hmhsa_insert.tables import Cell, Table, left, right
 
 Action = Literal["hook_output", "hook_input", "expression", "graph", "rewrite", "swap", "drop", "unstride"]
 
@@ -27,6 +30,18 @@ ACTIONS: Mapping[Action, str] = {
 }
 
 INSIDE = ("expression", "graph", "rewrite")
+_VERBS: Mapping[Action, str] = {
+    "hook_output": "{} after",
+    "hook_input": "{} before",
+    "expression": "{} inside",
+    "graph": "{} inside",
+    "rewrite": "{} inside",
+    "swap": "{} instead",
+    "drop": "removed",
+    "unstride": "stride 1",
+}
+_MOST_ROWS = 30
+_MOST_KEYS = 4
 
 
 @dataclass(frozen=True)
@@ -101,9 +116,27 @@ class Site:
         """True if a block is put between a map and its readers; otherwise a module is replaced or changed."""
         return self.action in (*INSIDE, "hook_output", "hook_input")
 
+    @property
+    def cost_doubt(self) -> str:
+        """How the cost formula of a plugin's block differs from what is counted; empty if it does not."""
+        if self.options is None or self.inp is None:
+            return ""
+        return cost_doubt(
+            self.options, MapSize(self.inp.channels, self.inp.height, self.inp.width), self.out_channels
+        )
 
-@dataclass(frozen=True)
-class Plan:
+    @property
+    def row(self) -> list[Cell]:
+        """The cells of the table of a plan."""
+        block = str(self.block["type"]) if self.block else ""
+        size = f"{self.inp.channels}×{self.inp.height}×{self.inp.width}" if self.inp else ""
+        macs = big(self.macs) if self.macs else ""
+        verb = _VERBS[self.action].format(block)
+        return [self.edit, self.qualname or "(root)", verb, size, self.num_params or None, macs]
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Printed):
     """A recipe resolved against one network: what will be done where.
 
     Attributes:
@@ -127,6 +160,23 @@ class Plan:
     def keeps_outputs(self) -> bool:
         """True if the edited network has the outputs of the base network until it is trained."""
         return all(site.identity for site in self.sites)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Where the cost formula of a plugin's block says something else than what is counted, with both numbers."""
+        found = (site.cost_doubt for site in self.sites)
+        return tuple(dict.fromkeys(filter(None, found)))
+
+    def tables(self) -> Sequence[Table]:
+        """Return one row per site: where, what, the map, parameters and MACs of what is put in; then the new keys."""
+        count = f"{len(self.sites)} site{'s' if len(self.sites) != 1 else ''}"
+        title = f"{self.recipe['name']} on {self.model} at {self.inputs}: {count}"
+        headers = [left("edit"), left("where"), left("what"), right("map"), right("params"), right("MACs")]
+        rows = [site.row for site in self.sites[:_MOST_ROWS]]
+        if len(self.sites) > _MOST_ROWS:
+            rows.append(["…", f"and {len(self.sites) - _MOST_ROWS} more", "", "", "", ""])
+        doubts = (f"warning: {doubt}" for doubt in self.doubts)
+        return [Table.of(title, headers, rows, [_new_keys(self.new_keys), *doubts])]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""
@@ -159,6 +209,14 @@ class Plan:
             values["operation"] = tuple(values["operation"]) if values["operation"] else None
             sites.append(Site(**values))
         return cls(data["recipe"], data["model"], Inputs.from_data(data["input_size"]), tuple(sites))
+
+
+def _new_keys(new_keys: Sequence[str]) -> str:
+    keys = [f"{key}.*" for key in new_keys]
+    if not keys:
+        return "new weights: none"
+    more = f", and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
+    return f"new weights: {', '.join(keys[:_MOST_KEYS])}{more}"
 
 
 def _data(site: Site) -> dict[str, Any]:
