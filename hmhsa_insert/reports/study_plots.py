@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import cycle
 
@@ -13,28 +13,31 @@ from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.labels import Label, legend_below
 from hmhsa_insert.reports.plots import COLORS, MARKERS, UNNAMED, Plot, draw_svg, named
+from hmhsa_insert.reports.study_comparisons import BASELINE, Comparison
 
 # More rows than these no one reads; the widest differences are then shown.
 _MOST_ROWS = 60
 _MOST_LABELS = 30
 
 
-def forest(frame: pd.DataFrame, score: Quantity) -> Plot | None:
-    """Plot every variant's difference to its baseline with both intervals; None where nothing can be compared.
+def forest(found: Iterable[Comparison], score: Quantity, what: str) -> Plot | None:
+    """Plot differences with both intervals; None where nothing can be compared.
 
     Args:
-        frame: see :func:`hmhsa_insert.reports.study_rows.summarise`.
+        found: comparisons, a row for each that has a pair.
         score: by which variants are compared.
+        what: the differences are called.
     """
-    known = frame[frame["diff_mean"].notna()]
-    if known.empty:
+    known = [each for each in found if each.said]
+    if not known:
         return None
     cut = ""
     if len(known) > _MOST_ROWS:
-        largest = known["diff_mean"].abs().nlargest(_MOST_ROWS).index
-        known, cut = known.loc[sorted(largest)], f"; the {_MOST_ROWS} largest of {len(known)}"
+        largest = sorted(known, key=lambda each: -abs(each.said.mean if each.said else 0))[:_MOST_ROWS]
+        cut = f"; the {_MOST_ROWS} largest of {len(known)}"
+        known = [each for each in known if each in largest]
     unit = " in percentage points" if score.is_percent else ""
-    caption = f"Difference to the baseline{unit}, paired by seed; line: 95 % t interval, bar: BCa{cut}"
+    caption = f"{what}{unit}, paired by seed; line: 95 % t interval, bar: BCa{cut}"
     draw = partial(_forest, known=known, score=score)
     return Plot(caption, draw_svg(draw, height=1.2 + 0.3 * len(known)))
 
@@ -55,18 +58,19 @@ def score_against_macs(frame: pd.DataFrame, score: Quantity) -> Plot | None:
     return Plot(f"{caption}; hollow: the baseline; {UNNAMED}", draw_svg(draw))
 
 
-def _forest(axes: Axes, known: pd.DataFrame, score: Quantity) -> None:
-    many = known["group"].nunique() > 1
-    labels = [
-        f"{named(variant)} ({named(group)})" if many else named(variant)
-        for variant, group in zip(known["variant"], known["group"], strict=True)
-    ]
-    for place, row in enumerate(known.to_dict(orient="records")):
-        for kind, width, alpha in (("t", 1, 1.0), ("bca", 4, 0.4)):
-            if pd.notna(row[f"{kind}_low"]):
-                ends = [row[f"{kind}_{end}"] / score.unit for end in ("low", "high")]
-                axes.plot(ends, [place, place], color=COLORS[0], linewidth=width, alpha=alpha)
-        axes.plot([row["diff_mean"] / score.unit], [place], marker="o", color=COLORS[0])
+def _forest(axes: Axes, known: Sequence[Comparison], score: Quantity) -> None:
+    many = len({each.group for each in known}) > 1
+    labels = []
+    for place, each in enumerate(known):
+        said = each.said
+        assert said is not None
+        label = named(each.variant.label) + (f" − {each.kind}" if each.kind != BASELINE else "")
+        labels.append(f"{label} ({named(each.group)})" if many else label)
+        for ends, width, alpha in ((said.t, 1, 1.0), (said.bca, 4, 0.4)):
+            if ends is not None:
+                scaled = [end / score.unit for end in ends]
+                axes.plot(scaled, [place, place], color=COLORS[0], linewidth=width, alpha=alpha)
+        axes.plot([said.mean / score.unit], [place], marker="o", color=COLORS[0])
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()

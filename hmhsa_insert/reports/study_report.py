@@ -9,8 +9,10 @@ import pandas as pd
 
 from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
+from hmhsa_insert.reports.study_comparisons import BASELINE, comparisons
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
+from hmhsa_insert.reports.study_verdicts import verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.tables import Table
 
@@ -56,8 +58,12 @@ class StudyReport:
         from hmhsa_insert.reports.study_plots import forest, score_against_macs
 
         first, *others = self.tables()
-        frame = self.frame()
-        plots = (forest(frame, self.study.quantity), score_against_macs(frame, self.study.quantity))
+        score, found = self.study.quantity, comparisons(self.study)
+        plots = (
+            forest((e for e in found if e.kind == BASELINE), score, "Difference to the baseline"),
+            forest((e for e in found if e.kind != BASELINE), score, "Difference of a block to its controls"),
+            score_against_macs(self.frame(), score),
+        )
         return [first, *(plot for plot in plots if plot), *others]
 
     def frame(self) -> pd.DataFrame:
@@ -75,5 +81,24 @@ class StudyReport:
             "notes": list(self.study.notes),
             "rows": as_records(self.frame()),
             "trials": as_records(pd.DataFrame(trials)),
+            "comparisons": self._comparisons(),
+            "refused": [each.model_dump() for each in self.study.refused],
             "device_hours": as_records(device_hours(self.study)),
         }
+
+    def _comparisons(self) -> list[dict[str, Any]]:
+        """Return every comparison with its figures and its verdict."""
+        said = verdicts(comparisons(self.study), self.study.quantity)
+        return [
+            {
+                "group": each.comparison.group,
+                "variant": each.comparison.variant.label,
+                "against": each.comparison.other.label,
+                "kind": each.comparison.kind,
+                **each.comparison.as_columns(),
+                "verdict": each.word,
+                "sentence": each.sentence,
+                "further_seeds": {one.text: one.more for one in each.resolutions},
+            }
+            for each in said
+        ]

@@ -9,22 +9,14 @@ import pandas as pd
 
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
+from hmhsa_insert.reports.study_comparisons import comparisons
 from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
+from hmhsa_insert.reports.study_verdict_tables import folded_tables, verdict_table
+from hmhsa_insert.reports.study_verdicts import verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
-from hmhsa_insert.studies.statistics import coverage
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
 _BASELINE = "baseline"
-_SIGN_FLIPS = (
-    "p: two-sided sign-flip test of these differences, exact up to 16 seeds; least p: the smallest that so many seeds "
-    "can give"
-)
-_IMAGES = (
-    "Image by image: for each seed by itself, the two trained networks on the same validation images. Lost: images "
-    "that only the baseline classifies right; won: that only the variant does; means over seeds",
-    "McNemar p: exact, from the seed where it is lowest to that where it is highest. It asks whether two trained "
-    "networks differ, not whether other seeds would: read it apart from p",
-)
 _FAIR = ("Images: seen in training, augmented ones counted each time; updates: steps of the optimizer",)
 _HOURS = (
     "Device hours: of finished trials, all processes added; they differ from one run of a study to the next"
@@ -39,15 +31,21 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
         title: above the first; by default the study's name.
         hours: also the device hours, which alone of all change from one run of a study to the next.
     """
-    frame = summarise(study)
+    frame, score = summarise(study), study.quantity
+    said = verdicts(comparisons(study), score)
     groups = [(str(name), as_records(rows)) for name, rows in frame.groupby("group", sort=False)]
-    tables = [_overview(study, frame, title or study.name)]
+    many = len({*(name for name, _ in groups), *(each.group for each in study.refused)}) > 1
+    tables: list[Table] = [_overview(study, frame, title or study.name)]
+    folded: list[Table] = []
     for name, rows in groups:
-        tables += _of_group(study, name if len(groups) > 1 else "", rows)
-    missing = _missing(study, len(groups) > 1)
-    tables += [missing] if missing.rows else []
+        prefix, own = f"{name}: " if many else "", [each for each in said if each.comparison.group == name]
+        tables += [verdict_table(f"{prefix}verdict", own, said, score)] if own else []
+        tables += _of_group(study, prefix, rows)
+        folded += folded_tables(prefix, own, score)
+    missing = _missing(study, many)
+    tables += [*([missing] if missing.rows else []), *folded]
     if hours:
-        table = _hours(device_hours(study), len(groups) > 1)
+        table = _hours(device_hours(study), many)
         tables += [table] if table.rows else []
     return tables
 
@@ -61,40 +59,15 @@ def _overview(study: StudyOutcomes, frame: pd.DataFrame, title: str) -> Table:
     return Table(title, headers, (TableRow(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
 
 
-def _of_group(study: StudyOutcomes, group: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
-    prefix, score = f"{group}: " if group else "", study.quantity
+def _of_group(study: StudyOutcomes, prefix: str, rows: list[dict[str, Any]]) -> Iterable[Table]:
+    score = study.quantity
     yield _table(
         f"{prefix}{score.name}",
         ("Seeds", f"{score.header} ± sd", f"Δ {score.header}", "95 % t interval"),
         {row["variant"]: _reached(row, score) for row in rows},
         _of_score(score),
     )
-    others = [row for row in rows if not row["baseline"]]
-    if any(row["pairs"] for row in others):
-        yield _table(
-            f"{prefix}difference to the baseline, paired by seed",
-            ("Pairs", f"Δ {score.header}", "95 % BCa interval", "p", "Least p"),
-            {row["variant"]: _difference(row, score) for row in others},
-            [_SIGN_FLIPS, *_covered(others)],
-        )
-    if any(row["compared"] for row in others):
-        yield _table(
-            f"{prefix}image by image",
-            ("Seeds", "Lost", "Won", "McNemar p"),
-            {row["variant"]: _images(row) for row in others},
-            list(_IMAGES),
-        )
-    costs = [
-        each
-        for each in study.costs
-        if each.study == "table" and any(row[each.study_field] is not None for row in rows)
-    ]
-    yield _table(
-        f"{prefix}cost",
-        [head for each in costs for head in (each.header, *(["Δ"] if is_compared(each) else []))],
-        {row["variant"]: _cost(row, costs) for row in rows},
-        [*(each.note for each in costs if each.note), "Δ: against the baseline"],
-    )
+    yield _costs(f"{prefix}cost", [each for each in study.costs if each.study == "table"], rows)
     yield _table(
         f"{prefix}training",
         ("Images", "Updates", "Epochs"),
@@ -109,6 +82,19 @@ def _table(
     heads = (Header("Variant", False), *(Header(text, True) for text in headers))
     body = tuple(TableRow((TableCell(variant, variant), *cells), variant) for variant, cells in rows.items())
     return Table(title, heads, body, tuple(notes))
+
+
+def _costs(title: str, costs: list[Quantity], rows: list[dict[str, Any]]) -> Table:
+    headers = []
+    for each in costs:
+        headers.append(Header(each.header, True, (each.note,) if each.note else ()))
+        headers += [Header("Δ", True, ("Δ: against the baseline",))] if is_compared(each) else []
+    body = ((TableCell(row["variant"], row["variant"]), *_cost(row, costs)) for row in rows)
+    return Table(
+        title,
+        (Header("Variant", False), *headers),
+        tuple(TableRow(cells, str(cells[0].value)) for cells in body),
+    )
 
 
 def _of_score(score: Quantity) -> list[str]:
@@ -129,26 +115,9 @@ def _reached(row: Mapping[str, Any], score: Quantity) -> list[TableCell]:
     )
     if row["baseline"]:
         return [seeds, TableCell(text, mean), TableCell(_BASELINE, None), TableCell("", None)]
-    return [seeds, TableCell(text, mean), _delta(row["diff_mean"], score), _interval(row, "t", score)]
-
-
-def _difference(row: Mapping[str, Any], score: Quantity) -> list[TableCell]:
-    return [
-        _count(row["pairs"]),
-        _delta(row["diff_mean"], score),
-        _interval(row, "bca", score),
-        _p(row["p"]),
-        _p(row["least_p"]),
-    ]
-
-
-def _images(row: Mapping[str, Any]) -> list[TableCell]:
-    low, high = row["mcnemar_low"], row["mcnemar_high"]
-    text = "" if low is None else _p(low).text if low == high else f"{_p(low).text} … {_p(high).text}"
-    means = [
-        TableCell("" if row[name] is None else f"{row[name]:.1f}", row[name]) for name in ("lost", "won")
-    ]
-    return [_count(row["compared"]), *means, TableCell(text, low)]
+    low, high = (row[f"t_{end}"] for end in ("low", "high"))
+    ends = "" if low is None else f"{score.mean_delta_text(low)} … {score.mean_delta_text(high)}"
+    return [seeds, TableCell(text, mean), _delta(row["diff_mean"], score), TableCell(ends, low)]
 
 
 def _cost(row: Mapping[str, Any], costs: Iterable[Quantity]) -> list[TableCell]:
@@ -170,8 +139,16 @@ def _span(row: Mapping[str, Any], name: str) -> TableCell:
 
 
 def _missing(study: StudyOutcomes, with_group: bool) -> Table:
-    """Return every trial that did not end well, so that none is dropped in silence."""
+    """Return every trial that did not end well and every recipe refused, so that nothing is dropped in silence."""
     rows = []
+    for each in study.refused:
+        group = [TableCell(each.group, each.group)] if with_group else []
+        said = (TableCell(text, text) for text in ("refused by the network", each.reason))
+        rows.append(
+            TableRow(
+                (TableCell(each.variant, each.variant), *group, TableCell("", None), *said), each.variant
+            )
+        )
     for trial in study.trials[study.trials["status"] != "done"].to_dict(orient="records"):
         group = [TableCell(trial["group"], trial["group"])] if with_group else []
         message = trial["message"] or ("not run to its end yet" if trial["status"] == "pending" else "")
@@ -185,7 +162,7 @@ def _missing(study: StudyOutcomes, with_group: bool) -> Table:
         rows.append(TableRow(cells, trial["variant"]))
     names = ("Variant", *(("Group",) if with_group else ()), "Seed", "State", "Message")
     headers = tuple(Header(name, name == "Seed") for name in names)
-    return Table("failed and pending trials", headers, tuple(rows), ())
+    return Table("refused recipes, failed and pending trials", headers, tuple(rows))
 
 
 def _hours(hours: pd.DataFrame, with_group: bool) -> Table:
@@ -207,22 +184,7 @@ def _hours(hours: pd.DataFrame, with_group: bool) -> Table:
         rows.append(TableRow(last, "total"))
     names = ("Variant", *(("Group",) if with_group else ()), "Device", "Trials", "Device hours")
     headers = tuple(Header(name, name in ("Trials", "Device hours")) for name in names)
-    return Table("device hours", headers, tuple(rows), (_HOURS,))
-
-
-def _covered(rows: list[dict[str, Any]]) -> list[str]:
-    """Return what the two intervals cover with as many pairs as there are, as simulated."""
-    notes = []
-    for pairs in sorted({row["pairs"] for row in rows if row["pairs"]}):
-        known = coverage(pairs)
-        if known is None:
-            continue
-        place = f"{pairs} pairs" if known.n == pairs else f"{pairs} pairs (measured with {known.n})"
-        said = f"t {known.t:.1%} (at worst {known.t_worst:.1%})"
-        if known.bca is not None:
-            said += f", BCa {known.bca:.1%} (at worst {known.bca_worst:.1%})"
-        notes.append(f"What the 95 % intervals cover with {place}, simulated without effect: {said}")
-    return notes
+    return Table("device hours", headers, tuple(rows), (_HOURS,), folded=True)
 
 
 def _unfair(frame: pd.DataFrame) -> list[str]:
@@ -250,14 +212,3 @@ def _count(value: int) -> TableCell:
 
 def _delta(value: float | None, score: Quantity) -> TableCell:
     return TableCell("" if value is None else score.mean_delta_text(value), value)
-
-
-def _interval(row: Mapping[str, Any], kind: str, score: Quantity) -> TableCell:
-    low, high = _delta(row[f"{kind}_low"], score), _delta(row[f"{kind}_high"], score)
-    return TableCell(f"{low.text} … {high.text}" if low.text else "", low.value)
-
-
-def _p(value: float | None) -> TableCell:
-    if value is None:
-        return TableCell("", None)
-    return TableCell(f"{value:.1e}" if value < 0.001 else f"{value:.3f}", value)

@@ -2,7 +2,8 @@
 
 A sentence speaks of one interval, Student's t at 95 %, which covers best with few seeds. Where several intervals are
 looked at, one of them leaves zero out by chance alone sooner or later; so *evidence* is what Holm's correction for all
-intervals of the report leaves at 5 %, and an interval that leaves zero out and does not stand that is *weak* evidence.
+intervals of the report leaves at 5 %, and an interval that leaves zero out and does not survive that is *weak*
+evidence.
 Whether a gain is up or down is the score's ``better``.
 """
 
@@ -72,21 +73,23 @@ def notes(found: Iterable[Verdict]) -> Iterator[str]:
     several = sum(bool(each.comparison.said and each.comparison.said.t) for each in found)
     if several:
         yield (
-            f"Intervals are Student's t at {CONFIDENCE:.0%}, paired by seed. To resolve a difference is to find it in "
+            "Intervals are Student's t at 95 %, paired by seed. To resolve a difference is to find it in "
             "four of five studies, if further seeds scatter as these do"
         )
     if several > 1:
         by_chance = 1 - CONFIDENCE**several
         yield (
             f"{several} intervals are looked at here: without any effect at least one of so many would leave 0 out "
-            f"with a chance of {by_chance:.0%}, were they independent. Evidence is what Holm's correction for all of "
+            f"with a chance of {by_chance:.2f}, were they independent. Evidence is what Holm's correction for all of "
             "them leaves at 5 %; weak evidence is an interval without 0 that it does not leave"
         )
 
 
 def sd_notes(found: Iterable[Verdict]) -> Iterator[str]:
     """Yield how well the spread is known that numbers of seeds are from."""
-    for pairs in sorted({each.comparison.said.n for each in found if each.comparison.said and each.resolutions}):
+    for pairs in sorted(
+        {each.comparison.said.n for each in found if each.comparison.said and each.resolutions}
+    ):
         low, high = sd_bounds(pairs)
         yield (
             f"With {pairs} pairs the true standard deviation is between {low:.2f} and {high:.2f} times the one seen "
@@ -99,13 +102,17 @@ def _without_interval(each: Comparison, score: Quantity) -> Verdict:
     if said is None and not theirs.planned:
         return Verdict(each, "no baseline", f"{name}: there is nothing to compare with.")
     if said is None and not each.common:
-        return Verdict(each, "no common seed", f"{name}: no seed is planned for both, so nothing is compared.")
+        return Verdict(
+            each, "no common seed", f"{name}: no seed is planned for both, so nothing is compared."
+        )
     if said is None:
         states = " and ".join(f"{side.done} of {side.planned} of {side.label}" for side in (mine, theirs))
         return Verdict(each, "nothing yet", f"{name}: no seed has a score in both yet ({states} are done).")
     mean = _amount(said.mean, score)
     if said.n == 1:
-        text = f"{name}: {mean} with one seed, which says nothing of other seeds: an interval takes two or more."
+        text = (
+            f"{name}: {mean} with one seed, which says nothing of other seeds: an interval takes two or more."
+        )
         return Verdict(each, "one seed", text)
     text = f"{name}: all {said.n} differences are {mean}: without a spread there is no interval."
     return Verdict(each, "no spread", text)
@@ -127,7 +134,7 @@ def _verdict(each: Comparison, score: Quantity, adjusted: float, several: int) -
     mean = f"{_amount(said.mean, score)} over {said.n} seeds"
     text = f"{_name(each)}: {kind} for a {what}: {mean}, and the interval {low} … {high} leaves 0 out"
     if several > 1:
-        verb = "stands" if stands else "does not stand"
+        verb = "survives" if stands else "does not survive"
         text += f"; it {verb} Holm's correction for {several} intervals (p {p_text(adjusted)})"
     return Verdict(each, what if stands else f"weak: {what}", f"{text}.{rest}", found)
 
@@ -172,7 +179,8 @@ def _seeds(n: int, found: Sequence[Resolution]) -> str:
     open_ = [each for each in found if each.more != 0]
     parts = [f"{n} seeds resolve {done[-1].text} already"] if done else []
     if open_:
-        parts.append(f"{more_text(open_[0])} more seeds would resolve {open_[0].text}")
+        several = "s" * (open_[0].more != 1)
+        parts.append(f"{more_text(open_[0])} more seed{several} would resolve {open_[0].text}")
     return "; " + ", and ".join(parts)
 
 

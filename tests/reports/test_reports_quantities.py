@@ -133,7 +133,7 @@ def test_a_new_number_is_a_cost_of_studies(tmp_path: Path):
     assert (plain[5:7], hmhsa[5:7]) == (["4", ""], ["5", "+25.0%"])
     # What a trial's file says beside its costs stands: it is what older ones have.
     assert plain[3] == "10.0K"
-    assert "Depth: modules in all" in cost.notes
+    assert "Depth: modules in all" in cost.shown().notes
     rows = json.loads(render_study(study, "json"))
     assert [row["depth"] for row in rows["rows"]] == [4, 5, 5]
     assert rows["trials"][0]["depth"] == 4
@@ -164,7 +164,7 @@ def test_a_new_format_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(FORMATS, "tags", Format(("tag", "tags"), write))
     assert render(RECORDS, "tags", title="All") == "<All|3>\n"
     study = small_study(tmp_path / "s")
-    assert render_study(read_outcomes(study), "tags").startswith("<which|1>\n<accuracy|3>\n")
+    assert render_study(read_outcomes(study), "tags").startswith("<which|1>\n<verdict|2>\n<accuracy|3>\n")
     assert format_of("x.TAG") == "tags"
     (tmp_path / "p.json").write_text(json.dumps(RECORDS))
     for source in (tmp_path / "p.json", study):

@@ -39,7 +39,8 @@ def detectors(folder: Path, name: str = "box_ap", **more: Any) -> Path:
 def test_a_study_of_detectors_compares_average_precision(tmp_path: Path):
     study = read_outcomes(detectors(tmp_path / "s"))
     assert study.score == "box_ap"
-    _, reached, difference, cost, *_ = study_tables(study)
+    _, verdict, reached, cost, _, difference, *_ = study_tables(study)
+    assert texts(verdict)[1] == ["hmhsa", "plain", "2", "+1.10", "-0.17 … +2.37", "no evidence"]
     assert texts(reached) == [
         ["Variant", "Seeds", "AP ± sd", "Δ AP", "95 % t interval"],
         ["plain", "3", "31.00 ± 1.00", "baseline", ""],
@@ -50,8 +51,9 @@ def test_a_study_of_detectors_compares_average_precision(tmp_path: Path):
         "AP: COCO's average precision of boxes in percent, mean and standard deviation over seeds",
         "Δ AP: mean over seeds of the variant less the baseline of the same seed, in percentage points",
     )
-    assert texts(difference)[1][:3] == ["hmhsa", "2", "+1.10"]
-    assert cost.title == "cost"  # and no table of images
+    assert texts(difference)[1][:4] == ["hmhsa", "plain", "2", "+1.10"]
+    assert cost.title == "cost"
+    assert not [table for table in study_tables(study) if table.title == "image by image"]
     rows = as_records(summarise(study))
     assert rows[0]["box_ap_mean"] == pytest.approx(0.31)
     assert rows[1]["diff_mean"] == pytest.approx(0.011)
@@ -65,12 +67,12 @@ def test_a_failed_trial_of_detectors_has_no_score(tmp_path: Path):
     trials = [listed("plain", 0), listed("hmhsa", 0)]
     rows = [failed(t["id"], "out of memory") | {"scores": None, "costs": None} for t in trials]
     study = read_outcomes(write_study(tmp_path / "s", trials, rows, score="box_ap"))
-    assert texts(study_tables(study)[1])[1] == ["plain", "0 of 1", "", "baseline", ""]
+    assert texts(study_tables(study)[2])[1] == ["plain", "0 of 1", "", "baseline", ""]
 
 
 def test_a_study_compares_a_score_that_nobody_described(tmp_path: Path):
     study = read_outcomes(detectors(tmp_path / "s", "miou"))
-    _, reached, *_ = study_tables(study)
+    _, _, reached, *_ = study_tables(study)
     assert reached.title == "miou"
     assert texts(reached)[1:] == [
         ["plain", "3", "0.31 ± 0.01", "baseline", ""],
@@ -166,6 +168,6 @@ def test_a_described_score_is_written_as_its_row_says(tmp_path: Path, monkeypatc
     (table,) = report_tables(runs)
     assert table.title == "mIoU"
     assert texts(table)[2] == ["b", "", "", "51.2", "+1.2"]
-    _, reached, _, cost, *_ = study_tables(read_outcomes(detectors(tmp_path / "s", "miou")))
+    _, _, reached, cost, *_ = study_tables(read_outcomes(detectors(tmp_path / "s", "miou")))
     assert texts(reached)[1][2] == "31.00 ± 1.00"
     assert "mIoU" not in texts(cost)[0]

@@ -92,7 +92,9 @@ def test_nothing_is_dropped_in_silence(tmp_path):
     trials = [listed(variant, seed) for variant in ("plain", "hmhsa") for seed in (0, 1)]
     rows = [done(trials[0]["id"], 90.0), failed(trials[2]["id"], "CUDA out of memory")]
     study = read_outcomes(write_study(tmp_path / "s", trials, rows))
-    table = next(table for table in study_tables(study) if table.title == "failed and pending trials")
+    table = next(
+        table for table in study_tables(study) if table.title == "refused recipes, failed and pending trials"
+    )
     assert [tuple(cell.text for cell in row.cells) for row in table.rows] == [
         ("plain", "1", "pending", "not run to its end yet"),
         ("hmhsa", "0", "failed", "CUDA out of memory"),
