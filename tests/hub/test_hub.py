@@ -240,11 +240,13 @@ def test_commands_take_names_on_the_hub(
     assert (tmp_path / "edited" / "plan.json").is_file()
 
 
-def test_the_readme_s_commands_run(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_its_page_run(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     hi.save(edited(), "out")
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```sh hub\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "hub.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```sh hub\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     for line in block.splitlines():
         found = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert found.exit_code == 0, (line, found.output)

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from faults import Fault, faults
 
 ROOT = Path(__file__).parents[2]
-_COPIED = ("hmhsa_insert", "tests", "recipes", "reports", "benchmarks", ".github")
+_COPIED = ("hmhsa_insert", "tests", "recipes", "reports", "benchmarks", "docs", "examples", ".github")
 _SINGLE = (
     "pyproject.toml",
     "README.md",
