@@ -15,6 +15,22 @@ from pathlib import Path
 
 from hmhsa_insert.inert import visible
 
+
+class Argument(str):
+    """The name of an argument, as the place of a problem: ``weights``, or ``overrides lr=x`` with what was given.
+
+    Commands show the option of this name. In messages and tips, arguments are written as in Python between backquotes,
+    ``weights=FILE``, and commands show their options there, too: ``--weights FILE``.
+    """
+
+    __slots__ = ()
+
+
+def mention(name: str, value: object) -> str:
+    """Return how a message or a tip mentions an argument with a value."""
+    return f"`{name}={value!r}`"
+
+
 # Longest text that is quoted in a message, in characters: a key may be as long as its file.
 _LONGEST = 2000
 
@@ -26,7 +42,8 @@ class Problem:
     Control characters in the texts are escaped and long texts are cut, so that any terminal can show them.
 
     Args:
-        where: the place, as ``file:line:column``, a qualified module name, a path or an option; may be empty.
+        where: the place, as ``file:line:column``, a qualified module name, a path or an :class:`Argument`; may be
+            empty.
         message: what was found there, in one sentence.
         tip: the nearest valid names, or the command that shows the choices; may be empty.
 
@@ -42,7 +59,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         for name in ("where", "message", "tip"):
-            object.__setattr__(self, name, _shown(getattr(self, name)))
+            text = getattr(self, name)
+            kind = Argument if isinstance(text, Argument) else str
+            object.__setattr__(self, name, kind(_shown(text)))
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -252,15 +271,11 @@ class ExportError(HmhsaInsertError):
     title = "the network cannot be exported"
 
 
-class BaseNotBuiltError(ArtifactError):
-    """A folder does not say how its base network is built, or names code; commands add a tip."""
-
-
 def within(file: Path | str, error: HmhsaInsertError) -> list[Problem]:
-    """Return the problems of an error with `file` in front of each place that is not an option."""
+    """Return the problems of an error with `file` in front of each place that is not an argument."""
     return [
         problem
-        if problem.where.startswith("--")
+        if isinstance(problem.where, Argument)
         else Problem(f"{file}: {problem.where}".rstrip(": "), problem.message, problem.tip)
         for problem in error.problems
     ]

@@ -63,7 +63,7 @@ class Quantity:
     """One measured number.
 
     Attributes:
-        key: its name in ``--columns``.
+        key: its name in ``columns``.
         header: what tables print above it; without one it is in CSV and JSON only.
         field: its name in CSV, in JSON and in what counters fill; by default the key.
         path: keys that lead to it in a record; by default the field.

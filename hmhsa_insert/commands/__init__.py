@@ -5,49 +5,38 @@ Command files import torch and everything built on it inside their functions, so
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.catalog import blocks, models, recipes, settings
-from hmhsa_insert.commands.data import data_app
+from hmhsa_insert.commands.data import make_shapes
 from hmhsa_insert.commands.detect import detect
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.export import export
 from hmhsa_insert.commands.plan import plan
 from hmhsa_insert.commands.profile import profile
 from hmhsa_insert.commands.push import push
-from hmhsa_insert.commands.recipe import recipe_app
+from hmhsa_insert.commands.recipe import check, schema
 from hmhsa_insert.commands.report import report
 from hmhsa_insert.commands.show import show
 from hmhsa_insert.commands.stages import stages
 from hmhsa_insert.commands.suggest import suggest
+from hmhsa_insert.commands.surroundings import (
+    BASE,
+    PLUGIN,
+    QUIET,
+    UNSAFE_PICKLE,
+    Command,
+    Surrounding,
+    surrounded,
+)
 from hmhsa_insert.commands.train import train
 from hmhsa_insert.commands.ultralytics import ultralytics
 from hmhsa_insert.commands.zoo import zoo
-from hmhsa_insert.errors import HmhsaInsertError, Problem
-
-
-class _ReportingGroup(TyperGroup):
-    """Reports the package's own errors and those of the system without a traceback, with exit code 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        from hmhsa_insert.commands.console import report_error
-
-        try:
-            return super().invoke(ctx)
-        except HmhsaInsertError as error:
-            report_error(error)
-        except OSError as error:
-            if error.errno is None or isinstance(error, BrokenPipeError):
-                raise
-            # A full disk, a folder that was removed or may not be read: not an error of this program.
-            report_error(HmhsaInsertError(Problem(str(error.filename or ""), error.strerror or str(error))))
-        sys.exit(1)
 
 
 def _print_version(asked: bool) -> None:
@@ -60,7 +49,6 @@ def _print_version(asked: bool) -> None:
 
 app = typer.Typer(
     name="hmhsa-insert",
-    cls=_ReportingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -77,24 +65,40 @@ def _main(
 ) -> None: ...
 
 
-app.command()(stages)
-app.command()(plan)
-app.command()(apply)
-app.command()(show)
-app.command()(train)
-app.command()(evaluate)
-app.command()(detect)
-app.command()(ultralytics)
-app.command()(export)
-app.command()(push)
-app.command()(ablate)
-app.command()(profile)
-app.command()(report)
-app.command()(suggest)
-app.command()(recipes)
-app.command()(settings)
-app.command()(blocks)
-app.command()(models)
-app.command()(zoo)
-app.add_typer(recipe_app, name="recipe")
-app.add_typer(data_app, name="data")
+_NETWORK = (BASE, UNSAFE_PICKLE, PLUGIN, QUIET)
+
+# Every command in the order of its group's help, with those of its shared options that it does not read itself.
+_COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], ...]] = {
+    "": (
+        (stages, _NETWORK),
+        (plan, _NETWORK),
+        (apply, _NETWORK),
+        (show, ()),
+        (train, _NETWORK),
+        (evaluate, _NETWORK),
+        (detect, (BASE, PLUGIN, QUIET)),
+        (ultralytics, (UNSAFE_PICKLE, PLUGIN, QUIET)),
+        (export, _NETWORK),
+        (push, (PLUGIN, QUIET)),
+        (ablate, (PLUGIN, QUIET)),
+        (profile, _NETWORK),
+        (report, (PLUGIN, QUIET)),
+        (suggest, _NETWORK),
+        (recipes, ()),
+        (settings, (PLUGIN, QUIET)),
+        (blocks, (PLUGIN, QUIET)),
+        (models, (PLUGIN, QUIET)),
+        (zoo, (PLUGIN, QUIET)),
+    ),
+    "recipe": ((check, (PLUGIN,)), (schema, (PLUGIN,))),
+    "data": ((make_shapes, (QUIET,)),),
+}
+_GROUPS = {"recipe": "Check a recipe, or print the schema for editors.", "data": "Make data sets."}
+
+for _name, _commands in _COMMANDS.items():
+    _group = typer.Typer(no_args_is_help=True, help=_GROUPS[_name]) if _name else app
+    for _function, _around in _commands:
+        _group.command(cls=Command)(surrounded(_function, *_around))
+    if _name:
+        _group.callback()(lambda: None)  # without it, a group of one command is that command
+        app.add_typer(_group, name=_name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption, PluginOption, load_plugins
+from hmhsa_insert.commands.options import AllowCodeOption, DataDirOption, JsonOption
+from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.machine import is_first_process
 
@@ -23,7 +24,7 @@ def ablate(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="The study's folder; default: studies/NAME."),
+        shared("--output", writes="the study", metavar="DIR", more="Default: studies/NAME."),
     ] = None,
     engine: Annotated[
         str,
@@ -50,11 +51,11 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and their cost without running any.")
     ] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
-    ] = None,
-    plugin: PluginOption = None,
+    data_dir: DataDirOption = None,
+    plugin: Annotated[list[str] | None, shared("--plugin")] = None,
     allow_code: AllowCodeOption = False,
+    quiet: Annotated[bool, shared("--quiet")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Run a study: networks × variants × seeds, each variant paired with the baseline.
 
@@ -72,7 +73,6 @@ def ablate(
     from hmhsa_insert.training.problems import Stopped
     from hmhsa_insert.training.processes import leave_processes
 
-    load_plugins(plugin)
     first = is_first_process()
     try:
         asked = load_study(study, allow_code=allow_code)
@@ -84,7 +84,7 @@ def ablate(
         if dry_run:
             print_plan(with_earlier_trials(planned, folder), folder)
             return
-        with watcher(quiet=not first) as shown:
+        with watcher(quiet=quiet or not first) as shown:
             run = run_study(
                 planned, folder, runner, only=only or (), retry_failed=retry_failed, watcher=shown
             )
@@ -95,22 +95,26 @@ def ablate(
     finally:
         leave_processes()
     if first:
-        _conclude(run, folder)
+        _conclude(run, folder, json)
 
 
 def _refuse_to_begin(folder: Path) -> None:
     from hmhsa_insert.studies.problems import StudyError
 
-    raise StudyError(Problem(str(folder), "holds no study to resume", "leave --resume out to start one"))
+    raise StudyError(Problem(str(folder), "holds no study to resume", "leave `resume=True` out to start one"))
 
 
-def _conclude(run: StudyRun, folder: Path) -> None:
+def _conclude(run: StudyRun, folder: Path, json: bool) -> None:
     """Print the results of the study, which do not depend on how it was run, and its folder."""
     from hmhsa_insert.commands.console import out, wrote
-    from hmhsa_insert.commands.printed import print_parts
+    from hmhsa_insert.commands.printed import deliver, print_parts
+    from hmhsa_insert.reports.study_report import render_study
     from hmhsa_insert.reports.study_tables import study_tables
     from hmhsa_insert.studies.outcomes import read_outcomes
 
+    if json:
+        deliver(render_study(read_outcomes(folder), "json", ""), None)
+        return
     print_parts(study_tables(read_outcomes(folder), hours=False))
     left = len(run.planned.distinct) - len(run.outcomes)
     done = run.count("done")

@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hmhsa_insert.commands.console import out
+from hmhsa_insert.commands.console import notes, out
+from hmhsa_insert.commands.naming import in_options
 from hmhsa_insert.files.json_text import parse_json
 from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.inert import visible
@@ -36,7 +37,7 @@ def watcher(quiet: bool = False) -> AbstractContextManager[Watcher]:
     """Return the display of a running study."""
     if quiet:
         return nullcontext(Unwatched())
-    return _LiveTable() if out.is_terminal else nullcontext(_Lines())
+    return _LiveTable() if notes.is_terminal else nullcontext(_Lines())
 
 
 def print_plan(planned: PlannedStudy, folder: Path) -> None:
@@ -72,8 +73,8 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
             f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
         )
     out.print(table)
-    for note in planned.notes:
-        out.print(visible(note), style="dim")
+    for text in planned.notes:
+        notes.print(in_options(visible(text)), style="dim")
     distinct = list(planned.distinct.values())
     images = sum(planned.images[trial.cell.digest] for trial in distinct)
     macs = sum(
@@ -113,7 +114,7 @@ class _Lines(Unwatched):
         self._names, self._total, self._ended = _Names(chosen), len(chosen), len(done)
         self._began, self._before = time.monotonic(), len(done)
         several = "s" * (self._total != 1)
-        out.print(f"{self._total} trial{several}, {self._ended} of them done before", soft_wrap=True)
+        notes.print(f"{self._total} trial{several}, {self._ended} of them done before", soft_wrap=True)
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status == "busy":
@@ -128,10 +129,10 @@ class _Lines(Unwatched):
         left = (time.monotonic() - self._began) / here * (self._total - self._ended)
         ended = f"{self._ended}/{self._total}  {self._names.line(trial)}  {said}"
         more = f"  ({_duration(left)} left)" if self._ended < self._total else ""
-        out.print(visible(ended + more), soft_wrap=True)
+        notes.print(visible(ended + more), soft_wrap=True)
 
     def note(self, text: str) -> None:
-        out.print(visible(text), soft_wrap=True)
+        notes.print(visible(text), soft_wrap=True)
 
 
 class _LiveTable(Unwatched):
@@ -144,7 +145,7 @@ class _LiveTable(Unwatched):
         self._epochs: dict[str, tuple[int, float | None]] = {}
         self._looked, self._began, self._before = 0.0, time.monotonic(), 0
         self._note = ""
-        self._live = Live(get_renderable=self._table, console=out, refresh_per_second=2)
+        self._live = Live(get_renderable=self._table, console=notes, refresh_per_second=2)
 
     def __enter__(self) -> Watcher:
         self._live.start()
@@ -197,7 +198,7 @@ class _LiveTable(Unwatched):
 
     def _shown(self) -> list[Trial]:
         """Return the trials that there is room for: failed, running, the last that ended, the next."""
-        room = max(4, out.height - 7)
+        room = max(4, notes.height - 7)
         waiting = [id for id in self._chosen if id not in self._outcomes and id not in self._started]
         failed = [id for id, outcome in self._outcomes.items() if outcome.status == "failed"][-room // 3 :]
         done = [id for id in self._outcomes if id not in failed and id not in self._started]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import PluginOption, load_plugins
+from hmhsa_insert.commands.options import JsonOption
 from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
 
 
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this shipped recipe.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """List the shipped recipes with their intent, or print one."""
     from rich.table import Table
 
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.errors import Problem, RecipeError, near
-    from hmhsa_insert.recipe import shipped_recipes
+    from hmhsa_insert.recipe import load_recipe, shipped_recipes
     from hmhsa_insert.recipe.library import shipped_files
 
     if name is not None:
@@ -30,7 +31,13 @@ def recipes(
         if stem not in files:
             tip = near(stem, files) or "`hmhsa-insert recipes` lists them"
             raise RecipeError(Problem(name, "there is no shipped recipe of this name", tip))
-        _print_file(files[stem])
+        if json:
+            print_json(load_recipe(files[stem]).to_dict())
+        else:
+            _print_file(files[stem])
+        return
+    if json:
+        print_json([{"name": shipped.name, "intent": shipped.intent} for shipped in shipped_recipes()])
         return
     table = Table("recipe", "intent", box=None, pad_edge=False)
     for shipped in shipped_recipes():
@@ -44,6 +51,7 @@ def settings(
         typer.Argument(metavar="NAME", help="A key, a section, or a shipped file, which is printed."),
     ] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help=f"Whose settings: {', '.join(TASKS)}.")] = DEFAULT,
+    json: JsonOption = False,
 ) -> None:
     """List the keys of training settings with their defaults, and the shipped files, or show one.
 
@@ -51,16 +59,19 @@ def settings(
     """
     from rich.table import Table
 
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import notes, out, print_json
     from hmhsa_insert.errors import Problem, near
     from hmhsa_insert.training.problems import SettingsError
-    from hmhsa_insert.training.settings import shipped_settings
+    from hmhsa_insert.training.settings import read_settings, shipped_settings
     from hmhsa_insert.training.settings_keys import settings_keys
 
     shipped = shipped_settings()
     stem = (name or "").removesuffix(".yaml")
     if stem in shipped:
-        _print_file(shipped[stem])
+        if json:
+            print_json(read_settings(shipped[stem]).value)
+        else:
+            _print_file(shipped[stem])
         return
     keys = settings_keys(task_class(task).settings_type)
     found = [each for each in keys if name is None or _is_of(each.key, name)]
@@ -68,12 +79,15 @@ def settings(
         names = {part for each in keys for part in (each.key, *each.key.split("."))}
         tip = near(str(name), names | shipped.keys()) or "`hmhsa-insert settings` lists all"
         raise SettingsError(Problem(str(name), "there is no key, section or shipped file of this name", tip))
+    if json:
+        print_json([each._asdict() for each in found])
+        return
     table = Table("key", "default", "meaning", box=None, pad_edge=False)
     for each in found:
         table.add_row(*each)
     out.print(table)
     if name is None:
-        out.print(f"\nshipped files: {', '.join(shipped)}; `hmhsa-insert settings NAME` prints one")
+        notes.print(f"\nshipped files: {', '.join(shipped)}; `hmhsa-insert settings NAME` prints one")
 
 
 def _is_of(key: str, name: str) -> bool:
@@ -90,15 +104,17 @@ def _print_file(path: Path) -> None:
 
 def blocks(
     name: Annotated[str | None, typer.Argument(metavar="TYPE", help="Show this type's options.")] = None,
-    plugin: PluginOption = None,
+    json: JsonOption = False,
 ) -> None:
     """List the block types, those of installed packages included, or the options of one."""
     from rich.table import Table
 
     from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
-    from hmhsa_insert.commands.console import bold, out
+    from hmhsa_insert.commands.console import bold, notes, out, print_json
 
-    load_plugins(plugin)
+    if name is None and json:
+        print_json([{"name": block.name, "summary": block.summary} for block in BLOCKS.values()])
+        return
     if name is None:
         table = Table("type", "what it is", box=None, pad_edge=False)
         for block in BLOCKS.values():
@@ -107,9 +123,12 @@ def blocks(
         for row in _of_packages():
             table.add_row(*row)
         out.print(table)
-        out.print("\n`hmhsa-insert blocks TYPE` shows the options of one.")
+        notes.print("\n`hmhsa-insert blocks TYPE` shows the options of one.")
         return
     found = block_type(name)
+    if json:
+        print_json(found.options.model_json_schema())
+        return
     out.print(bold(found.name, f": {found.summary}"))
     options = {key: field for key, field in found.options.model_fields.items() if key != "type"}
     if not options:
@@ -145,19 +164,19 @@ def models(
         str | None,
         typer.Argument(metavar="PATTERN", help="Such as 'resnet*'; without it, this project's own."),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """List networks by name: this project's own, or all that match a pattern."""
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import notes
     from hmhsa_insert.errors import ModelError, Problem, near
     from hmhsa_insert.models import CONFIGS
     from hmhsa_insert.surgery.base.load import model_names
 
     libraries = model_names()
     if pattern is None:
-        for name in CONFIGS:
-            out.print(f"timm/{name}")
+        _list([f"timm/{name}" for name in CONFIGS], json)
         counts = " and ".join(f"{len(names)} of {library}" for library, names in libraries.items())
-        out.print(f"\nand {counts}: `hmhsa-insert models 'PATTERN'` lists them by name")
+        notes.print(f"\nand {counts}: `hmhsa-insert models 'PATTERN'` lists them by name")
         return
     found = [
         f"{library}/{name}"
@@ -170,5 +189,14 @@ def models(
         raise ModelError(
             Problem(pattern, "no network's name matches", tip or "write a pattern such as 'resnet*'")
         )
-    for name in found:
+    _list(found, json)
+
+
+def _list(names: Sequence[str], json: bool) -> None:
+    from hmhsa_insert.commands.console import out, print_json
+
+    if json:
+        print_json(names)
+        return
+    for name in names:
         out.print(name)

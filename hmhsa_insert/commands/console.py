@@ -14,6 +14,7 @@ from rich.highlighter import JSONHighlighter
 from rich.segment import Segment
 from rich.text import Text
 
+from hmhsa_insert.commands.naming import in_options, place
 from hmhsa_insert.inert import json_text, visible
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ class _InertConsole(Console):
             yield segment
 
 
-out = _InertConsole()
-err = _InertConsole(stderr=True)
+out = _InertConsole()  # results
+err = _InertConsole(stderr=True)  # errors
+notes = _InertConsole()  # what is said along the way: not with --quiet, and not between JSON
+progress = _InertConsole(stderr=True)  # how far it is: not with --quiet
 
 
 def report_error(error: HmhsaInsertError) -> None:
@@ -67,7 +70,7 @@ def report_error(error: HmhsaInsertError) -> None:
         if shown >= _MOST_SHOWN:
             break
         messages = [problem.message for problem in alike]
-        _print_alike(where, tip, messages)
+        _print_alike(place(where), in_options(tip), messages)
         shown, counted = shown + min(len(messages), _MOST_ALIKE), counted + len(messages)
     if counted < count:
         err.print(f"  … and {count - counted:,} more problem{'s' * (count - counted > 1)}")
@@ -95,6 +98,11 @@ def watching(status: Status) -> Callable[[int, int], None]:
     return show
 
 
+def note(text: str) -> None:
+    """Print what is worth knowing of what was done; options stand where it mentions arguments."""
+    notes.print(Text(in_options(visible(text)), style="dim"), soft_wrap=True)
+
+
 def bold(text: str, rest: str = "") -> Text:
     """Return a line that begins in bold."""
     return Text.assemble((visible(text), "bold"), visible(rest))
@@ -106,5 +114,7 @@ def print_json(data: Any) -> None:
 
 
 def wrote(path: Path | str, what: str = "") -> None:
-    """Print where something was written."""
-    out.print(Text(visible(f"wrote {path}{f' ({what})' if what else ''}"), style="green"), soft_wrap=True)
+    """Print where something was written; with JSON, on standard error."""
+    (notes if notes.stderr else out).print(
+        Text(visible(f"wrote {path}{f' ({what})' if what else ''}"), style="green"), soft_wrap=True
+    )

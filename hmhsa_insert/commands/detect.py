@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption, check_device
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, OverwriteOption, check_device
+from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
 from hmhsa_insert.files.whole import write_file
 from hmhsa_insert.inert import json_text
 
@@ -25,13 +27,16 @@ def detect(
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="A new or empty folder for the results.")
+        Path,
+        shared("--output", writes="pictures and detections", metavar="DIR", more="A new or empty folder."),
     ],
     score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections shown.")
     ] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    overwrite: OverwriteOption = False,
     allow_code: AllowCodeOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Find objects on images: a picture of each with boxes, classes, scores and masks, and COCO's result json.
 
@@ -42,12 +47,12 @@ def detect(
     """
     from rich.progress import track
 
-    from hmhsa_insert.commands.console import err, wrote
+    from hmhsa_insert.commands.console import print_json, progress, wrote
     from hmhsa_insert.detection.predict import category_names, open_detector, picture_names
 
-    _check_output(output)
+    _check_output(output, overwrite)
     check_device(device)
-    with err.status("loading the detector"):
+    with progress.status("loading the detector"):
         detector = open_detector(folder, device, allow_code=allow_code)
     names = list(category_names(detector).values())
     results: list[dict[str, Any]] = []
@@ -55,13 +60,20 @@ def detect(
     output.mkdir(parents=True, exist_ok=True)
     files = list(enumerate(zip(images, picture_names(images), strict=True), 1))
     for number, (image, picture) in track(
-        files, "detecting", console=err, transient=True, disable=not err.is_terminal
+        files,
+        "detecting",
+        console=progress,
+        transient=True,
+        disable=progress.quiet or not progress.is_terminal,
     ):
         try:
             results += _detect_one(detector, image, number, score, output / picture, names)
         except HmhsaInsertError as error:
             problems += error.problems
     _write(output / RESULTS, results)
+    write_manifest(output)
+    if json:
+        print_json(results)
     done = len(images) - len(problems)
     wrote(output, f"{done} pictures, {RESULTS} with {len(results)} detections of score {score:g} or more")
     if problems:
@@ -85,11 +97,19 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
     write_text(path, json_text(results) + "\n")
 
 
-def _check_output(output: Path) -> None:
-    """Refuse a folder that holds files, before any work is done."""
+def _check_output(output: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds files, before any work is done; those of an earlier run may be replaced."""
     if output.exists() and not output.is_dir():
         raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
-    if output.is_dir() and any(output.iterdir()):
-        raise HmhsaInsertError(
-            Problem(str(output), "there are files in this folder", "give a folder that is new or empty")
-        )
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not overwrite or not has_list(output):
+        tip = "give a folder that is new or empty"
+        if has_list(output):
+            tip += ", or replace what an earlier run wrote: `overwrite=True`"
+        raise HmhsaInsertError(Problem(str(output), "there are files in this folder", tip))
+    ours, others = divided(output, lambda name: False)
+    if others:
+        message = f"it also holds what this command did not write, or not like this: {few(others)}"
+        raise HmhsaInsertError(Problem(str(output), message, "move that away, or give another folder"))
+    remove(output, ours)

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, PluginOption, load_plugins
+from hmhsa_insert.commands.options import (
+    AllowCodeOption,
+    DataDirOption,
+    DataOption,
+    JsonOption,
+    PretrainedOption,
+    SizeOption,
+    WeightsOption,
+    size_setting,
+)
 from hmhsa_insert.commands.printed import check_writable_file
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.commands.shared import shared
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.tasks.table import refuse_options
 
 if TYPE_CHECKING:
@@ -23,15 +33,11 @@ def evaluate(
         list[str],
         typer.Argument(metavar="DIR…", help="Run folders, artifacts, or names of networks; a row for each."),
     ],
-    data: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="As of `train`; default: the run's own.")
-    ] = None,
-    weights: Annotated[
-        Literal["best", "last", "ema"], typer.Option(help="Which of a run's weights.")
-    ] = "best",
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="The library's weights, for a named network.")
-    ] = False,
+    data: DataOption = None,
+    checkpoint: Annotated[Literal["best", "last", "ema"] | None, shared("--checkpoint")] = None,
+    weights: WeightsOption = None,
+    pretrained: PretrainedOption = False,
+    input_size: SizeOption = None,
     confusion: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the confusion matrix here (PNG), for one DIR.")
     ] = None,
@@ -43,22 +49,17 @@ def evaluate(
             help="A class of the data and what the run calls it, where the names differ; repeatable.",
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
-    ] = None,
-    settings: Annotated[
+    data_dir: DataDirOption = None,
+    overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as input_size=256; repeatable."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write detections in COCO's result format, for one DIR."
-        ),
+        shared("--output", writes="detections in COCO's result format", metavar="FILE", more="Of one DIR."),
     ] = None,
-    plugin: PluginOption = None,
     allow_code: AllowCodeOption = False,
-    as_json: JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
 
@@ -70,26 +71,33 @@ def evaluate(
     """
     from rich.text import Text
 
-    from hmhsa_insert.commands.console import out, print_json, watching, wrote
+    from hmhsa_insert.commands.console import note, print_json, progress, watching, wrote
     from hmhsa_insert.training.data.matching import read_renaming
     from hmhsa_insert.training.names import shown
     from hmhsa_insert.training.score import candidate, score
 
-    load_plugins(plugin)
     for path in (output, confusion):
         check_writable_file(path)
-    task = _one_task(models, {"--output": output is not None, "--confusion": confusion is not None})
-    given = {"--map": renamed, "--confusion": confusion, "--data-dir": data_dir, "--output": output}
-    refuse_options(task, {name: bool(value) for name, value in given.items()} | {"--pretrained": pretrained})
+    task = _one_task(models, {"output": output is not None, "confusion": confusion is not None})
+    given: dict[str, object] = {
+        "renamed": renamed,
+        "confusion": confusion,
+        "data_dir": data_dir,
+        "output": output,
+    }
+    given |= {"pretrained": pretrained, "weights": weights}
+    refuse_options(task, {name: bool(value) for name, value in given.items()})
+    chosen = [*(overrides or ()), *size_setting(task, input_size)]
     rows: list[dict[str, Any]] = []
     for model in models:
-        with out.status(Text(f"scoring {model}")) as status:
+        with progress.status(Text(f"scoring {model}")) as status:
             what = candidate(
                 model,
                 data,
-                overrides=settings or (),
+                overrides=chosen,
                 data_dir=data_dir,
                 weights=weights,
+                checkpoint=checkpoint,
                 pretrained=pretrained,
                 allow_code=allow_code,
                 renamed=read_renaming(renamed or ()),
@@ -98,17 +106,17 @@ def evaluate(
             status.update(Text(f"scoring {model}"))
             found = score(what)
         rows.append(_row(what, found))
-    if as_json:
+    if json:
         print_json(rows)
     else:
-        for note in dict.fromkeys(note for row in rows for note in row["notes"]):
-            out.print(note, style="dim", soft_wrap=True)
+        for text in dict.fromkeys(text for row in rows for text in row["notes"]):
+            note(text)
         for table in what.run.shown(rows, shown(what.run.data.source)):
             _print(table)
     if confusion is not None:
-        wrote(confusion, f"{what.run.write_found(found, '--confusion', confusion)} of {what.name}")
+        wrote(confusion, f"{what.run.write_found(found, 'confusion', confusion)} of {what.name}")
     if output is not None:
-        wrote(output, f"{what.run.write_found(found, '--output', output)} of {what.name}")
+        wrote(output, f"{what.run.write_found(found, 'output', output)} of {what.name}")
 
 
 def _row(what: ModelToScore, found: Evaluated) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _one_task(models: list[str], of_one: dict[str, bool]) -> str:
 
     tasks = {model: task_of(model) for model in models}
     problems = [
-        Problem(option, "takes what one network found", "give one DIR")
+        Problem(Argument(option), "takes what one network found", "give one DIR")
         for option, given in of_one.items()
         if given and len(models) > 1
     ]

@@ -10,13 +10,15 @@ import typer
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
-    BaseOption,
-    PluginOption,
+    JsonOption,
+    OverwriteOption,
+    PretrainedOption,
     SizeOption,
-    UnsafePickleOption,
-    load_plugins,
-    open_with_base,
+    WeightsOption,
+    open_with_weights,
 )
+from hmhsa_insert.commands.shared import shared
+from hmhsa_insert.errors import Argument, ModelError, Problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +38,12 @@ def export(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Default: the network's name with the ending."),
+        shared(
+            "--output",
+            writes="the file",
+            metavar="FILE",
+            more="Default: the network's name with the ending.",
+        ),
     ] = None,
     dynamic: Annotated[
         str | None,
@@ -55,14 +62,13 @@ def export(
     ] = None,
     opset: Annotated[int | None, typer.Option(help="Of an ONNX file; default: the exporter's own.")] = None,
     input_size: SizeOption = None,
-    given: InputOption = None,
+    inputs: InputOption = None,
     fixed_batch: BatchOption = None,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Download the library's weights.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
-    base: BaseOption = None,
+    weights: WeightsOption = None,
+    pretrained: PretrainedOption = False,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
     allow_code: AllowCodeOption = False,
-    unsafe_pickle: UnsafePickleOption = False,
-    plugin: PluginOption = None,
 ) -> None:
     """Write a network as one ONNX, torch.export or TorchScript file, run it, and keep it if it computes the same.
 
@@ -71,7 +77,7 @@ def export(
 
     Example: `hmhsa-insert export resnet50 --to onnx --dynamic batch,size --size 64..512`
     """
-    from hmhsa_insert.commands.console import err, wrote
+    from hmhsa_insert.commands.console import notes, out, print_json, progress, wrote
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.exporting.export import check_place
     from hmhsa_insert.exporting.export import export as write
@@ -80,32 +86,28 @@ def export(
     kind = format_of(to, output)
     target = output or Path(_file_name(model) + kind.suffix)
     check_place(target, overwrite)
-    load_plugins(plugin)
-    with err.status("building the network") as status:
-        network, inputs = _opened(
-            model,
-            input_size,
-            given,
-            fixed_batch,
-            base,
-            allow_code,
-            unsafe_pickle=unsafe_pickle,
-            pretrained=pretrained,
-        )
+    with progress.status("building the network") as status:
+        network, taken = _opened(model, input_size, inputs, fixed_batch, weights, pretrained, allow_code)
         done = write(
             network,
             target,
             kind.name,
             dynamic=_axes(dynamic),
-            input_size=inputs,
+            input_size=taken,
             size=size,
             opset=opset,
             overwrite=overwrite,
             say=status.update,
         )
-    print_tables(done)
+    print_tables(done, notes if json else out)
     mib = done.path.stat().st_size / 2**20
     wrote(done.path, f"{done.to}, {mib:.1f} MiB, largest difference from the network {done.difference:.1e}")
+    if json:
+        compared = [
+            {"inputs": each.inputs, "difference": each.difference, "largest": each.largest}
+            for each in done.compared
+        ]
+        print_json({"path": str(done.path), "to": done.to, "compared": compared})
 
 
 def _file_name(model: str) -> str:
@@ -127,19 +129,21 @@ def _opened(
     input_size: str | None,
     given: list[str] | None,
     fixed_batch: int | None,
-    base: str | None,
+    weights: Path | None,
+    pretrained: bool,
     allow_code: bool,
-    **options: bool,
 ) -> tuple[nn.Module, InputSize]:
     """Return the network and its inputs; None for a detector's own."""
     from hmhsa_insert.commands.options import parse_size
     from hmhsa_insert.detection.artifact import is_detector, load
     from hmhsa_insert.exporting.subject import artifact_of
-    from hmhsa_insert.surgery.base.load import load_model
 
     where = artifact_of(model)
     if is_detector(where):
-        network = load(where, load_model(base).model if base else None, allow_code=allow_code)
+        for name, one in (("weights", weights), ("pretrained", pretrained)):
+            if one:
+                raise ModelError(Problem(Argument(name), "a detector has its own weights"))
+        network = load(where, allow_code=allow_code)
         return network, parse_size(input_size, (3,)) if input_size else None
-    loaded = open_with_base(where, base, allow_code, **options)
+    loaded = open_with_weights(where, weights, pretrained, allow_code)
     return loaded.model, described(loaded, input_size, given, fixed_batch)

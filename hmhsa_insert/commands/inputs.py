@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hmhsa_insert.commands.options import parse_size
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +38,7 @@ def described(
     input_size: str | None,
     given: list[str] | None,
     batch: int | None,
-    option: str = "--input-size",
+    option: str = "input_size",
 ) -> Inputs:
     """Return the inputs of a network: its own, changed by the options.
 
@@ -57,15 +57,15 @@ def described(
     from hmhsa_insert.surgery.base.inputs import Inputs
 
     own = loaded.inputs
-    parsed = [parse_input(text, "--input") for text in given or []]
+    parsed = [parse_input(text, Argument("inputs")) for text in given or []]
     by_place = [made for name, made in parsed if name is None]
     by_name = {name: made for name, made in parsed if name is not None}
     if len(by_name) + len(by_place) < len(parsed):
-        raise HmhsaInsertError(Problem("--input", "two inputs have one name"))
+        raise HmhsaInsertError(Problem(Argument("inputs"), "two inputs have one name"))
     replaced = bool(by_place) or _first_argument(loaded.model) in by_name
     if replaced and input_size is not None:
-        message = "it describes the image, and so does --input"
-        raise HmhsaInsertError(Problem(option, message, "give one of the two"))
+        message = "the image is described twice"
+        raise HmhsaInsertError(Problem(Argument(option), message, "give it or `inputs=INPUT`"))
     args = by_place if replaced else list(own.args)
     kwargs = {} if replaced and not by_place else dict(own.kwargs)
     made = Inputs(args, {**kwargs, **by_name}, batch or own.batch)

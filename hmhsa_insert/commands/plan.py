@@ -5,15 +5,10 @@ from __future__ import annotations
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
-    BaseOption,
     JsonOption,
     ModelArgument,
-    PluginOption,
     RecipeOption,
     SizeOption,
-    UnsafePickleOption,
-    load_plugins,
-    open_with_base,
 )
 
 
@@ -21,12 +16,9 @@ def plan(
     model: ModelArgument,
     recipe: RecipeOption,
     input_size: SizeOption = None,
-    given: InputOption = None,
+    inputs: InputOption = None,
     fixed_batch: BatchOption = None,
-    base: BaseOption = None,
     allow_code: AllowCodeOption = False,
-    unsafe_pickle: UnsafePickleOption = False,
-    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
@@ -35,13 +27,13 @@ def plan(
     from hmhsa_insert.commands.tables import cost_table, headline
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
+    from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.stages import locate
     from hmhsa_insert.surgery.plan import plan_located, read_recipe
 
-    load_plugins(plugin)
     read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
-    loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
-    located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
+    loaded = open_model(model, allow_code=allow_code, meta=True)
+    located = locate(loaded.model, described(loaded, input_size, inputs, fixed_batch))
     made = plan_located(loaded.model, located, read, problems)
     if json:
         print_json(made.to_dict())

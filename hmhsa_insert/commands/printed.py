@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.files.whole import place_to_write, write_text
 from hmhsa_insert.inert import visible
 from hmhsa_insert.reports.formats import FORMATS, checked_format, format_of
+from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.tables import rich_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hmhsa_insert.printed import Printed
     from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.tables import Table
@@ -31,12 +34,18 @@ FormatOption = Annotated[
 ]
 
 
-def format_asked_for(how: str | None, output: Path | None) -> str:
-    """Return the format that a user asks for, by ``--format`` or by a file's ending; else that of the terminal.
+def format_asked_for(how: str | None, output: Path | None, json: bool) -> str:
+    """Return the format that a user asks for, by ``--json``, ``--format`` or a file's ending; else the terminal's.
 
     Raises:
-        ReportError: there is no such format.
+        ReportError: there is no such format, or two are asked for.
     """
+    if json:
+        if how not in (None, "json"):
+            raise ReportError(
+                Problem(Argument("how"), f"two formats: json and {how}", "give it or `json=True`")
+            )
+        return "json"
     if how is None:
         return format_of(output.name) if output else _ON_TERMINAL
     return checked_format(how, _ON_TERMINAL)
@@ -57,24 +66,25 @@ def print_parts(parts: Iterable[Table | Listing]) -> None:
         out.print(Text(f"Also in `report … -o FILE.html`: {'; '.join(folded)}", style="dim"))
 
 
-def print_table(table: Table) -> None:
-    """Print a table of a report, and its notes below it."""
+def print_table(table: Table, on: Console | None = None) -> None:
+    """Print a table of a report, and its notes below it; without a console, with the results."""
     from hmhsa_insert.commands.console import out
 
+    on = on or out
     table = table.shown()
     if table.title:
-        out.print(Text(visible(table.title), style="italic"))
+        on.print(Text(visible(table.title), style="italic"))
     if table.rows:
-        out.print(rich_table(table))
+        on.print(rich_table(table))
     for note in table.notes:
-        out.print(Text(visible(note), style="dim"))
-    out.print()
+        on.print(Text(visible(note), style="dim"))
+    on.print()
 
 
-def print_tables(result: Printed) -> None:
+def print_tables(result: Printed, on: Console | None = None) -> None:
     """Print the tables of a result, as ``print`` would in Python but as wide as the terminal."""
     for table in result.tables():
-        print_table(table)
+        print_table(table, on)
 
 
 def check_writable_file(path: Path | None) -> None:

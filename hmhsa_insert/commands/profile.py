@@ -12,12 +12,8 @@ import typer
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
-    BaseOption,
-    PluginOption,
-    UnsafePickleOption,
+    JsonOption,
     check_device,
-    load_plugins,
-    open_with_base,
 )
 from hmhsa_insert.commands.printed import (
     FormatOption,
@@ -27,6 +23,7 @@ from hmhsa_insert.commands.printed import (
     print_parts,
 )
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
+from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.inert import visible
 
@@ -53,23 +50,17 @@ DetectorOption = Annotated[
 ]
 SizesOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--size",
-        metavar="SIZE",
-        help="224, 320x480 (H×W) or 1x28x28; repeatable: then also how cost grows. Default: the first network's.",
-    ),
+    shared("--input-size", more="Repeatable: then also how cost grows. Several networks: the first one's."),
 ]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
-]
+OutputOption = Annotated[Path | None, shared("--output", writes="what would be printed", metavar="FILE")]
 
 
 def profile(
     models: ModelsArgument,
     recipe: RecipesOption = None,
     detector: DetectorOption = None,
-    size: SizesOption = None,
-    given: InputOption = None,
+    input_size: SizesOption = None,
+    inputs: InputOption = None,
     fixed_batch: BatchOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in a timed or trained step.")] = 1,
     latency: Annotated[bool, typer.Option("--latency", help="Time inference and training steps.")] = False,
@@ -86,11 +77,9 @@ def profile(
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Run on NHWC memory.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
     how: FormatOption = None,
+    json: JsonOption = False,
     output: OutputOption = None,
-    base: BaseOption = None,
     allow_code: AllowCodeOption = False,
-    unsafe_pickle: UnsafePickleOption = False,
-    plugin: PluginOption = None,
 ) -> None:
     """Compare what networks cost: parameters, MACs, training memory, latency; plain and with recipes, side by side.
 
@@ -101,12 +90,11 @@ def profile(
 
     Example: `hmhsa-insert profile resnet50 --recipe stage3.yaml --memory --per stage`
     """
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import progress
     from hmhsa_insert.costs.latency import Timing
 
     check_writable_file(output)
-    load_plugins(plugin)
-    chosen = format_asked_for(how, output)
+    chosen = format_asked_for(how, output, json)
     measure = {
         "batch": batch,
         "memory": memory,
@@ -119,32 +107,30 @@ def profile(
     folders = _detector_folders(models)
     if detector or folders:
         measured = {
-            "--latency": latency,
-            "--memory": memory,
-            "--batch": batch != 1,
-            "--dtype": dtype is not None,
+            "latency": latency,
+            "memory": memory,
+            "batch": batch != 1,
+            "dtype": dtype is not None,
         }
-        run = {"--device": device != "cpu", "--channels-last": channels_last, "--compile": compiled}
+        run = {"device": device != "cpu", "channels_last": channels_last, "compiled": compiled}
         other = {
-            "--input": bool(given),
-            "--fixed-batch": fixed_batch is not None,
-            "--per module": per == "module",
+            "inputs": bool(inputs),
+            "fixed_batch": fixed_batch is not None,
+            "per module": per == "module",
         }
         refuse_measuring(measured | run | other)
-        with err.status("building the networks"):
+        with progress.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
-            found = dict(
-                zip(others, _networks(others, base, allow_code, unsafe_pickle, meta=True), strict=True)
-            )
-        records = detector_records(models, found, recipe or [], size or [], detector, allow_code)
+            found = dict(zip(others, _networks(others, allow_code, meta=True), strict=True))
+        records = detector_records(models, found, recipe or [], input_size or [], detector, allow_code)
         _show(records, chosen, output, parts=True)
         return
     is_run = latency or (memory and device != "cpu")
-    with err.status("building the networks"):
+    with progress.status("building the networks"):
         # Shapes are enough to count.
-        networks = _networks(models, base, allow_code, unsafe_pickle, meta=not is_run)
-    inputs = [described(networks[0], text, given, fixed_batch, "--size") for text in size or (None,)]
-    records = _records(networks, recipe or [], inputs, measure)
+        networks = _networks(models, allow_code, meta=not is_run)
+    taken = [described(networks[0], text, inputs, fixed_batch) for text in input_size or (None,)]
+    records = _records(networks, recipe or [], taken, measure)
     _show(records, chosen, output, parts=measure["per"] is not None)
 
 
@@ -164,25 +150,15 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
     return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
 
 
-def _networks(
-    specs: list[str], base: str | None, allow_code: bool, unsafe_pickle: bool, *, meta: bool
-) -> list[LoadedModel]:
-    """Build every network, or report all that cannot be; `base` is for folders that cannot do without."""
-    from hmhsa_insert.files.hub import fetched
-    from hmhsa_insert.surgery.artifact.artifact import is_artifact, read_record
-    from hmhsa_insert.surgery.base.load import ModelSource
+def _networks(specs: list[str], allow_code: bool, *, meta: bool) -> list[LoadedModel]:
+    """Build every network, or report all that cannot be."""
+    from hmhsa_insert.surgery.artifact.artifact import open_model
 
     found: list[LoadedModel] = []
     problems: list[Problem] = []
     for spec in specs:
         try:
-            where = fetched(spec)
-            known = not is_artifact(where) or ModelSource(str(read_record(where)[0].get("source"))).is_library
-            found.append(
-                open_with_base(
-                    spec, None if known else base, allow_code, unsafe_pickle=unsafe_pickle, meta=meta
-                )
-            )
+            found.append(open_model(spec, allow_code=allow_code, meta=meta))
         except HmhsaInsertError as error:
             problems += error.problems
     if problems:
@@ -193,7 +169,7 @@ def _networks(
 def _records(
     networks: list[LoadedModel], recipes: list[str], inputs: list[Inputs], measure: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import progress as shown
     from hmhsa_insert.costs.candidates import candidates
     from hmhsa_insert.costs.profile import profile_all
     from hmhsa_insert.recipe import load_recipe
@@ -201,7 +177,7 @@ def _records(
     read = [load_recipe(recipe) for recipe in recipes]
     records: list[dict[str, Any]] = []
     for each in inputs:
-        with err.status("planning"):
+        with shown.status("planning"):
             found = candidates(networks, read, each)
         with _progress(bool(measure["timing"])) as progress:
             records += [record.as_dict() for record in profile_all(found, each, progress=progress, **measure)]
@@ -213,10 +189,10 @@ def _progress(timed: bool) -> Iterator[OnProgress | None]:
     """Show how far measuring is: a bar while steps are timed, else a line."""
     from rich import progress
 
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import progress as shown
 
     if not timed:
-        with err.status("counting"):
+        with shown.status("counting"):
             yield None
         return
     columns = (
@@ -225,7 +201,8 @@ def _progress(timed: bool) -> Iterator[OnProgress | None]:
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    disabled = shown.quiet or not shown.is_terminal
+    with progress.Progress(*columns, console=shown, transient=True, disable=disabled) as bar:
         task = bar.add_task("timing", total=None)
         yield lambda done, whole: bar.update(task, completed=done, total=whole)
 

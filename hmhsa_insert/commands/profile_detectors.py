@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hmhsa_insert.commands.options import parse_size
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import Argument, ModelError, Problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,9 @@ def refuse_measuring(asked: dict[str, bool]) -> None:
         ModelError: one of `asked` was given.
     """
     message = "is for models: whole detectors, whose work depends on what an image shows, are only counted"
-    problems = [Problem(option, message, "profile the backbone alone") for option, on in asked.items() if on]
+    problems = [
+        Problem(Argument(option), message, "profile the backbone alone") for option, on in asked.items() if on
+    ]
     if problems:
         raise ModelError(problems)
 
@@ -51,25 +53,25 @@ def detector_records(
         ModelError: a network beside detectors, and no kind; no such detector; a network that lacks a stride.
         PlanError: a recipe does not fit a network.
     """
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import progress
     from hmhsa_insert.detection.artifact import load
     from hmhsa_insert.detection.costs import profile_detectors
 
     if kind is None and networks:
         message = "is a network, and is compared with detectors"
-        tip = "--detector retinanet builds one around it"
+        tip = "`detector='retinanet'` builds one around it"
         raise ModelError([Problem(spec, message, tip) for spec in networks])
-    with err.status("loading the detectors"):
+    with progress.status("loading the detectors"):
         loaded = {spec: load(spec, allow_code=allow_code) for spec in specs if spec not in networks}
     records = []
     for text in sizes or [_SIZE]:
-        size = parse_size(text, (3,), "--size")
-        with err.status("building the detectors"):
+        size = parse_size(text, (3,))
+        with progress.status("building the detectors"):
             found: dict[str, nn.Module] = {}
             for spec in specs:
                 built = _built(networks[spec], recipes, size, str(kind)) if spec in networks else None
                 found |= built if built is not None else {spec: loaded[spec]}
-        with err.status("counting"):
+        with progress.status("counting"):
             records += [record.as_dict() for record in profile_detectors(found, (size[-2], size[-1]))]
     return records
 

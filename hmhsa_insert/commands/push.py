@@ -27,9 +27,9 @@ def push(
 
     Example: `hmhsa-insert push runs/mine me/resnet50-hmhsa`
     """
-    from hmhsa_insert.commands.console import err, out
+    from hmhsa_insert.commands.console import out, progress
     from hmhsa_insert.hub.push import push as upload
 
-    with err.status("") as status:
+    with progress.status("") as status:
         address = upload(folder, repository, private=private, message=message, say=status.update)
     out.print(f"pushed to {address}", soft_wrap=True)

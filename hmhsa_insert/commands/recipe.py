@@ -7,15 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import PluginOption, load_plugins
 
-recipe_app = typer.Typer(no_args_is_help=True, help="Check a recipe, or print the schema for editors.")
-
-
-@recipe_app.command()
 def check(
     recipe: Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or a shipped name.")],
-    plugin: PluginOption = None,
 ) -> None:
     """Report every problem of a recipe that can be found without a network."""
     from hmhsa_insert.blocks import parse_options
@@ -23,7 +17,6 @@ def check(
     from hmhsa_insert.errors import Problem, RecipeError
     from hmhsa_insert.surgery.plan import read_recipe
 
-    load_plugins(plugin)
     parsed, problems = read_recipe(recipe)
     for edit in parsed.edits:
         for found in parse_options(edit.block)[1] if edit.block is not None else ():
@@ -35,7 +28,6 @@ def check(
     out.print(f"{parsed.source}: {count} edit{'s' if count != 1 else ''}, no problem")
 
 
-@recipe_app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, block options included."""
     from hmhsa_insert.blocks import block_names, block_type

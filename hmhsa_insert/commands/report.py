@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hmhsa_insert.commands.options import JsonOption
 from hmhsa_insert.commands.printed import (
     FormatOption,
     check_writable_file,
@@ -14,6 +15,7 @@ from hmhsa_insert.commands.printed import (
     format_asked_for,
     print_parts,
 )
+from hmhsa_insert.commands.shared import shared
 
 
 def report(
@@ -36,9 +38,8 @@ def report(
     parts: Annotated[bool, typer.Option("--parts", help="Also where in the networks the cost is.")] = False,
     title: Annotated[str, typer.Option(help="What stands above the table.")] = "",
     how: FormatOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there in place of printing.")
-    ] = None,
+    json: JsonOption = False,
+    output: Annotated[Path | None, shared("--output", writes="what would be printed", metavar="FILE")] = None,
 ) -> None:
     """Build the paper's table: method, size, parameters, MACs, memory, throughput, top-1, Δ to its group's base.
 
@@ -51,7 +52,7 @@ def report(
     from hmhsa_insert.reports.report import opened
 
     check_writable_file(output)
-    chosen = format_asked_for(how, output)
+    chosen = format_asked_for(how, output, json)
     keys = columns.split(",") if columns else None
     found = opened(sources or [], columns=keys, published=published, parts=parts, title=title)
     if chosen == "table" and output is None:

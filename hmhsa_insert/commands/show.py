@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hmhsa_insert.commands.options import JsonOption
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ def show(
         str,
         typer.Argument(metavar="DIR", help="A folder that `apply` wrote, or hf-hub:USER/NAME on the Hub."),
     ],
+    json: JsonOption = False,
 ) -> None:
     """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights."""
     from rich.syntax import Syntax
 
-    from hmhsa_insert.commands.console import bold, out
+    from hmhsa_insert.commands.console import bold, out, print_json
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.files.hub import fetched
@@ -36,6 +38,12 @@ def show(
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
+    if json:
+        plans_data = [
+            ledger.plan.to_dict() | {"backend": ledger.backend, "seed": ledger.seed} for ledger in plans
+        ]
+        print_json({"base": record, "weights": {"tensors": count, "bytes": size}, "plans": plans_data})
+        return
     source = record.get("source") or "unknown"
     options = ", ".join(f"{key}={value}" for key, value in record["kwargs"].items())
     out.print(bold(given), soft_wrap=True)

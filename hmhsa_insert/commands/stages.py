@@ -9,14 +9,9 @@ import typer
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
-    BaseOption,
     JsonOption,
     ModelArgument,
-    PluginOption,
     SizeOption,
-    UnsafePickleOption,
-    load_plugins,
-    open_with_base,
 )
 
 if TYPE_CHECKING:
@@ -29,12 +24,9 @@ if TYPE_CHECKING:
 def stages(
     model: ModelArgument,
     input_size: SizeOption = None,
-    given: InputOption = None,
+    inputs: InputOption = None,
     fixed_batch: BatchOption = None,
-    base: BaseOption = None,
     allow_code: AllowCodeOption = False,
-    unsafe_pickle: UnsafePickleOption = False,
-    plugin: PluginOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
         bool,
@@ -50,12 +42,12 @@ def stages(
     measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
+    from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
     from hmhsa_insert.surgery.locate.stages import locate
 
-    load_plugins(plugin)
-    loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
-    located = locate(loaded.model, described(loaded, input_size, given, fixed_batch))
+    loaded = open_model(model, allow_code=allow_code, meta=True)
+    located = locate(loaded.model, described(loaded, input_size, inputs, fixed_batch))
     if json:
         print_json(_as_data(loaded, located, all_cut_points))
         return

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
-    BaseOption,
+    JsonOption,
     ModelArgument,
-    PluginOption,
+    OverwriteOption,
     SizeOption,
-    UnsafePickleOption,
-    load_plugins,
-    named_as_options,
-    open_with_base,
 )
+from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
-    from hmhsa_insert.costs.suggested import Suggestions
+    from hmhsa_insert.costs.suggested import Suggestion, Suggestions
 
 
 def suggest(
@@ -43,15 +42,12 @@ def suggest(
         typer.Option(metavar="LIMIT", help="Saved for backward, per image: +10%, or 120MiB in all. Slower."),
     ] = None,
     input_size: SizeOption = None,
-    given: InputOption = None,
+    inputs: InputOption = None,
     fixed_batch: BatchOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write all recipes here.")
-    ] = None,
-    base: BaseOption = None,
+    output: Annotated[Path | None, shared("--output", writes="all recipes", metavar="DIR")] = None,
+    overwrite: OverwriteOption = False,
     allow_code: AllowCodeOption = False,
-    unsafe_pickle: UnsafePickleOption = False,
-    plugin: PluginOption = None,
+    json: JsonOption = False,
 ) -> None:
     """List where a block can go within a budget, and how wide: the Pareto set, as recipes ready to apply.
 
@@ -59,35 +55,47 @@ def suggest(
 
     Example: `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`
     """
-    from hmhsa_insert.commands.console import err
+    from hmhsa_insert.commands.console import print_json, progress
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.costs.suggest import budget
     from hmhsa_insert.costs.suggest import suggest as find
+    from hmhsa_insert.surgery.artifact.artifact import open_model
 
-    load_plugins(plugin)
     limits = {"max_macs": max_macs, "max_params": max_params, "max_memory": max_memory}
-    with named_as_options():
-        budget(**limits)  # refused before any work is done
-    with err.status("building the network"):
-        loaded = open_with_base(model, base, allow_code, unsafe_pickle=unsafe_pickle, meta=True)
-    inputs = described(loaded, input_size, given, fixed_batch)
-    with named_as_options(), err.status("resolving recipes") as status:
+    budget(**limits)  # refused before any work is done
+    with progress.status("building the network"):
+        loaded = open_model(model, allow_code=allow_code, meta=True)
+    taken = described(loaded, input_size, inputs, fixed_batch)
+    with progress.status("resolving recipes") as status:
         found = find(
             loaded.model,
             block,
-            inputs=inputs,
+            inputs=taken,
             progress=lambda done, whole: status.update(f"rehearsing recipe {done} of {whole}"),
             **limits,
         )
-    found = replace(found, network=f"{loaded.source.spec} at {inputs}")
+    found = replace(found, network=f"{loaded.source.spec} at {taken}")
     if not found.found:
         message, tip = found.why_none
         raise HmhsaInsertError(Problem("", message, tip or "`hmhsa-insert stages MODEL` shows its stages"))
-    print_tables(found)
-    _deliver(found, loaded.name, output)
+    if json:
+        print_json([_as_data(each) for each in found])
+    else:
+        print_tables(found)
+    if output is not None or not json:
+        _deliver(found, loaded.name, output, overwrite)
 
 
-def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
+def _as_data(each: Suggestion) -> dict[str, Any]:
+    return {
+        "recipe": each.recipe.to_dict(),
+        "num_blocks": each.num_blocks,
+        "channels": each.channels,
+        "cost": asdict(each.cost),
+    }
+
+
+def _deliver(found: Suggestions, network: str, folder: Path | None, overwrite: bool) -> None:
     """Write every recipe to `folder`, or print the one on the most channels."""
     from hmhsa_insert.commands.console import out, wrote
 
@@ -97,11 +105,7 @@ def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
         out.print(found.widest.text(found.base, network), markup=False, soft_wrap=True)
         return
     files = {folder / f"{each.recipe.name}.yaml": each for each in found.found}
-    there = [
-        Problem(str(file), "it exists already", "choose another folder") for file in files if file.exists()
-    ]
-    if there:
-        raise HmhsaInsertError(there)
+    _check_free(files, overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,3 +113,21 @@ def _deliver(found: Suggestions, network: str, folder: Path | None) -> None:
     for file, each in files.items():
         write_text(file, each.text(found.base, network), HmhsaInsertError)
     wrote(folder, f"{len(files)} recipes; apply one with --recipe FILE")
+
+
+def _check_free(files: Iterable[Path], overwrite: bool) -> None:
+    """Refuse files that are there, unless they are older suggestions, which may be replaced."""
+    tip = "choose another folder, or replace what was suggested before: `overwrite=True`"
+    there = [
+        Problem(str(file), "it exists already", tip)
+        for file in files
+        if file.exists() and not (overwrite and _is_suggestion(file))
+    ]
+    if there:
+        raise HmhsaInsertError(there)
+
+
+def _is_suggestion(file: Path) -> bool:
+    from hmhsa_insert.costs.suggested import INTENT
+
+    return file.is_file() and read_file(file, HmhsaInsertError, RECIPE).startswith(INTENT)

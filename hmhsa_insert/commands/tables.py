@@ -8,6 +8,7 @@ from rich.text import Text
 
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.quantities import QUANTITIES
+from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.tables import Table, left, right
 
 if TYPE_CHECKING:
@@ -34,9 +35,18 @@ def cost_table(before: Counts, after: Counts) -> Table:
     title = "Cost for one image (MACs: multiply–accumulates, attention products included)"
     headers = [left(), right("before"), right("after"), right("change"), right()]
     rows = []
-    for each in (each for each in QUANTITIES.values() if each.name and hasattr(before, each.field)):
+    for each in _counted(before):
         old, new = getattr(before, each.field), getattr(after, each.field)
         share = f"{100 * (new - old) / old:+.1f} %" if old else ""
         change = f"{'+' if new >= old else '-'}{big(abs(new - old))}"
         rows.append((each.name, big(old), big(new), change, share))
     return Table.of(title, headers, rows)
+
+
+def costs_as_data(counts: Counts) -> dict[str, int]:
+    """Return what :func:`cost_table` shows of one network."""
+    return {each.field: getattr(counts, each.field) for each in _counted(counts)}
+
+
+def _counted(counts: Counts) -> list[Quantity]:
+    return [each for each in QUANTITIES.values() if each.name and hasattr(counts, each.field)]

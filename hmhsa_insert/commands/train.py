@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption, ModelArgument, PluginOption, load_plugins
+from hmhsa_insert.commands.naming import in_options
+from hmhsa_insert.commands.options import (
+    AllowCodeOption,
+    DataDirOption,
+    DataOption,
+    JsonOption,
+    ModelArgument,
+    PretrainedOption,
+    SeedOption,
+    SizeOption,
+    WeightsOption,
+    size_setting,
+)
+from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, Problems
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
@@ -32,14 +45,7 @@ def train(
             help="A recipe file or a shipped name; none: train it as it is.",
         ),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="digits (the default), mnist5k, an image folder or tar file, torch/NAME, hfds/NAME, wds/FOLDER; "
-            "to detect or segment, a folder in COCO's format.",
-        ),
-    ] = None,
+    data: DataOption = None,
     task: Annotated[
         str,
         typer.Option(
@@ -50,36 +56,32 @@ def train(
         str | None,
         typer.Option(help="retinanet (default), fasterrcnn; to segment, maskrcnn."),
     ] = None,
-    config: Annotated[
+    settings: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Training settings: a file or a shipped name; default: by data and weights."
+            "--config",
+            metavar="FILE",
+            help="Training settings: a file or a shipped name; default: by data and weights.",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data; wins over the settings.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, blocks, order and draws.")] = 0,
+    seed: SeedOption = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="RUN", help="The run's folder; default: under runs/."),
+        shared("--output", writes="the run", metavar="DIR", more="Default: a folder under runs/."),
     ] = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Base weights, by the base network's own keys."),
-    ] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Begin with the library's weights.")
-    ] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")
-    ] = None,
-    settings: Annotated[
+    weights: WeightsOption = None,
+    pretrained: PretrainedOption = False,
+    input_size: SizeOption = None,
+    data_dir: DataDirOption = None,
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="One setting, such as optimizer.lr=2e-3; repeatable."
         ),
     ] = None,
-    plugin: PluginOption = None,
     allow_code: AllowCodeOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Train a network, edited by a recipe or not. The same command goes on with an unfinished run.
 
@@ -87,28 +89,29 @@ def train(
     `hmhsa-insert train resnet50 --task detect --detector retinanet --data /data/coco --pretrained`,
     `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
-    from hmhsa_insert.commands.console import out, report_error, watching, wrote
+    from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
     from hmhsa_insert.training import Stopped, plan_run, train_run
     from hmhsa_insert.training.processes import leave_processes
 
-    load_plugins(plugin)
-    overrides = [*(settings or []), *([f"epochs={epochs}"] if epochs is not None else [])]
     first = is_first_process()
     try:
-        with out.status("reading the data") as status:
+        with progress.status("reading the data") as status:
             task_class(task)
             problems = Problems()
             with problems.part():
-                refuse_options(task, {"--detector": detector is not None, "--data-dir": data_dir is not None})
+                refuse_options(task, {"detector": detector is not None, "data_dir": data_dir is not None})
+            chosen = [f"epochs={epochs}"] if epochs is not None else []
+            with problems.part():
+                chosen += size_setting(task, input_size)
             planned = plan_run(
                 model,
                 data,
                 task=task,
                 recipe=recipe,
-                settings=config,
-                overrides=overrides,
+                settings=settings,
+                overrides=[*(overrides or []), *chosen],
                 seed=seed,
-                init_from=init_from,
+                init_from=weights,
                 pretrained=pretrained,
                 data_dir=data_dir,
                 allow_code=allow_code,
@@ -120,7 +123,7 @@ def train(
             result = train_run(planned, output, reporter)
     except Stopped as stopped:
         if first:
-            out.print(f"{stopped}; the same command goes on from there", markup=False, soft_wrap=True)
+            notes.print(f"{stopped}; the same command goes on from there", markup=False, soft_wrap=True)
         sys.exit(128 + stopped.signal)
     except HmhsaInsertError as error:
         # An error of all processes is reported once; one that may be a single process's, by that process.
@@ -129,7 +132,9 @@ def train(
         sys.exit(1)
     finally:
         leave_processes()
-    if first:
+    if first and json:
+        print_json(result.to_dict())
+    elif first:
         out.print(_summary(result))
         wrote(result.folder, "the run; hmhsa-insert evaluate scores it")
 
@@ -159,9 +164,9 @@ def _written(scores: Mapping[str, float | None]) -> list[str]:
 
 
 def _reporter() -> _Lines | _Bar:
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import notes
 
-    return _Bar() if out.is_terminal else _Lines()
+    return _Bar() if notes.is_terminal and not notes.quiet else _Lines()
 
 
 class _Lines:
@@ -174,9 +179,9 @@ class _Lines:
         pass
 
     def note(self, text: str) -> None:
-        from hmhsa_insert.commands.console import out
+        from hmhsa_insert.commands.console import notes
 
-        out.print(visible(text), soft_wrap=True)
+        notes.print(visible(in_options(text)), soft_wrap=True)
 
     def step(self, step: OptimizerStep) -> None:
         pass
@@ -202,12 +207,12 @@ class _Bar(_Lines):
     def __enter__(self) -> Reporter:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        from hmhsa_insert.commands.console import out
+        from hmhsa_insert.commands.console import notes
 
         # Narrow, so that a line of 80 columns holds all of it, and a run of a million updates too.
         bar, share, left = BarColumn(bar_width=11), TaskProgressColumn(), TimeRemainingColumn()
         columns = (TextColumn("{task.description}"), bar, share, left)
-        self._progress = Progress(*columns, TextColumn("{task.fields[said]}"), console=out, transient=True)
+        self._progress = Progress(*columns, TextColumn("{task.fields[said]}"), console=notes, transient=True)
         self._task = self._progress.add_task("starting", total=None, said="")
         self._progress.start()
         return self

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hmhsa_insert.commands.options import RecipeOption, UnsafePickleOption
+from hmhsa_insert.commands.options import RecipeOption
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line
 
 
@@ -23,7 +23,6 @@ def ultralytics(
         ),
     ],
     recipe: RecipeOption,
-    unsafe_pickle: UnsafePickleOption = False,
 ) -> None:
     """Train a YOLO or RT-DETR with ultralytics; the recipe is applied once the weights are loaded.
 
@@ -34,11 +33,9 @@ def ultralytics(
     """
     from hmhsa_insert.commands.console import wrote
     from hmhsa_insert.surgery.base.sources.of_ultralytics import Ultralytics, wrapper
-    from hmhsa_insert.surgery.base.sources.pickles import unpickling
 
     given = _parsed(arguments)
-    with unpickling(unsafe_pickle):
-        name = Ultralytics().resolved(model.removeprefix("ultralytics/"), {}).name
+    name = Ultralytics().resolved(model.removeprefix("ultralytics/"), {}).name
     from hmhsa_insert.integrations.ultralytics import trainer
 
     made = wrapper(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import AllowCodeOption
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
 
 
 def zoo(
@@ -24,14 +25,15 @@ def zoo(
     workers: Annotated[int, typer.Option(min=1, help="Networks at a time.")] = 1,
     allow_code: AllowCodeOption = False,
     list_only: Annotated[bool, typer.Option("--list", help="List the networks and exit.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Check that surgery is exact on many networks: locate, insert at every stage, verify."""
     from fnmatch import fnmatchcase
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hmhsa_insert.commands.console import out
-    from hmhsa_insert.errors import HmhsaInsertError, Problem, near
+    from hmhsa_insert.commands.console import notes, out, print_json
+    from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem, near
     from hmhsa_insert.zoo.networks import entries, entries_of
     from hmhsa_insert.zoo.report import summary
     from hmhsa_insert.zoo.run import run
@@ -45,7 +47,10 @@ def zoo(
     )
     if not chosen:
         tip = near(pattern, [entry.name for entry in entries()]) or "`hmhsa-insert zoo --list` shows them"
-        raise HmhsaInsertError(Problem("--filter", f"no network matches '{pattern}'", tip))
+        raise HmhsaInsertError(Problem(Argument("pattern"), f"no network matches '{pattern}'", tip))
+    if list_only and json:
+        print_json([{"model": entry.spec, "input_size": [entry.height, entry.width]} for entry in chosen])
+        return
     if list_only:
         for entry in chosen:
             out.print(f"{entry.spec}  {entry.height}x{entry.width}")
@@ -57,18 +62,20 @@ def zoo(
         TimeRemainingColumn(),
     )
     rows = []
-    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+    with Progress(*columns, console=notes, disable=notes.quiet or not notes.is_terminal) as progress:
         task = progress.add_task("networks", total=len(chosen))
         for row in run(chosen, time_limit, workers):
             rows.append(row)
             progress.update(task, advance=1, description=row.network)
-            if row.status != "ok" or not out.is_terminal:
+            if row.status != "ok" or not notes.is_terminal:
                 progress.console.print(
                     f"{row.network}: {row.status} {row.reason}", markup=False, soft_wrap=True
                 )
             if report is not None:  # after each network, so that a stopped run has its table
                 _write(report, rows)
-    for question, answer in summary(rows):
+    if json:
+        print_json([asdict(row) for row in rows])
+    for question, answer in () if json else summary(rows):
         out.print(f"{question}: {answer}")
     if report is not None:
         _print_written(report)
@@ -89,7 +96,7 @@ def _refuse_to_replace(report: Path) -> None:
         place_to_write(path, HmhsaInsertError)
         if path.exists() and not read_file(path, HmhsaInsertError, RECORD).startswith(ours.splitlines()[0]):
             message = "it exists and is not a table of an earlier run"
-            problems.append(Problem(str(path), message, "give --report another name"))
+            problems.append(Problem(str(path), message, "give `report=FILE` another name"))
     if problems:
         raise HmhsaInsertError(problems)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30}
 _LIMIT = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(%|[KMG]|[KMG]iB|)", re.IGNORECASE)
@@ -34,7 +34,7 @@ def read_limit(given: str | float | None, where: str) -> Limit | None:
     """Return a limit from its text or number; None is no limit.
 
     Raises:
-        HmhsaInsertError: it is no limit; `where` is the place for the message.
+        HmhsaInsertError: it is no limit; `where` is the argument that gave it.
     """
     if given is None:
         return None
@@ -42,6 +42,6 @@ def read_limit(given: str | float | None, where: str) -> Limit | None:
         return Limit(float(given))
     matched = _LIMIT.fullmatch(given.strip())
     if matched is None or ("%" in given) != given.strip().startswith("+"):
-        raise HmhsaInsertError(Problem(where, f"'{given}' is not a limit", _TIP))
+        raise HmhsaInsertError(Problem(Argument(where), f"'{given}' is not a limit", _TIP))
     number, unit = float(matched[1]), matched[2].upper()
     return Limit(number / 100, is_share=True) if unit == "%" else Limit(number * _UNITS[unit])

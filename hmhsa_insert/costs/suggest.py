@@ -20,7 +20,7 @@ from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.limits import read_limit
 from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.costs.suggested import Cost, CostLimits, Suggestion, Suggestions
-from hmhsa_insert.errors import BlockError, PlanError, Problem
+from hmhsa_insert.errors import Argument, BlockError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe, load_recipe
 from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.base.given import inputs_of
@@ -204,7 +204,7 @@ def _fits(cost: Cost, limits: CostLimits) -> bool:
 def _check_shape(block: str) -> None:
     if block_type(block).shape != "same":
         message = f"'{block}' does not keep the shape of a map, so it cannot be inserted"
-        raise BlockError(Problem("block", message, "`hmhsa-insert blocks` lists what there is"))
+        raise BlockError(Problem(Argument("block"), message, "`hmhsa-insert blocks` lists what there is"))
 
 
 def _recipes(stages: list[Stage], block: str) -> Iterator[Recipe]:

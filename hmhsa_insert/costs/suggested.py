@@ -10,6 +10,9 @@ from hmhsa_insert.printed import Printed
 from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.tables import Cell, Table, left, right
 
+# What the file of a suggestion begins with.
+INTENT = "# Suggested for"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -53,9 +56,7 @@ class Suggestion:
             network: what it is called.
         """
         plural = "s" if self.num_blocks > 1 else ""
-        intent = (
-            f"# Suggested for {network}: {self.num_blocks} block{plural} on {self.channels} channels in all."
-        )
+        intent = f"{INTENT} {network}: {self.num_blocks} block{plural} on {self.channels} channels in all."
         return f"{intent}\n#\n# Predicted: {', '.join(self.changes(base))}.\n{self.recipe.dump()}"
 
     def changes(self, base: Cost) -> list[str]:

@@ -216,7 +216,9 @@ def _present(
         return present
     said = f"{len(absent):,} of {len(read.images):,} image files are missing: {few(absent)}"
     if missing == "error" or not present:
-        tip = f"looked in {files.images}" + ("; --set loader.corrupt=skip leaves them out" if present else "")
+        tip = f"looked in {files.images}" + (
+            "; `overrides=['loader.corrupt=skip']` leaves them out" if present else ""
+        )
         raise DataError(Problem(str(read.path), said, tip))
     notes.append(f"{read.path.name}: {said}; left out")
     return present

@@ -16,7 +16,8 @@ from PIL import Image
 
 from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.shapes import SHAPES, Drawn, Pixels, Scene, draw_scene
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Argument, Problem
+from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
 from hmhsa_insert.training.loop.seeding import derived_seed
 from hmhsa_insert.training.problems import DataError
 
@@ -47,6 +48,8 @@ def make_shapes(
     size: int = 160,
     seed: int = 0,
     on_image: Callable[[], None] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Made:
     """Write the set: ``images/train``, ``images/val``, ``annotations/instances_train.json`` and ``…_val.json``.
 
@@ -54,17 +57,18 @@ def make_shapes(
     exact, written as compressed RLE. A fifth of the images is the validation split.
 
     Args:
-        folder: must not exist.
+        folder: must not exist, unless `overwrite` and a set was written there.
         images: of both splits together, at least 2.
         size: longer side of an image, in pixels.
         seed: determines every byte.
         on_image: called after each image.
+        overwrite: replace an older set.
 
     Raises:
         DataError: the folder exists or cannot be written; too few images or too small ones.
     """
     target = Path(folder)
-    _check(target, images, size)
+    ours = _check(target, images, size, overwrite)
     target = target.absolute()
     val = max(1, round(_VAL_SHARE * images))
     photographs = _photographs()
@@ -77,6 +81,9 @@ def make_shapes(
         for split, count in zip(_SPLITS, (images - val, val), strict=True):
             split_seed = derived_seed(seed, _SPLITS.index(split))
             instances.append(_write_split(writing, split, count, size, split_seed, photographs, on_image))
+        write_manifest(writing)
+        if ours:
+            remove(target, ours)
         os.rename(writing, target)
     except OSError as error:
         raise DataError(Problem(str(folder), f"cannot be written: {error.strerror or error}")) from error
@@ -87,7 +94,7 @@ def make_shapes(
 
 
 def shapes_folder(data_dir: str | Path | None) -> Path:
-    """Return the folder of the set that ``--data shapes`` names, in `data_dir` or here; it is drawn if it is not there.
+    """Return the folder of the source ``shapes``, in `data_dir` or here; the set is drawn if it is not there.
 
     Raises:
         DataError: it cannot be written.
@@ -98,16 +105,29 @@ def shapes_folder(data_dir: str | Path | None) -> Path:
     return folder
 
 
-def _check(folder: Path, images: int, size: int) -> None:
+def _check(folder: Path, images: int, size: int, overwrite: bool) -> list[str]:
+    """Return the files of an older set there, which are to be replaced."""
     problems = []
+    ours: list[str] = []
     if folder.exists() or folder.is_symlink():
-        problems.append(Problem(str(folder), "it exists", "give the name of a new folder"))
+        is_set = not folder.is_symlink() and has_list(folder)
+        if is_set and overwrite:
+            ours, others = divided(folder, lambda name: False)
+            if others:
+                message = f"it also holds what this package did not write, or not like this: {few(others)}"
+                problems.append(Problem(str(folder), message, "move that away, or name a new folder"))
+        else:
+            tip = "give the name of a new folder" + (", or replace it: `overwrite=True`" if is_set else "")
+            problems.append(Problem(str(folder), "it exists", tip))
     if images < 2:
-        problems.append(Problem("--images", f"{images} make no training and validation split", "at least 2"))
+        problems.append(
+            Problem(Argument("images"), f"{images} make no training and validation split", "at least 2")
+        )
     if not 32 <= size <= 4096:
-        problems.append(Problem("--size", f"{size} pixels", "32 to 4096"))
+        problems.append(Problem(Argument("size"), f"{size} pixels", "32 to 4096"))
     if problems:
         raise DataError(problems)
+    return ours
 
 
 def _photographs() -> list[Pixels]:

@@ -69,7 +69,7 @@ def _expected(model: nn.Module, batch: int, inputs: Inputs) -> Expected:
         with torch.no_grad(), quiet():
             outputs = [tensor.clone() for _, tensor in tensors_in(model(*arguments[0], **arguments[1]))]
     except Exception as error:  # whatever the network raises
-        tip = "give the size it takes with --input-size, or a smaller range with --size"
+        tip = "give the size it takes with `input_size=SIZE`, or a smaller range with `size=RANGE`"
         raise ExportError(
             Problem("input", f"the network does not run on {named}: {first_line(error)}", tip)
         ) from error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hmhsa_insert.errors import ExportError, Problem, near
+from hmhsa_insert.errors import Argument, ExportError, Problem, near
 from hmhsa_insert.surgery.base.inputs import Inputs
 
 BATCH, SIZE = "batch", "size"
@@ -32,10 +32,10 @@ class Sides:
     def __post_init__(self) -> None:
         if not (0 < self.low < self.high <= _LARGEST and self.step > 0):
             message = f"{self.low}..{self.high} is not a range of sizes from 1 to {_LARGEST}"
-            raise ExportError(Problem("size", message, _RANGE_TIP))
+            raise ExportError(Problem(Argument("size"), message, _RANGE_TIP))
         if self.low % self.step or self.high % self.step or self.low == self.high:
             message = f"{self.low} and {self.high} are not both multiples of {self.step}"
-            raise ExportError(Problem("size", message, _RANGE_TIP))
+            raise ExportError(Problem(Argument("size"), message, _RANGE_TIP))
 
     def __contains__(self, side: int) -> bool:
         return self.low <= side <= self.high and side % self.step == 0
@@ -102,14 +102,14 @@ def asked_for(
     unknown = sorted(names.difference(AXES))
     if unknown:
         tip = near(unknown[0], AXES) or f"write {' or '.join(AXES)}, or both"
-        raise ExportError(Problem("dynamic", f"there is no axis '{unknown[0]}'", tip))
+        raise ExportError(Problem(Argument("dynamic"), f"there is no axis '{unknown[0]}'", tip))
     if BATCH in names and inputs.batch is not None:
         message = f"the network takes batches of {inputs.batch} alone"
-        raise ExportError(Problem("dynamic", message, "leave batch out"))
+        raise ExportError(Problem(Argument("dynamic"), message, "leave batch out"))
     if SIZE not in names:
         if size is not None:
             message = "a range of sizes is for files of any size"
-            raise ExportError(Problem("size", message, "add size to dynamic: batch,size"))
+            raise ExportError(Problem(Argument("size"), message, "`dynamic=('batch', 'size')`"))
         return Asked(inputs, names, None, opset)
     return Asked(inputs, names, _sides(inputs, size), opset)
 
@@ -118,7 +118,7 @@ def _sides(inputs: Inputs, size: str | Sequence[int] | None) -> Sides:
     images = [leaf.size[-2:] for leaf in inputs.leaves if leaf.batched and len(leaf.size) >= 3]
     if not images:
         message = f"no input is an image: {inputs}"
-        raise ExportError(Problem("dynamic", message, "leave size out"))
+        raise ExportError(Problem(Argument("dynamic"), message, "leave size out"))
     given = [side for image in images for side in image]
     if size is None:
         return Sides(max(1, min(given) // 2), 2 * max(given))
@@ -126,7 +126,7 @@ def _sides(inputs: Inputs, size: str | Sequence[int] | None) -> Sides:
     outside = [side for side in given if side not in sides]
     if outside:
         message = f"{outside[0]}, the size that is traced, is not in it: {sides}"
-        raise ExportError(Problem("size", message, "give another range, or another input size"))
+        raise ExportError(Problem(Argument("size"), message, "give another range, or another input size"))
     return sides
 
 
@@ -138,6 +138,6 @@ def parse_sides(text: str) -> Sides:
     """
     found = _RANGE.fullmatch(text.strip())
     if found is None:
-        raise ExportError(Problem("size", f"'{text}' is not a range", _RANGE_TIP))
+        raise ExportError(Problem(Argument("size"), f"'{text}' is not a range", _RANGE_TIP))
     low, high, step = found.groups()
     return Sides(int(low), int(high), int(step or 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hmhsa_insert.errors import ExportError, Problem
+from hmhsa_insert.errors import Argument, ExportError, Problem
 from hmhsa_insert.exporting.agreement import Compared, Expected, compared, expected
 from hmhsa_insert.exporting.asked import AXES, BATCH, SIZE, Asked, asked_for
 from hmhsa_insert.exporting.format import Format, why
@@ -136,7 +136,7 @@ def check_place(path: Path, overwrite: bool) -> None:
     """
     target = place_to_write(path, ExportError)
     if target.exists() and not overwrite:
-        tip = "choose another name, or replace it with --overwrite"
+        tip = "choose another name, or replace it: `overwrite=True`"
         raise ExportError(Problem(str(path), "a file is here already", tip))
     if not target.parent.is_dir():
         raise ExportError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
@@ -160,13 +160,15 @@ def _asked(
     names = [dynamic] if isinstance(dynamic, str) else list(default if dynamic is None else dynamic)
     if opened.is_detector and set(names) & set(AXES):
         message = "a detector is exported for one image of one size: it scales every image itself"
-        raise ExportError(Problem("dynamic", message, "leave it out, and give the size with --input-size"))
+        raise ExportError(
+            Problem(Argument("dynamic"), message, "leave it out, and give the size with `input_size=SIZE`")
+        )
     if opened.is_detector and not kind.takes_detectors:
         message = (
             "torch's exporter does not take torchvision's detectors: how many boxes are left is known only "
         )
         message += "when an image is there (batched_nms branches on it)"
-        raise ExportError(Problem(kind.title, message, "--to torchscript takes them"))
+        raise ExportError(Problem(kind.title, message, "`to='torchscript'` takes them"))
     asked = asked_for(opened.inputs, names, size, opset)
     kind.check(asked)
     return asked
@@ -184,7 +186,7 @@ def _made(model: nn.Module, kind: Format, asked: Asked) -> bytes:
         )
         tip = kind.tip if SIZE in asked.dynamic else "another format may take it"
         if asked.dynamic == {BATCH}:
-            tip = "one batch may do: dynamic=() in Python, --dynamic none"
+            tip = "one batch may do: `dynamic=()`"
         raise ExportError(Problem(kind.title, f"torch cannot export it: {why(cause)}", tip)) from error
 
 

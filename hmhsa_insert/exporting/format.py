@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from hmhsa_insert.errors import ExportError, Problem, first_line
+from hmhsa_insert.errors import Argument, ExportError, Problem, first_line
 from hmhsa_insert.exporting.asked import Asked
 from hmhsa_insert.surgery.base.inputs import Args
 
@@ -26,7 +26,7 @@ class Format(ABC):
     """A kind of file.
 
     Attributes:
-        name, suffix: what ``--to`` takes, and the ending of its files.
+        name, suffix: what ``to`` takes, and the ending of its files.
         title: what messages call it.
         modules: packages that it needs, beyond this project's own.
         extra: the extra that installs them.
@@ -40,7 +40,7 @@ class Format(ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     takes_detectors: ClassVar[bool] = False
-    tip: ClassVar[str] = "another range with --size may do; one size, or any batch alone, does"
+    tip: ClassVar[str] = "another range with `size=RANGE` may do; one size, or any batch alone, does"
 
     @abstractmethod
     def make(self, model: nn.Module, asked: Asked) -> bytes:
@@ -67,7 +67,7 @@ class Format(ABC):
     def check_opset(self, opset: int | None) -> None:
         """Refuse an opset that the format does not have."""
         if opset is not None:
-            raise ExportError(Problem("opset", f"{self.title} has no opsets", "they are for ONNX"))
+            raise ExportError(Problem(Argument("opset"), f"{self.title} has no opsets", "they are for ONNX"))
 
 
 def why(error: BaseException) -> str:

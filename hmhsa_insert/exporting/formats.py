@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hmhsa_insert.errors import ExportError, Problem, near
+from hmhsa_insert.errors import Argument, ExportError, Problem, near
 from hmhsa_insert.exporting.format import Format
 from hmhsa_insert.exporting.onnx_file import Onnx
 from hmhsa_insert.exporting.program import Program
@@ -29,5 +29,5 @@ def format_of(name: str | None, path: Path | None = None) -> Format:
         return endings[ending] if ending else next(iter(FORMATS.values()))
     if name not in FORMATS:
         tip = near(name, FORMATS) or f"choose {', '.join(FORMATS)}"
-        raise ExportError(Problem("to", f"there is no format '{name}'", tip))
+        raise ExportError(Problem(Argument("to"), f"there is no format '{name}'", tip))
     return FORMATS[name]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hmhsa_insert.errors import ExportError, Problem
+from hmhsa_insert.errors import Argument, ExportError, Problem
 from hmhsa_insert.exporting.asked import Asked
 from hmhsa_insert.exporting.format import Format, Run
 from hmhsa_insert.exporting.program import exported
@@ -32,7 +32,7 @@ class Onnx(Format):
         size = sum(tensor.nbytes for tensor in model.state_dict().values())
         if size > _MOST_BYTES:
             message = f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds 2"
-            raise ExportError(Problem(self.title, message, "--to pt2 has no such bound"))
+            raise ExportError(Problem(self.title, message, "`to='pt2'` has no such bound"))
         program = torch.onnx.export(
             exported(model, asked), dynamo=True, opset_version=asked.opset, verbose=False
         )
@@ -41,7 +41,7 @@ class Onnx(Format):
         written = next(each.version for each in proto.opset_import if not each.domain)
         if asked.opset not in (None, written):
             message = f"torch writes opset {written} for this network and cannot convert it to {asked.opset}"
-            raise ExportError(Problem("opset", message, f"leave it out, or give {written}"))
+            raise ExportError(Problem(Argument("opset"), message, f"leave it out, or give {written}"))
         content: bytes = proto.SerializeToString()
         return content
 
@@ -77,4 +77,6 @@ class Onnx(Format):
             message = f"opset {opset} is too old: torch's exporter writes {_LEAST_OPSET} and newer"
         else:
             message = f"opset {opset} is newer than {most}, the newest of onnx {onnx.__version__}"
-        raise ExportError(Problem("opset", message, f"leave it out, or give {_LEAST_OPSET} to {most}"))
+        raise ExportError(
+            Problem(Argument("opset"), message, f"leave it out, or give {_LEAST_OPSET} to {most}")
+        )

@@ -20,14 +20,14 @@ class TorchScript(Format):
 
     name, suffix, title = "torchscript", ".pt", "TorchScript"
     takes_detectors = True
-    tip = "a trace keeps what was decided by the size it was made at: --to pt2 or onnx, or leave size out"
+    tip = "a trace keeps what was decided by the size it was made at: `to='pt2'` or onnx, or leave size out"
 
     def make(self, model: nn.Module, asked: Asked) -> bytes:
         """Return the saved trace."""
         args, kwargs = asked.inputs.drawn(input_dtype(model), "cpu", asked.batch)
         if args and kwargs:
             message = "a trace takes inputs by position or by name, not both"
-            raise ExportError(Problem(self.title, message, "--to pt2 takes both"))
+            raise ExportError(Problem(self.title, message, "`to='pt2'` takes both"))
         example: dict[str, Any] = (
             {"example_kwarg_inputs": kwargs} if kwargs else {"example_inputs": tuple(args)}
         )

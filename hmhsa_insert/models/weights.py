@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from hmhsa_insert.errors import Problem, WeightsError, near
+from hmhsa_insert.errors import Argument, Problem, WeightsError, near
 
 Shape = tuple[int, ...]
 
@@ -68,6 +68,17 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.
         raise WeightsError(problems)
     model.load_state_dict(state, strict=strict)
     return model
+
+
+def check_start(weights: str | Path | None, pretrained: bool) -> None:
+    """Refuse two sets of weights to begin with.
+
+    Raises:
+        WeightsError: both are asked for.
+    """
+    if pretrained and weights is not None:
+        message, tip = "a network starts with one set of weights", "give it or `weights=FILE`"
+        raise WeightsError(Problem(Argument("pretrained"), message, tip))
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

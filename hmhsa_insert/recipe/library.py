@@ -17,7 +17,7 @@ class ShippedRecipe:
     """A recipe that comes with the package.
 
     Attributes:
-        name: what ``--recipe`` takes, without ``.yaml``.
+        name: what ``recipe`` takes, without ``.yaml``.
         intent: the first paragraph of its leading comment.
         path: the file.
     """

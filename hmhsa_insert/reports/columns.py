@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.errors import Argument, Problem, near
 from hmhsa_insert.quantities import QUANTITIES, ordered
 from hmhsa_insert.quantity import INFERENCE, PERCENT, SCORES, TRAINING, Quantity
 from hmhsa_insert.reports.frame import other_scores
@@ -22,7 +22,7 @@ class Column:
     """One column of a table.
 
     Attributes:
-        key: its name in ``--columns``.
+        key: its name in ``columns``.
         header: what the table prints above it.
         field: the column of the frame it shows.
         text: writes one value; missing values are blank before it is asked.
@@ -123,7 +123,8 @@ def chosen(keys: Sequence[str] | None, frame: pd.DataFrame) -> list[Column]:
     if unknown := [key for key in keys if key not in known]:
         tip = f"there are {', '.join(known)}"
         raise ReportError(
-            Problem("--columns", f"there is no column '{key}'", near(key, known) or tip) for key in unknown
+            Problem(Argument("columns"), f"there is no column '{key}'", near(key, known) or tip)
+            for key in unknown
         )
     return [known[key] for key in keys]
 

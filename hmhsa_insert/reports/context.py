@@ -121,6 +121,6 @@ def train_commands(config: Plain) -> list[str]:
         str(config.get("seed")),
     ]
     if config.get("init_from"):
-        words += ["--init-from", str(config["init_from"]).rpartition(" ")[0]]
+        words += ["--weights", str(config["init_from"]).rpartition(" ")[0]]
     words += ["--pretrained"] if config.get("pretrained") else []
     return [*(f"# {each}" for each in saved), shlex.join(words)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.errors import Argument, Problem, listed, near
 from hmhsa_insert.reports.problems import ReportError
 
 # Writers are imported where they are called: the names of formats are needed long before, and pandas takes its time.
@@ -106,7 +106,9 @@ def checked_format(how: str, *others: str) -> str:
     """
     names = [*others, *FORMATS]
     if how not in names:
-        raise ReportError(Problem("--format", f"there is no format '{how}'", f"there are {listed(names)}"))
+        raise ReportError(
+            Problem(Argument("how"), f"there is no format '{how}'", f"there are {listed(names)}")
+        )
     return how
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.inert import html
 from hmhsa_insert.reports.formats import Report, checked_format, format_of, written
@@ -122,7 +122,7 @@ def _readable(source: object) -> str | Path | Mapping[str, Any]:
     found: object = getattr(source, "folder", source)
     if not isinstance(found, str | Path | Mapping):
         tip = "a path, the content of a profile's JSON, or what hi.profile and hi.train return"
-        raise ReportError(Problem("sources", f"expected {tip}; found {type(found).__name__}"))
+        raise ReportError(Problem(Argument("sources"), f"expected {tip}; found {type(found).__name__}"))
     return found
 
 
@@ -137,12 +137,12 @@ def opened(
     """Return what a report of `sources` is written from; the arguments and errors are those of :func:`report`."""
     paths = [Path(each) for each in sources if not isinstance(each, Mapping)]
     if any(map(is_study, paths)):
-        _refuse_with_study(sources, {"--columns": columns, "--published": published, "--parts": parts})
+        _refuse_with_study(sources, {"columns": columns, "published": published, "parts": parts})
         study = read_outcomes(paths[0])
         return StudyReport(study, title or study.name)
     if not sources and not published:
-        tip = "`hmhsa-insert profile MODEL -o FILE.json` writes one; --published shows the authors' figures"
-        raise ReportError(Problem("SOURCE", "there is nothing to report", tip))
+        tip = "`hmhsa-insert profile MODEL -o FILE.json` writes one; `published=True` shows the authors' figures"
+        raise ReportError(Problem(Argument("sources"), "there is nothing to report", tip))
     records = [*load_records(sources), *(published_records() if published else [])]
     return RecordsReport(tuple(records), columns, title, parts, sections=False)
 
@@ -151,9 +151,9 @@ def _refuse_with_study(sources: Sequence[Any], options: Mapping[str, object]) ->
     problems = []
     if len(sources) > 1:
         tip = "give its folder by itself"
-        problems.append(Problem("SOURCE", "a study's report is of one study alone", tip))
+        problems.append(Problem(Argument("sources"), "a study's report is of one study alone", tip))
     problems += [
-        Problem(name, "a study's report has tables of its own", "leave it out")
+        Problem(Argument(name), "a study's report has tables of its own", "leave it out")
         for name, given in options.items()
         if given
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from hmhsa_insert.errors import Problem, listed, near
+from hmhsa_insert.errors import Argument, Problem, listed, near
 from hmhsa_insert.files.machine import cores, is_first_process
 from hmhsa_insert.printed import Printed
 from hmhsa_insert.studies.cell import Trial
@@ -207,11 +207,13 @@ def make_engine(
     if not isinstance(name, str):
         return name
     if name not in ENGINES:
-        raise StudyError(Problem("engine", f"must be {listed(ENGINES)}, found '{name}'", near(name, ENGINES)))
+        raise StudyError(
+            Problem(Argument("engine"), f"must be {listed(ENGINES)}, found '{name}'", near(name, ENGINES))
+        )
     if workers is not None and name != "processes":
-        raise StudyError(Problem("workers", f"the engine '{name}' takes no number of workers"))
+        raise StudyError(Problem(Argument("workers"), f"the engine '{name}' takes no number of workers"))
     if address is not None and name != "ray":
-        raise StudyError(Problem("address", f"the engine '{name}' takes no address"))
+        raise StudyError(Problem(Argument("address"), f"the engine '{name}' takes no address"))
     threads = planned.study.threads
     if name == "local":
         from hmhsa_insert.studies.engines.local import LocalEngine
@@ -254,7 +256,10 @@ def _chosen(planned: PlannedStudy, only: Sequence[str]) -> dict[str, Trial]:
         variants = [variant.label for variant in planned.study.variants]
         tip = "give a variant, an id, or a glob over 'variant, network, settings, data, seed N'"
         raise StudyError(
-            [Problem("--only", f"'{p}' fits no trial", f"{near(p, variants)} {tip}".strip()) for p in missed]
+            [
+                Problem(Argument("only"), f"'{p}' fits no trial", f"{near(p, variants)} {tip}".strip())
+                for p in missed
+            ]
         )
     ids = set().union(*matched.values())
     return {id: trial for id, trial in planned.distinct.items() if id in ids}

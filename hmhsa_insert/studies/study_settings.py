@@ -26,9 +26,9 @@ def settings_type(document: Document, file: StudyFile, task: str) -> type[RunSet
     """
     try:
         kind: type[RunSettings] = task_class(task).settings_type
-        refuse_options(task, {"--detector": file.detector is not None})
+        refuse_options(task, {"detector": file.detector is not None})
     except HmhsaInsertError as error:
-        key = "task" if file.task is not None and error.problems[0].where == "--task" else "detector"
+        key = "task" if file.task is not None and error.problems[0].where == "task" else "detector"
         where = document.marks.where((key,))
         raise StudyError([Problem(where, found.message, found.tip) for found in error.problems]) from error
     return kind

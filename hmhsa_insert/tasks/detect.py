@@ -24,7 +24,7 @@ from hmhsa_insert.detection.network import build_around, build_backbone, fresh_p
 from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.detection.schema import CELL, DetectSettings
-from hmhsa_insert.errors import ModelError, Problem, near
+from hmhsa_insert.errors import Argument, ModelError, Problem, near
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
@@ -76,11 +76,11 @@ class Detect(Task):
             return {"detector": fitting[0]}
         if kind not in DETECTORS:
             tip = near(kind, DETECTORS) or f"choose {', '.join(DETECTORS)}"
-            raise ModelError(Problem("--detector", f"there is no detector '{kind}'", tip))
+            raise ModelError(Problem(Argument("detector"), f"there is no detector '{kind}'", tip))
         if kind not in fitting:
             does = "makes masks" if DETECTORS[kind].masks else "makes no masks"
-            message = f"{DETECTORS[kind].title} {does}, which does not fit --task {cls.task}"
-            raise ModelError(Problem("--detector", message, f"choose {', '.join(fitting)}"))
+            message = f"{DETECTORS[kind].title} {does}, which does not fit the task {cls.task}"
+            raise ModelError(Problem(Argument("detector"), message, f"choose {', '.join(fitting)}"))
         return {"detector": kind}
 
     @classmethod
@@ -94,8 +94,10 @@ class Detect(Task):
     ) -> CocoData:
         """Open a data set in COCO's format, with masks where the task has masks; ``shapes`` is drawn if need be."""
         if source is None:
-            tip = "--data shapes draws a small one"
-            raise DataError(Problem("--data", "the folder of a data set in COCO's format is needed", tip))
+            tip = "`data='shapes'` draws a small one"
+            raise DataError(
+                Problem(Argument("data"), "the folder of a data set in COCO's format is needed", tip)
+            )
         root = shapes_folder(data_dir) if source == SHAPES_SET else source
         data = open_coco(root, "mask" in cls.kinds, loader.corrupt, watch)
         drawn = (f"the set is in {root}, drawn there on first use",) if source == SHAPES_SET else ()
@@ -267,9 +269,17 @@ class Detect(Task):
 
     @classmethod
     def of_model(
-        cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
+        cls,
+        model: str | nn.Module,
+        asked: Asked,
+        pretrained: bool,
+        weights: str | Path | None,
+        allow_code: bool,
     ) -> tuple[str, Self, nn.Module, bool | None]:
         """Return name, run, model and :attr:`Scored.unseen` of a detector or its folder, at its own size."""
+        for name, given in (("pretrained", pretrained), ("weights", weights)):
+            if given:
+                raise RunError(Problem(Argument(name), "a detector has its own weights"))
         folder = None if isinstance(model, nn.Module) else Path(fetched(model))
         if isinstance(model, nn.Module):
             name, record, made = type(model).__name__, detector_record(model), model

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import ArtifactError, HmhsaInsertError, Problem, near
+from hmhsa_insert.errors import Argument, ArtifactError, HmhsaInsertError, Problem, near
 from hmhsa_insert.files.json_text import read_json_mapping
 
 # The task of runs, studies and calls that name none.
@@ -23,7 +23,7 @@ class TaskRow:
     Attributes:
         does: what is learned, in a few words.
         load: returns its class, a :class:`~hmhsa_insert.training.task.Task`; torch is imported then.
-        options: names of the options of commands that it can use, of those that not every task can; all others are
+        options: names of the arguments that it can use, of those that not every task can; all others are
             refused by name.
         made: returns True for a model of this task, or a folder, other than a run's, that holds one.
         artifact: the module whose ``save``, ``load`` and ``read_record`` write and read what `made` is True of.
@@ -59,8 +59,8 @@ def _is_detector(masks: bool, model: Any) -> bool:
     return bool((kind == "maskrcnn") == masks)
 
 
-_OF_IMAGES = frozenset({"--data-dir", "--pretrained", "--map", "--confusion"})
-_OF_OBJECTS = frozenset({"--detector", "--output", "--data-dir"})
+_OF_IMAGES = frozenset({"data_dir", "pretrained", "renamed", "confusion", "weights"})
+_OF_OBJECTS = frozenset({"detector", "output", "data_dir"})
 
 TASKS: dict[str, TaskRow] = {
     "classify": TaskRow(
@@ -88,7 +88,7 @@ TASKS: dict[str, TaskRow] = {
 }
 
 
-def task_class(name: str, where: str = "--task") -> Any:
+def task_class(name: str, where: str = Argument("task")) -> Any:
     """Return the class of a task.
 
     Args:
@@ -99,7 +99,7 @@ def task_class(name: str, where: str = "--task") -> Any:
         HmhsaInsertError: there is no such task.
     """
     if name not in TASKS:
-        tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}; --plugin MODULE adds a task of your own".strip()
+        tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}; `import MODULE` adds a task of your own".strip()
         raise HmhsaInsertError(Problem(where, f"there is no task '{name}'", tip))
     return TASKS[name].load()
 
@@ -114,7 +114,7 @@ def refuse_options(task: str, given: Mapping[str, bool]) -> None:
 
     Args:
         task: its name.
-        given: option -> whether the user gave it.
+        given: argument -> whether the user gave it.
 
     Raises:
         HmhsaInsertError: all of them, with the tasks that can use each.
@@ -123,7 +123,7 @@ def refuse_options(task: str, given: Mapping[str, bool]) -> None:
     problems = []
     for option in unused:
         others = [name for name, row in TASKS.items() if option in row.options]
-        tip = f"goes with --task {' or '.join(others)}" if others else ""
-        problems.append(Problem(option, f"the task '{task}' does not use it", tip))
+        tip = f"goes with the task {' or '.join(others)}" if others else ""
+        problems.append(Problem(Argument(option), f"the task '{task}' does not use it", tip))
     if problems:
         raise HmhsaInsertError(problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.counters import counted
 from hmhsa_insert.errors import Problem, WeightsError
 from hmhsa_insert.files.model_spec import ModelSpec
+from hmhsa_insert.models import load_weights
 from hmhsa_insert.models.weights import read_shapes
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model, save
 from hmhsa_insert.surgery.edit.splice import ledgers
@@ -234,7 +236,12 @@ class ImageTask(Task):
 
     @classmethod
     def of_model(
-        cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
+        cls,
+        model: str | nn.Module,
+        asked: Asked,
+        pretrained: bool,
+        weights: str | Path | None,
+        allow_code: bool,
     ) -> tuple[str, Self, nn.Module, bool | None]:
         """Return name, run, model and :attr:`Scored.unseen` of a model without a run, at its own size and crop."""
         found = cls.scored(None, None, asked, None if isinstance(model, nn.Module) else Path(model))
@@ -243,6 +250,8 @@ class ImageTask(Task):
         else:
             loaded = open_model(model, pretrained=pretrained, allow_code=allow_code)
             network, name, side = loaded.model, loaded.name, int(loaded.input_size[-1])
+        if weights is not None:
+            network = load_weights(copy.deepcopy(network) if network is model else network, weights)
         config: Any = getattr(network, "pretrained_cfg", None) or {}
         own = {"crop_pct": config.get("crop_pct", 0.875)}
         values = {"epochs": 1, "batch_size": 64, "input_size": side, "augment": own}

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from hmhsa_insert.blocks.lean import set_lean
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import ModelError, Problem, mention
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models import load_weights, read_state_dict
 from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, read_record
+from hmhsa_insert.surgery.artifact.manifest import source_in
 from hmhsa_insert.surgery.base.fake import notes as marks
 from hmhsa_insert.surgery.base.load import SOURCE, load_model
 from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
@@ -139,7 +140,10 @@ def build_base(
         return _copied(model, init_from)
     folder = fetched(model)
     if is_artifact(folder):
-        return _from_artifact(folder, asked, allow_code)
+        if pretrained:
+            message, tip = "an artifact has its own weights", "leave `pretrained=True` out"
+            raise ModelError(Problem(model, message, tip))
+        return _from_artifact(folder, asked, init_from, allow_code)
     return _from_factory(model, asked, settings, init_from, pretrained, meta)
 
 
@@ -174,20 +178,23 @@ def _from_factory(
 
 
 def _from_artifact(
-    folder: str, asked: Mapping[str, int], allow_code: bool
+    folder: str, asked: Mapping[str, int], init_from: str | Path | None, allow_code: bool
 ) -> tuple[nn.Module, set[str], list[str]]:
     """Load an artifact; where the data has other classes or channels, build it for them and keep the rest."""
     model = load(folder, allow_code=allow_code)
+    if init_from is not None:
+        load_weights(model, init_from)
     record, ledgers = read_record(folder)
-    kwargs = dict(record.get("kwargs") or {})
+    source = source_in(record)
+    kwargs = dict(source.kwargs)
     known = {"num_classes": kwargs.get("num_classes", 1000), "in_chans": kwargs.get("in_chans", 3)}
-    if not record.get("source") or all(known[key] == value for key, value in asked.items()):
+    if not source.spec or all(known[key] == value for key, value in asked.items()):
         return model, set(), []
-    built, taken = _build(record["source"], {**kwargs, **asked})
+    built, taken = _build(source.spec, {**kwargs, **asked})
     for ledger in ledgers:
         splice(built, ledger.plan, ledger.seed)
     new, notes = transfer(model, built)
-    return built, new, [_fitted(taken), *notes]
+    return built, new, [*([_fitted(taken)] if taken.keys() & asked.keys() else []), *notes]
 
 
 def _build(spec: str, asked: Mapping[str, Any], meta: bool = False) -> tuple[nn.Module, dict[str, Any]]:
@@ -204,7 +211,9 @@ def _build(spec: str, asked: Mapping[str, Any], meta: bool = False) -> tuple[nn.
                 raise
             if setting := _ASKED.get(refused[1]):
                 message = f"{spec} takes no {refused[1]}"
-                raise SettingsError(Problem(setting, message, f"--set {setting}={_OFF[setting]}")) from error
+                raise SettingsError(
+                    Problem(setting, message, mention("overrides", [f"{setting}={_OFF[setting]}"]))
+                ) from error
             del kwargs[refused[1]]
             torch.set_rng_state(state)
 

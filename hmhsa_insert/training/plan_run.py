@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from hmhsa_insert.errors import Problems
+from hmhsa_insert.models.weights import check_start
 from hmhsa_insert.recipe import RecipeSource, load_recipe
 from hmhsa_insert.tasks.table import DEFAULT, task_class
 from hmhsa_insert.training.data.digests import Watch
@@ -55,6 +56,8 @@ def plan_run(
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
     own, chosen, read, opened = {}, None, None, data
+    with found.part():
+        check_start(init_from, pretrained)
     with found.part():
         own = kind.checked_options(options)
     with found.part():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -68,7 +69,7 @@ def train(
     seed: int = 0,
     folder: str | Path | None = None,
     data_dir: str | Path | None = None,
-    init_from: str | Path | None = None,
+    weights: str | Path | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
     reporter: Reporter | None = None,
@@ -93,7 +94,7 @@ def train(
         seed: of base weights, blocks, order and draws.
         folder: of the run; None: ``runs/`` and the run's name.
         data_dir: where downloaded data is kept.
-        init_from: a checkpoint of the base network, by its own keys.
+        weights: a file of base weights, by the base network's own keys.
         pretrained: begin with the library's weights.
         allow_code: build an artifact's base network with the factory that it names, if you trust the artifact.
         reporter: is called with what happens.
@@ -116,6 +117,9 @@ def train(
         >>> result.task, result.epochs, result.top1 > 10
         ('classify', 1, True)
     """
+    if "init_from" in options:
+        warnings.warn("init_from is now weights", DeprecationWarning, stacklevel=2)
+        weights = options.pop("init_from")
     planned = plan_run(
         model,
         data,
@@ -125,7 +129,7 @@ def train(
         overrides=overrides,
         seed=seed,
         data_dir=data_dir,
-        init_from=init_from,
+        init_from=weights,
         pretrained=pretrained,
         allow_code=allow_code,
         **options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hmhsa_insert.errors import Problem, RecipeError, within
+from hmhsa_insert.errors import Argument, Problem, RecipeError, mention, within
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.recipe import load_recipe
@@ -54,7 +55,8 @@ def evaluate(
     task: str | None = None,
     overrides: Sequence[str] = (),
     data_dir: str | Path | None = None,
-    weights: str = "best",
+    weights: str | Path | None = None,
+    checkpoint: str | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
@@ -67,7 +69,8 @@ def evaluate(
         task: what it does; None: as its folder says, else ``classify``.
         overrides: of the settings: the run's, or the network's own; such as ``input_size=256``.
         data_dir: where downloaded data is kept.
-        weights: of a run: best, last or ema.
+        weights: of a network that is not a run: a file of weights, by its own keys.
+        checkpoint: of a run: best, last or ema; best if left out.
         pretrained: of a named network: the library's weights.
         allow_code: run the factory that the folder names, if you trust the folder.
         renamed: class of the data -> class of the run, where they are called otherwise.
@@ -96,6 +99,7 @@ def evaluate(
             overrides=overrides,
             data_dir=data_dir,
             weights=weights,
+            checkpoint=checkpoint,
             pretrained=pretrained,
             allow_code=allow_code,
             renamed=renamed,
@@ -110,7 +114,8 @@ def candidate(
     task: str | None = None,
     overrides: Sequence[str] = (),
     data_dir: str | Path | None = None,
-    weights: str = "best",
+    weights: str | Path | None = None,
+    checkpoint: str | None = None,
     pretrained: bool = False,
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
@@ -118,19 +123,34 @@ def candidate(
 ) -> ModelToScore:
     """Build what :func:`evaluate` scores; the arguments are the same, and `watch` that of ``open_data``."""
     source = str(data) if isinstance(data, Path) else data
+    if checkpoint is None and weights in WEIGHTS:
+        warnings.warn(f"weights={weights!r} is now checkpoint={weights!r}", DeprecationWarning, stacklevel=3)
+        weights, checkpoint = None, str(weights)
     asked = Asked(source, data_dir, overrides, renamed or {}, watch)
     kind: type[Task] = task_class(task or task_of(model))
     if not isinstance(model, nn.Module) and is_run(model):
         if task is not None and task != (own := task_of(model)):
             raise RunError(Problem(str(model), f"its task is '{own}', and '{task}' was asked for"))
-        made = _of_run(kind, Path(model), asked, weights, allow_code)
+        if weights is not None:
+            tip = f"choose among them: {mention('checkpoint', 'last')}"
+            raise RunError(Problem(Argument("weights"), "a run has its own weights", tip))
+        made = _of_run(kind, Path(model), asked, checkpoint or "best", allow_code)
     else:
+        if checkpoint is not None:
+            message = f"it chooses among the weights of a run, and '{_named(model)}' is not one"
+            raise RunError(Problem(Argument("checkpoint"), message))
         if data is None:
-            raise RunError(Problem(str(model), "is not a run, so the data has to be named", "--data SOURCE"))
+            raise RunError(
+                Problem(_named(model), "is not a run, so the data has to be named", "give `data=SOURCE`")
+            )
         given = model if isinstance(model, nn.Module) else str(model)
-        made = ModelToScore(*kind.of_model(given, asked, pretrained, allow_code))
+        made = ModelToScore(*kind.of_model(given, asked, pretrained, weights, allow_code))
     made.run.check(made.model)
     return made
+
+
+def _named(model: str | Path | nn.Module) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else str(model)
 
 
 def score(what: ModelToScore, on_batch: Callable[[int], None] | None = None) -> Evaluated:
@@ -165,16 +185,16 @@ def task_of(model: str | Path | nn.Module) -> str:
     return made_by(fetched(str(model)) if not isinstance(model, nn.Module) else model)
 
 
-def _of_run(kind: type[Task], folder: Path, asked: Asked, weights: str, allow_code: bool) -> ModelToScore:
+def _of_run(kind: type[Task], folder: Path, asked: Asked, checkpoint: str, allow_code: bool) -> ModelToScore:
     config = read_config(folder)
     spec = named_by_file(str(config["model"]), str(folder / CONFIG), allow_code)
     settings = settings_of(folder, config, asked.overrides, kind.settings_type)
-    there = weights_file(folder, weights)
+    there = weights_file(folder, checkpoint)
     scored = kind.scored(config, settings, asked, folder)
     if ModelSpec(spec).is_in_memory and not is_artifact(folder / ARTIFACT):
         message = f"its network ({spec}) was given in memory, and is not in the folder"
         raise RunError(
-            Problem(str(folder), message, f"load {folder / WEIGHTS[weights]} into it, and give it")
+            Problem(str(folder), message, f"load {folder / WEIGHTS[checkpoint]} into it, and give it")
         )
     recipe, own = recipe_of(folder, config), kind.options_in(config)
     run = kind(spec, recipe, scored.data, settings, config["seed"], None, False, allow_code=allow_code, **own)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.training.data import Data, open_data, open_scored
 from hmhsa_insert.training.data.digests import Watch, covers_contents
 from hmhsa_insert.training.data.matching import matched
@@ -108,7 +108,9 @@ def _matched(
     if names is not None:
         data = matched(data, names, asked.renamed)
     elif asked.renamed:
-        raise DataError(Problem("--map", "nothing says what the classes of this network are called"))
+        raise DataError(
+            Problem(Argument("renamed"), "nothing says what the classes of this network are called")
+        )
     return Scored(replace(data, notes=(*data.notes, *notes)), unseen)
 
 

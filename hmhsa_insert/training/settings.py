@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 from pydantic import ValidationError
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe.explain import explain
 from hmhsa_insert.recipe.library import find_file, shipped_files
@@ -72,7 +72,7 @@ def load_settings(
             if option is None:
                 document.findings.add(found.path, found.message, found.tip, key=found.key)
             else:
-                place = f"--set {'.'.join(map(str, option))}"
+                place = Argument(f"overrides {'.'.join(map(str, option))}")
                 option_problems.append(Problem(place, found.message, found.tip))
     if made is not None and document.value is not UNREADABLE:
         for path, message, tip in made.contradictions():
@@ -109,15 +109,23 @@ def _override(text: str, kind: type[RunSettings]) -> tuple[KeyPath, Any]:
         found = [each for each in settings_keys(kind) if each.key.endswith(f".{parts[0]}")]
         if len(found) > 1:
             tip = f"write {' or '.join(f'{each.key}=…' for each in found)}"
-            raise SettingsError(Problem(f"--set {text}", f"'{parts[0]}' is a key of several sections", tip))
+            raise SettingsError(
+                Problem(Argument(f"overrides {text}"), f"'{parts[0]}' is a key of several sections", tip)
+            )
         parts = tuple(found[0].key.split(".")) if found else parts
     if not equals or not all(parts):
         raise SettingsError(
-            Problem(f"--set {text}", "is not a setting", "write key=value, such as optimizer.lr=2e-3")
+            Problem(
+                Argument(f"overrides {text}"),
+                "is not a setting",
+                "write key=value, such as optimizer.lr=2e-3",
+            )
         )
-    document = read_text(f"value: {value}", f"--set {text}")
+    document = read_text(f"value: {value}", f"overrides {text}")
     if problems := document.findings.problems():
-        raise SettingsError([Problem(f"--set {text}", problem.message, problem.tip) for problem in problems])
+        raise SettingsError(
+            [Problem(Argument(f"overrides {text}"), problem.message, problem.tip) for problem in problems]
+        )
     return parts, document.value["value"]
 
 

@@ -17,7 +17,7 @@ class SettingsKey(NamedTuple):
     """One key.
 
     Attributes:
-        key: with its section, as ``--set`` takes it: ``optimizer.lr``.
+        key: with its section, as ``overrides`` takes it: ``optimizer.lr``.
         default: as YAML; "required" where there is none.
         meaning: in a sentence.
     """

@@ -252,7 +252,12 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def of_model(
-        cls, model: str | nn.Module, asked: Asked, pretrained: bool, allow_code: bool
+        cls,
+        model: str | nn.Module,
+        asked: Asked,
+        pretrained: bool,
+        weights: str | Path | None,
+        allow_code: bool,
     ) -> tuple[str, Self, nn.Module, bool | None]:
         """Return name, run, model and :attr:`Scored.unseen` of a model that no run trained.
 
@@ -260,11 +265,12 @@ class Task(ABC):
             model: the network, its name, or the folder of an artifact.
             asked: what the user said of the data.
             pretrained: of a named network: the library's weights.
+            weights: a file of weights.
             allow_code: run the factory that an artifact names.
         """
 
     def details(self, found: Any) -> dict[str, Any]:
-        """Return what ``evaluate --json`` says of an evaluation besides name, costs, images and damage."""
+        """Return what the JSON of ``evaluate`` says of an evaluation besides name, costs, images and damage."""
         return {score_name(column): value for column, value in found.row.items()}
 
     @classmethod

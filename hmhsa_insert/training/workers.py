@@ -277,5 +277,5 @@ def _manner(process: BaseProcess) -> str:
 
 def _given_up(death: WorkerDied) -> WorkersError:
     message = f"{death}, and so were those that replaced it: {_MOST_DEATHS} times at the same images"
-    tip = "often memory (or /dev/shm) is full: --set loader.workers=1 or 0, then the same command goes on"
+    tip = "often memory (or /dev/shm) is full: `overrides=['loader.workers=1']` or 0, then the same command goes on"
     return WorkersError(Problem("loader.workers", message, tip))

@@ -73,8 +73,8 @@ def test_the_live_table_follows_a_study(study: Path, monkeypatch: pytest.MonkeyP
     from hmhsa_insert.commands import console
 
     terminal = Console(force_terminal=True, width=80, height=24, record=True, highlight=False, markup=False)
-    monkeypatch.setattr(console, "out", terminal)
-    monkeypatch.setattr("hmhsa_insert.commands.ablate_view.out", terminal)
+    monkeypatch.setattr(console, "notes", terminal)
+    monkeypatch.setattr("hmhsa_insert.commands.ablate_view.notes", terminal)
     assert run("ablate mine.yaml -o out").exit_code == 0
     text = terminal.export_text()
     assert "2 of 2 trials ended" in text

@@ -28,7 +28,7 @@ def test_an_output_that_exists(artifacts: Path) -> None:
     other = "it exists and is not an artifact (it {})"
     only = "choose another folder: only artifacts are ever replaced"
     for line, message, tip in (
-        ("mine", "an artifact is here already", "choose another folder, or replace it with --overwrite"),
+        ("mine", "an artifact is here already", "choose another folder, or replace it: --overwrite"),
         ("thesis", other.format("has no plan.json"), "choose another folder"),
         ("thesis --overwrite", other.format("has no plan.json"), only),
         ("good.yaml --overwrite", other.format("is a file"), only),

@@ -80,16 +80,17 @@ OPTIONS = {
         MODEL,
         "  Sequential: its forward failed on an input of 4×64×64: Given groups=1, weight of size [16, 3, 4, 4], "
         "expected input[2, 4, 64, 64] to have 3 channels, but got 4 channels instead",
-        "    give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)",
+        "    give the size it takes with --input-size SIZE; one batch only with --fixed-batch N",
     ),
     "--pretrained": (
         MODEL,
         "  usernet:small: a factory of your own gives its network the weights it should have",
-        "    leave --pretrained out, or pass --weights FILE",
+        "    leave --pretrained out, or give --weights FILE",
     ),
     "--pretrained --weights w.safetensors": (
-        OPTION,
-        "  --pretrained: it cannot be combined with --weights: a network starts with one set of weights",
+        "error: the weights cannot be loaded",
+        "  --pretrained: a network starts with one set of weights",
+        "    give it or --weights FILE",
     ),
     "--base usernet:small": (
         MODEL,
@@ -114,7 +115,7 @@ def test_a_network_without_published_weights(here) -> None:
         MODEL,
         "  timm/irb_tiny: its pretrained weights are not available: No pretrained weights exist for irb_tiny. "
         "Use `pretrained=False` for random init.",
-        "    a file of weights can be given with --weights FILE",
+        "    a file of weights can be given: --weights FILE",
     ]
 
 
@@ -123,7 +124,7 @@ def test_a_size_the_network_does_not_take(here) -> None:
         MODEL,
         "  VisionTransformer: its forward failed on an input of 3×100×100: Input height (100) doesn't match "
         "model (224).",
-        "    give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)",
+        "    give the size it takes with --input-size SIZE; one batch only with --fixed-batch N",
     ]
 
 

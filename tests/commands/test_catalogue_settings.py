@@ -72,7 +72,8 @@ def test_a_key_is_found_without_its_section() -> None:
     with pytest.raises(SettingsError) as error:
         load_settings({"epochs": 1, "batch_size": 1}, ["name=sgd"])
     assert str(error.value) == (
-        "--set name=sgd: 'name' is a key of several sections (write optimizer.name=… or schedule.name=… or loss.name=…)"
+        "overrides name=sgd: 'name' is a key of several sections "
+        "(write optimizer.name=… or schedule.name=… or loss.name=…)"
     )
     with pytest.raises(SettingsError, match="lrr"):
         load_settings({"epochs": 1, "batch_size": 1}, ["lrr=0.5"])

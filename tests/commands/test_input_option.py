@@ -60,9 +60,7 @@ def test_every_command_takes_an_input_by_name() -> None:
     plan = json.loads(output(f"plan {STEP} -r at.yaml --json"))
     assert plan["input_size"] == {"*": ["3x64x64"], "**": {"timestep": "int64<1000"}}
     macs = 3 * 16 * 8 * 16 * 16 + 8 * 4 * 16 * 8 * 8 + 16 * 5
-    (record,) = json.loads(
-        output(STEP.replace("--input-size", "--size").join(["profile ", " --format json"]))
-    )["records"]
+    (record,) = json.loads(output(STEP.join(["profile ", " --format json"])))["records"]
     assert (record["macs"], record["inputs"]) == (macs, "3×64×64, timestep:int64<1000")
     assert record["input_size"] == [3, 64, 64]
     assert "recipes" in output(f"suggest {STEP} --block irb --max-macs +900%")
@@ -94,9 +92,11 @@ def test_a_fixed_batch() -> None:
     line = "inputnets:Shift --input-size 64 --fixed-batch 8"
     assert "input 3×64×64 in batches of 8\n" in output(f"stages {line}")
     assert "FAILED" not in output(f"apply {line} -r at.yaml -o out")
-    wanted = json.loads(output("profile inputnets:Body --size 64 --format json"))["records"][0]["macs"]
+    wanted = json.loads(output("profile inputnets:Body --input-size 64 --format json"))["records"][0]["macs"]
     (record,) = json.loads(output("profile out --base inputnets:Shift --format json"))["records"]
-    (base,) = json.loads(output("profile inputnets:Shift --size 64 --fixed-batch 8 --format json"))["records"]
+    (base,) = json.loads(output("profile inputnets:Shift --input-size 64 --fixed-batch 8 --format json"))[
+        "records"
+    ]
     assert base["macs"] == wanted
     assert record["inputs"] == "3×64×64 in batches of 8"
 
@@ -108,8 +108,14 @@ def test_a_fixed_batch() -> None:
         ("--input t:", "--input: 't:' describes no input"),
         ("--input t:float32<3", "--input: 't:float32<3': <3 is for integers"),
         ("--input t:int64 --input t:int64", "--input: two inputs have one name"),
-        ("--input-size 64 --input 3x64x64", "--input-size: it describes the image, and so does --input"),
-        ("--input-size 64 --input x:3x64x64", "--input-size: it describes the image, and so does --input"),
+        (
+            "--input-size 64 --input 3x64x64",
+            "--input-size: the image is described twice give it or --input INPUT",
+        ),
+        (
+            "--input-size 64 --input x:3x64x64",
+            "--input-size: the image is described twice give it or --input INPUT",
+        ),
         ("--input-size 64 --input step:int64", "unexpected keyword argument 'step'"),
         ("--input-size 64", "give all its inputs"),
         ("--input-size 64 --input timestep:float", "say which inputs are integers"),

@@ -18,7 +18,7 @@ import hmhsa_insert as hi
 
 CASES = Path(__file__).parents[1] / "files" / "cases"
 REFUSED = "it names code to import and run, 'evil:factory', and no file may do that by itself"
-TIP = "if you trust it: --allow-code, or allow_code=True in Python"
+TIP = "if you trust it: --allow-code"
 
 SETTINGS = "{epochs: 1, batch_size: 480, input_size: 32, augment: {crop_pct: 1.0}, compute: {device: cpu}}"
 STUDY = f"""version: 1
@@ -129,7 +129,7 @@ COMMANDS = [
     "train test_resnet --data digits -r FILE -o new",
     "train test_resnet --data FILE -o new",
     "train test_resnet --task detect --data FILE -o new",
-    "train test_resnet --data digits --init-from FILE -o new",
+    "train test_resnet --data digits --weights FILE -o new",
     "evaluate FILE",
     "evaluate FILE --data digits",
     "detect FILE image.png -o new",

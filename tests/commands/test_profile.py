@@ -19,7 +19,7 @@ def records(file: str) -> list[dict]:
 
 
 def test_plain_and_with_a_recipe_side_by_side(here):
-    text = output("profile usernet:small -r good.yaml --size 64 --memory --per stage")
+    text = output("profile usernet:small -r good.yaml --input-size 64 --memory --per stage")
     counts, *_ = text.split("Memory of a training step")
     assert [line.split()[0] for line in counts.splitlines() if " 64 " in line] == ["small", "small"]
     assert "small + mine" in counts
@@ -30,41 +30,43 @@ def test_plain_and_with_a_recipe_side_by_side(here):
 
 
 def test_json_holds_the_records_and_csv_the_frame(here):
-    output("profile usernet:small -r good.yaml --size 64 -o p.json")
+    output("profile usernet:small -r good.yaml --input-size 64 -o p.json")
     plain, edited = records("p.json")
     assert (plain["kind"], plain["name"], edited["name"]) == ("profile", "small", "small + mine")
     assert {plain["group"], edited["group"]} == {"small"}
     assert edited["parts"]["6.attn"] == ["6.attn"]
-    output("profile usernet:small -r good.yaml --size 64 --memory -o p.csv")
+    output("profile usernet:small -r good.yaml --input-size 64 --memory -o p.csv")
     rows = list(csv.DictReader(Path("p.csv").read_text().splitlines()))
     assert [int(row["macs"]) for row in rows] == [plain["macs"], edited["macs"]]
     assert float(rows[1]["saved_bytes_per_image"]) > float(rows[0]["saved_bytes_per_image"]) > 0
 
 
 def test_several_sizes_give_growth_and_a_plot(here):
-    text = output("profile usernet:small -r good.yaml --size 64 --size 128")
+    text = output("profile usernet:small -r good.yaml --input-size 64 --input-size 128")
     assert "Growth with the image" in text
     assert "64 → 128" in text
-    output("profile usernet:small -r good.yaml --size 64 --size 128 -o p.html")
+    output("profile usernet:small -r good.yaml --input-size 64 --input-size 128 -o p.html")
     page = Path("p.html").read_text()
     assert page.count("<figure>") == 2  # MACs against the image, and by stage
     assert "Where it is spent" in page
 
 
 def test_latency_is_taken_of_all(here):
-    text = output("profile usernet:small -r good.yaml --size 32 --latency --rounds 2 --batch 2")
+    text = output("profile usernet:small -r good.yaml --input-size 32 --latency --rounds 2 --batch 2")
     assert "Inference" in text
     assert "Training step" in text
     assert "p90 ms" in text
     assert "batch 2" in text
-    output("profile usernet:small --size 32 --latency --rounds 2 --channels-last --dtype bfloat16 -o p.json")
+    output(
+        "profile usernet:small --input-size 32 --latency --rounds 2 --channels-last --dtype bfloat16 -o p.json"
+    )
     (record,) = records("p.json")
     assert record["inference"]["rounds"] == record["training"]["rounds"] == 2
     assert (record["environment"]["dtype"], record["environment"]["channels_last"]) == ("bfloat16", True)
 
 
 def test_artifacts_and_markdown_to_a_pipe(artifacts):
-    text = output("profile library mine --base usernet:small --size 64 --format md")
+    text = output("profile library mine --base usernet:small --input-size 64 --format md")
     assert text.startswith("## Counts, one image\n\n|Method")
     assert "|library" in text
     assert text.endswith("\n")
@@ -91,15 +93,15 @@ class Net(nn.Module):
 
 def test_what_needs_attention_is_printed_whatever_the_format(here):
     Path("triplenet.py").write_text(UNSEEN)
-    text = output("profile triplenet:Net --size 8 --per module")
+    text = output("profile triplenet:Net --input-size 8 --per module")
     assert "unseen.triple" in text
-    result = run("profile triplenet:Net --size 8 --format csv")
+    result = run("profile triplenet:Net --input-size 8 --format csv")
     assert "unseen.triple" in result.stderr
     assert "unseen.triple" not in result.stdout
 
 
 def test_every_bad_network_is_reported_before_any_is_measured(here):
-    text = error_of("profile usernet:smal resnet19 --size 64")
+    text = error_of("profile usernet:smal resnet19 --input-size 64")
     assert "'usernet' has no 'smal'" in text
     assert "did you mean 'resnet18'" in text
 
@@ -107,12 +109,12 @@ def test_every_bad_network_is_reported_before_any_is_measured(here):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--size 12q", "--size: '12q' is not a size"),
+        ("--input-size 12q", "--input-size: '12q' is not a size"),
         ("--device tpu9", "--device: 'tpu9' cannot be used"),
         ("-o nowhere/p.md", "there is no folder 'nowhere'"),
         ("-o p.doc", "its ending names no format"),
         ("-r missing.yaml", "no such file, and no shipped recipe"),
-        ("--size 2", "cannot run on an input of 3×2×2"),
+        ("--input-size 2", "cannot run on an input of 3×2×2"),
     ],
 )
 def test_refusals(here, line, message):

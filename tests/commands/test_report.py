@@ -30,7 +30,7 @@ def write_run(folder: str, recipe: str | None, top1: float | None, seed: int = 0
 
 
 def test_runs_stand_beside_profiles_and_published_figures(here):
-    output("profile usernet:small -r good.yaml --size 64 --memory -o p.json")
+    output("profile usernet:small -r good.yaml --input-size 64 --memory -o p.json")
     write_run("plain", None, 90.0)
     write_run("edited", "mine", 92.5)
     text = output("report p.json plain edited --published")
@@ -41,7 +41,7 @@ def test_runs_stand_beside_profiles_and_published_figures(here):
 
 
 def test_a_run_of_the_profiled_network_is_its_row(here):
-    output("profile usernet:small --size 64 -o p.json")
+    output("profile usernet:small --input-size 64 -o p.json")
     (record,) = json.loads(Path("p.json").read_text())["records"]
     write_run("plain", None, 90.0)
     result = {"num_params": record["num_params"], "top1": 90.0}
@@ -54,7 +54,7 @@ def test_formats_and_columns(here):
     write_run("plain", None, 90.0)
     output("report plain --published --columns method,top1 --title Ours -o t.tex")
     assert r"\caption{Ours}" in Path("t.tex").read_text()
-    output("profile usernet:small --size 64 -o p.json")
+    output("profile usernet:small --input-size 64 -o p.json")
     output("report p.json --published -o t.html")
     page = Path("t.html").read_text()
     assert "Multiply–accumulates by part of the network</figcaption>" in page

@@ -51,7 +51,12 @@ def test_pictures_and_results(made: Path, tmp_path: Path) -> None:
     assert "broken.jpg: cannot be read" in result.stderr
     assert "none.jpg: cannot be read" in result.stderr
     assert "wrote" in result.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["detections.json", "x-2.png", "x.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "detections.json",
+        "manifest.json",
+        "x-2.png",
+        "x.png",
+    ]
     assert {path: path.read_bytes() for path in before} == before
     found = json.loads((out / "detections.json").read_text())
     assert [entry["image_id"] for entry in found] == [1] * 3 + [4] * 3

@@ -89,7 +89,7 @@ def test_scored_again_it_is_the_same(run: tuple[str, Path]) -> None:
     _, folder = run
     result = read_result(folder)
     assert result is not None
-    found = score(candidate(folder, weights="ema"))
+    found = score(candidate(folder, checkpoint="ema"))
     assert found.box == result.box
     assert found.mask == result.mask
     found = score(candidate(folder))

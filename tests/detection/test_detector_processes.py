@@ -41,7 +41,7 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
     assert seen
     assert len(seen) == len(set(seen))  # no image was scored by both
     assert average_precision(split, written, "box") == result.box
-    alone = score(candidate(folder, weights="ema"))
+    alone = score(candidate(folder, checkpoint="ema"))
     assert alone.box == pytest.approx(result.box, abs=1e-6)
     assert alone.mask == pytest.approx(result.mask, abs=1e-6)
     metrics = pd.read_csv(folder / "metrics.csv")

@@ -100,7 +100,7 @@ def test_an_older_file_stays_where_the_new_one_is_refused(tmp_path: Path) -> Non
     target = tmp_path / "net.pt"
     target.write_bytes(b"older")
     said = refusal(tmp_path, small(), target, input_size=SIZE)
-    assert said == f"{target}: a file is here already (choose another name, or replace it with --overwrite)"
+    assert said == f"{target}: a file is here already (choose another name, or replace it: `overwrite=True`)"
     refusal(tmp_path, Sized(), target, input_size=SIZE, dynamic=("size",), size="32..64", overwrite=True)
     assert target.read_bytes() == b"older"
     hi.export(small(), target, input_size=SIZE, dynamic=(), overwrite=True)

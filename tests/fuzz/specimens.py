@@ -245,7 +245,7 @@ def _make_pictures() -> None:
 
 
 def _make_profile() -> None:
-    command(f"profile {NETWORK} --recipe recipe.yaml --memory --size 64 -o profile.json")
+    command(f"profile {NETWORK} --recipe recipe.yaml --memory --input-size 64 -o profile.json")
     records = json.loads(Path("profile.json").read_text())["records"]
     for record in records:  # of a hundred modules a few are enough
         record["by_module"] = record["by_module"][:3]

@@ -229,7 +229,7 @@ def test_commands_take_names_on_the_hub(
     runner = CliRunner()
     for arguments in (
         ["show", "hf-hub:user/net"],
-        ["profile", "hf-hub:user/net", f"hf-hub:{TIMM}", "--size", "64"],
+        ["profile", "hf-hub:user/net", f"hf-hub:{TIMM}", "--input-size", "64"],
         ["evaluate", "hf-hub:user/net", "--data", "digits", "--set", "input_size=16"],
         ["train", "hf-hub:user/net", "--data", "digits", "--epochs", "1", "--set", "input_size=16"],
         ["export", "hf-hub:user/net", "--to", "torchscript", "--input-size", "64"],

@@ -17,8 +17,8 @@ import hmhsa_insert as hi
 pytestmark = pytest.mark.libs
 
 PICKLE = (
-    "this file is a pickle, and reading one runs any code that its author put in (if you trust it: --unsafe-pickle, "
-    "or load_model(..., unsafe_pickle=True) in Python)"
+    "this file is a pickle, and reading one runs any code that its author put in (if you trust it: "
+    "`unsafe_pickle=True`)"
 )
 UNREADABLE = "it has no configuration that can be read: "
 OPSETS = "(leave it out, or give 18 to 28)"
@@ -146,7 +146,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a file that is there": (
         exported("there.onnx"),
-        "there.onnx: a file is here already (choose another name, or replace it with --overwrite)",
+        "there.onnx: a file is here already (choose another name, or replace it: `overwrite=True`)",
     ),
     "no such folder": (exported("no/n.onnx"), "no/n.onnx: there is no folder 'no' (make it first)"),
     "a trainer without its recipe": (

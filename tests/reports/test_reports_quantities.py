@@ -104,8 +104,8 @@ def test_a_new_number_is_in_profiles_their_json_and_reports(tmp_path: Path):
 
 @pytest.mark.usefixtures("depth")
 def test_a_new_number_is_a_column_of_the_command_profile(tmp_path: Path):
-    assert " Depth" in run("profile resnet10t --size 32").output
-    run(f"profile resnet10t --size 32 -o {tmp_path}/p.json")
+    assert " Depth" in run("profile resnet10t --input-size 32").output
+    run(f"profile resnet10t --input-size 32 -o {tmp_path}/p.json")
     (record,) = json.loads((tmp_path / "p.json").read_text())["records"]
     assert record["depth"] > 10
 
@@ -172,7 +172,7 @@ def test_a_new_format_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         run(f"report {source} -o {tmp_path}/x.tag")
         assert (tmp_path / "x.tag").read_text() == printed
         assert printed.startswith("<")
-    assert run("profile resnet10t --size 32 --format tags").output == "<Counts, one image|1>\n"
+    assert run("profile resnet10t --input-size 32 --format tags").output == "<Counts, one image|1>\n"
 
 
 def test_a_format_that_does_not_exist_is_an_error(tmp_path: Path):

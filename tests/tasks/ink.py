@@ -44,4 +44,6 @@ class Ink(ImageTask):
         return {"closeness": 1 / (1 + error), "error": error}
 
 
-TASKS["ink"] = TaskRow("how much ink a picture has", lambda: Ink, frozenset({"--data-dir", "--pretrained"}))
+TASKS["ink"] = TaskRow(
+    "how much ink a picture has", lambda: Ink, frozenset({"data_dir", "pretrained", "weights"})
+)

@@ -72,9 +72,9 @@ def test_killed_it_goes_on_to_the_same_bits(trained: Path, tmp_path: Path) -> No
 
 
 def test_it_is_evaluated(trained: Path) -> None:
-    found = hi.evaluate(trained, allow_code=True, weights="last")
+    found = hi.evaluate(trained, allow_code=True, checkpoint="last")
     assert found.row == pytest.approx(read_result(trained).scores)
-    (row,) = json.loads(said("evaluate", str(trained), "--weights", "last", "--allow-code", "--json"))
+    (row,) = json.loads(said("evaluate", str(trained), "--checkpoint", "last", "--allow-code", "--json"))
     assert row["error"] == pytest.approx(found.row["error"])
     assert "closeness" in said("evaluate", str(trained), "--allow-code")
 

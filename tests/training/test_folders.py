@@ -165,12 +165,12 @@ def test_a_class_can_be_called_like_a_split(tmp_path: Path, counts: dict[str, in
         # Two data sets side by side.
         (
             {f"{s}/{w}/{c}": 2 for s in ("pets", "cars") for w in ("train", "val") for c in "ab"},
-            ("loader.train=pets/train --set loader.val=pets/val", "loader.train=cars/train"),
+            ("loader.train=pets/train', 'loader.val=pets/val", "loader.train=cars/train"),
         ),
         # Two folders that could be the validation split.
         (
             {f"{w}/{c}": 2 for w in ("train", "val", "validation") for c in "ab"},
-            ("loader.train=train --set loader.val=val", "loader.train=train --set loader.val=validation"),
+            ("loader.train=train', 'loader.val=val", "loader.train=train', 'loader.val=validation"),
         ),
         # Both are there on a file system that tells cases apart.
         (
@@ -236,7 +236,8 @@ def test_what_a_name_says(name: str, kind: str | None) -> None:
 def test_only_one_class_with_folders_of_pictures_says_how_to_go_on(tmp_path: Path) -> None:
     problem = _problem(fill(tmp_path, {"PetImages/Cat": 3, "PetImages/Dog": 3}))
     assert (
-        "holds 1 class: PetImages (if 'Cat', 'Dog' are the classes: --set loader.train=PetImages" in problem
+        "holds 1 class: PetImages (if 'Cat', 'Dog' are the classes: `overrides=['loader.train=PetImages']`"
+        in problem
     )
     assert _open(tmp_path, train="PetImages", val_share=0.4).classes == ("Cat", "Dog")
 

@@ -197,7 +197,7 @@ def test_gray_with_a_few_in_color(tmp_path: Path) -> None:
     data = _channels(tmp_path)
     assert data.channels == 3
     said = "59 of 60 images looked at are gray, 1 have color: all are read as"
-    assert f"{said} RGB (--set loader.channels=1 reads them as gray)" in data.notes
+    assert f"{said} RGB (`overrides=['loader.channels=1']` reads them as gray)" in data.notes
     chosen = _channels(tmp_path, channels=1)
     assert chosen.channels == 1
     assert f"{said} gray, as loader.channels says" in chosen.notes

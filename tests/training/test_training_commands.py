@@ -57,7 +57,7 @@ def test_the_bar_holds_everything_in_80_columns(monkeypatch: pytest.MonkeyPatch)
     """Also in the middle of ImageNet: epoch, share, time left, loss, accuracy, speed, none of it cut."""
     module = sys.modules["hmhsa_insert.commands.train"]
     screen = Console(width=80, force_terminal=True, color_system=None, file=io.StringIO())
-    monkeypatch.setattr("hmhsa_insert.commands.console.out", screen)
+    monkeypatch.setattr("hmhsa_insert.commands.console.notes", screen)
     bar = module._Bar()
     with bar:
         bar.step(OptimizerStep(123, 300, 1234, 5004, 1.2345, {"top1": 45.67}, 12345.6))
@@ -110,7 +110,7 @@ def test_evaluate_prints_a_row_for_each_and_the_classes_of_one(
         (("train", "timm/test_resnet", "--config", "digit"), "did you mean 'digits'?"),
         (
             ("train", "timm/test_resnet", "--epochs", "0"),
-            "--set epochs: 'epochs' must be greater than 0, found 0",
+            "overrides epochs: 'epochs' must be greater than 0, found 0",
         ),
         (("train", "test_resnett"), "neither timm nor torchvision has a network of this name"),
         (("train", "timm/test_resnet", "--recipe", "stag3"), "did you mean 'stage3'"),
@@ -128,7 +128,7 @@ def test_problems_end_with_1_and_no_traceback(
 def test_evaluate_needs_data_for_what_is_no_run() -> None:
     result = _run("evaluate", "timm/test_resnet")
     assert isinstance(result.exception, HmhsaInsertError)  # the app around it reports these
-    assert "is not a run, so the data has to be named (--data SOURCE)" in str(result.exception)
+    assert "is not a run, so the data has to be named (give `data=SOURCE`)" in str(result.exception)
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_artifact_has_the_best_weights(done: Path) -> None:
 
 
 def test_evaluation_of_a_run_gives_the_runs_numbers(done: Path) -> None:
-    found, result = score.evaluate(done, few_digits(), weights="ema", allow_code=True), read_result(done)
+    found, result = score.evaluate(done, few_digits(), checkpoint="ema", allow_code=True), read_result(done)
     assert result is not None
     assert found.loss == pytest.approx(result.loss, abs=1e-6)
     assert found.confusion.sum() == 60
@@ -132,7 +132,7 @@ def test_base_and_edited_network_are_evaluated_before_the_first_update(tmp_path:
         tmp_path / "tuned",
         settings=QUICK | {"epochs": 1},
         recipe={"version": 1, "name": "one", "edits": [edit]},
-        init_from=tmp_path / "base" / "last.safetensors",
+        weights=tmp_path / "base" / "last.safetensors",
         reporter=told,
     )
     start = json.loads((tmp_path / "tuned" / "epoch0.json").read_text())

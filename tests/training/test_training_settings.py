@@ -158,7 +158,7 @@ def test_all_problems_come_together_in_file_order(tmp_path: Path) -> None:
     places = ["1:9", "4:7", "5:3", "6:25"]
     assert [each.split(": ")[0] for each in found] == [
         *(f"{path}:{place}" for place in places),
-        "--set augment.mixup",
+        "overrides augment.mixup",
     ]
 
 
@@ -180,7 +180,7 @@ def test_settings_that_are_not_there(source: Any, problem: str) -> None:
 @pytest.mark.parametrize("text", ["epochs", "=3", "a..b=3"])
 def test_an_option_that_is_no_setting(text: str) -> None:
     assert _problems(LEAST, text) == [
-        f"--set {text}: is not a setting (write key=value, such as optimizer.lr=2e-3)"
+        f"overrides {text}: is not a setting (write key=value, such as optimizer.lr=2e-3)"
     ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.errors import Problem, first_line
+from hmhsa_insert.errors import Argument, Problem, first_line
 from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.engines import Started
 from hmhsa_insert.studies.problems import StudyError
@@ -73,7 +73,7 @@ class RayEngine:
         except Exception as error:  # whatever a network, an address or another version of Ray comes up with
             reason = first_line(error)
             tip = "`ray start --head` begins a cluster here; leave the address out for one of this machine alone"
-            where = f"--address {self.address}" if self.address else "ray"
+            where = Argument(f"address {self.address}") if self.address else "ray"
             raise StudyError(Problem(where, f"cannot be connected to: {reason}", tip)) from error
         self._refuse_impossible(ray)
         return True

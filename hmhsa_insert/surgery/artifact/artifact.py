@@ -143,14 +143,11 @@ def weights_summary(folder: str | Path) -> tuple[int, int]:
     return len(state), sum(tensor.nbytes for tensor in state.values())
 
 
-def open_model(
-    spec: str, *, base: str | None = None, allow_code: bool = False, **options: Any
-) -> LoadedModel:
+def open_model(spec: str, *, allow_code: bool = False, **options: Any) -> LoadedModel:
     """Return the network of a MODEL|DIR argument: an artifact here or on the Hub, or what ``load_model`` builds.
 
     Args:
         spec: a folder that ``hi.save`` wrote, or a name.
-        base: ``package.module:factory`` of an artifact's base network, where a library does not have it.
         allow_code: run the factory that an artifact names.
         options: for :func:`~hmhsa_insert.surgery.base.load.load_model`.
 
@@ -160,15 +157,12 @@ def open_model(
     folder = fetched(spec)
     if is_artifact(folder):
         if options.get("pretrained"):
-            raise ModelError(Problem(spec, "an artifact has its own weights", "leave --pretrained out"))
-        model = load(folder, load_model(base).model if base else None, allow_code=allow_code)
+            message, tip = "an artifact has its own weights", "leave `pretrained=True` out"
+            raise ModelError(Problem(spec, message, tip))
+        model = load(folder, allow_code=allow_code)
         inputs = ledgers(model)[-1].plan.inputs
         name = Path(spec).absolute().name if folder == spec else ModelSpec(spec).label
         return LoadedModel(model, ModelSource(name), inputs.image_size, inputs)
-    if base is not None:
-        _report_missing(spec)
-        message = f"it is for the folder of an artifact, and '{spec}' is not one"
-        raise ModelError(Problem("--base", message, f"to edit that network itself, give it as MODEL: {base}"))
     try:
         return load_model(spec, **options)
     except ModelError:

@@ -43,7 +43,7 @@ def _replaceable(target: Path, kind: FolderKind, overwrite: bool) -> list[str]:
         message = f"it exists and is not an artifact ({error.problems[0].message})"
         raise ArtifactError(Problem(str(target), message, tip)) from error
     if not overwrite:
-        tip = "choose another folder, or replace it with --overwrite"
+        tip = "choose another folder, or replace it: `overwrite=True`"
         raise ArtifactError(Problem(str(target), "an artifact is here already", tip))
     ours, others = divided(target, lambda name: is_written(target, name, kind, recipes))
     if others:

@@ -18,7 +18,7 @@ import torch
 import torchvision
 from torch import nn
 
-from hmhsa_insert.errors import ArtifactError, BaseNotBuiltError, ModelError, Problem, RecipeError, within
+from hmhsa_insert.errors import ArtifactError, ModelError, Problem, RecipeError, within
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.inert import json_text
@@ -27,6 +27,7 @@ from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.plan_shape import BaseShape, OptionsShape, PlansShape
 from hmhsa_insert.surgery.base.bounded import at_most
 from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.given_base import base_factory
 from hmhsa_insert.surgery.base.load import SOURCE, ModelSource, load_model, named_by_file
 from hmhsa_insert.surgery.edit.splice import Ledger, ledgers
 from hmhsa_insert.surgery.sites.site import Plan
@@ -38,7 +39,7 @@ PLAN = "plan.json"
 BASE = "base.json"
 
 _TIP = "`hmhsa-insert apply MODEL --recipe R -o DIR` writes one"
-_BASE_TIP = "build it yourself: hi.load(folder, base=network) in Python"
+_BASE_TIP = "give the base network: `base=NETWORK`"
 # What a folder may pass to a library's factory: numbers and names, never files or addresses.
 _SAFE_KWARGS = frozenset(OptionsShape.model_fields)
 _LEAST_MODULES, _MODULES_A_TENSOR = 1000, 20
@@ -161,10 +162,20 @@ def check_base(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     return {"kwargs": {}, "aliases": {}, "versions": {}, **record}
 
 
+def source_in(record: Mapping[str, Any]) -> ModelSource:
+    """Return what builds the base network of a record; where no library does, the user's factory if one is given."""
+    source = ModelSource(str(record.get("source") or ""), record["kwargs"], str(record.get("weights") or ""))
+    given = base_factory()
+    if not given or is_rebuildable(source):
+        return source
+    # The arguments in the file are of the factory that the file names.
+    return source if given == source.spec else ModelSource(given)
+
+
 def build_base(
     path: Path, record: Mapping[str, Any], allow_code: bool = False, *, meta: bool = False
 ) -> nn.Module:
-    """Build the base network that the record in file `path` names: a library's, or the user's if allowed.
+    """Build the base network that the record in file `path` names: a library's, or the user's if given or allowed.
 
     With `meta`, it is built on the meta device if possible.
 
@@ -173,22 +184,22 @@ def build_base(
         ModelError: it cannot be built.
     """
     where = str(path)
-    spec = str(record.get("source") or "")
+    source = source_in(record)
+    spec = source.spec
     if not spec:
         message = f"it does not say how the base network ({record.get('class')}) is built"
-        raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
-    source = ModelSource(spec, record["kwargs"], str(record.get("weights") or ""))
+        raise ArtifactError(Problem(where, message, _BASE_TIP))
     library = source.library
     if library and not source.is_library:
         library.require(where)
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         message = f"the base network is '{spec}', which the installed release does not have"
         raise ArtifactError(Problem(where, message, f"it was made with {versions}"))
-    named_by_file(spec, where, allow_code, BaseNotBuiltError, _BASE_TIP)
+    named_by_file(spec, where, allow_code, ArtifactError, _BASE_TIP)
     if library:
         if unsafe := _unsafe(source.kwargs):
             message = f"a folder may not set the option '{unsafe[0]}'"
-            raise BaseNotBuiltError(Problem(where, message, _BASE_TIP))
+            raise ArtifactError(Problem(where, message, _BASE_TIP))
         checked(OptionsShape, source.kwargs, path, ArtifactError)
     # A network has a few modules for each of its tensors, and the folder has these.
     modules = _LEAST_MODULES + _MODULES_A_TENSOR * len(read_shapes(path.parent / WEIGHTS))

@@ -20,6 +20,7 @@ from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.fake import notes
+from hmhsa_insert.surgery.base.given_base import base_factory
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import Inputs
 from hmhsa_insert.surgery.base.sources.library import DEFAULT_SIZE, Library
@@ -114,8 +115,8 @@ def named_by_file(
 ) -> str:
     """Return the name of a network that a file gives; refuse names of code unless the user allows them.
 
-    A name that the user types needs no permission. Everything that reads a name from a file, which may come
-    from anyone, calls this before anything is built.
+    A name that the user types needs no permission, nor does a file that repeats it. Everything that reads a name from
+    a file, which may come from anyone, calls this before anything is built.
 
     Args:
         spec: what the file names.
@@ -127,9 +128,9 @@ def named_by_file(
     Raises:
         HmhsaInsertError: an `error`: the file names code.
     """
-    if ModelSpec(spec).is_code and not allow_code:
+    if ModelSpec(spec).is_code and not allow_code and spec != base_factory():
         message = f"it names code to import and run, '{spec}', and no file may do that by itself"
-        tip = "if you trust it: --allow-code, or allow_code=True in Python"
+        tip = "if you trust it: `allow_code=True`"
         raise error(Problem(where, message, f"{tip}; or {or_else}" if or_else else tip))
     return spec
 
@@ -202,7 +203,7 @@ def _builder(source: ModelSource, pretrained: bool) -> Callable[[], Any]:
         return source.library.builder(source.bare, pretrained, source.kwargs)
     if pretrained:
         message = "a factory of your own gives its network the weights it should have"
-        raise ModelError(Problem(source.spec, message, "leave --pretrained out, or pass --weights FILE"))
+        raise ModelError(Problem(source.spec, message, "leave `pretrained=True` out, or give `weights=FILE`"))
     return partial(_factory(source.spec), **source.kwargs)
 
 
@@ -214,7 +215,7 @@ def _why_not_built(source: ModelSource, pretrained: bool, error: BaseException) 
         return Problem(source.spec, message, "it is called without arguments" if bare else "")
     if pretrained:
         message = f"its pretrained weights are not available: {reason}"
-        return Problem(source.spec, message, "a file of weights can be given with --weights FILE")
+        return Problem(source.spec, message, "a file of weights can be given: `weights=FILE`")
     return Problem(source.spec, f"it cannot be built: {reason}")
 
 

@@ -136,7 +136,7 @@ def _find(
 ) -> tuple[fx.Graph, fx.Node]:
     """Trace the forward of `host` and find the operation in it."""
     function, occurrence = operation
-    tip = "choose a module's output; see --all-cut-points"
+    tip = "choose a module's output; see `hmhsa-insert stages MODEL --all-cut-points`"
     try:
         graph = _ShallowTracer(lengths).trace(host)
     except Exception as error:

@@ -106,9 +106,9 @@ def trace(
 
 def _why_it_fails(model: nn.Module, inputs: Inputs, error: Exception) -> Problem:
     reason = first_line(error)
-    tip = "give the size it takes with --input-size; one batch only with --fixed-batch, or Inputs.of(size, batch=8)"
+    tip = "give the size it takes with `input_size=SIZE`; one batch only with `Inputs.of(size, batch=N)`"
     if isinstance(error, TypeError) and "required positional argument" in reason:
-        tip = 'give all its inputs: hi.apply(model, recipe, inputs=[(3, 224, 224), "timestep:int64"]), or --input'
+        tip = "give all its inputs: `inputs=[(3, 224, 224), 'timestep:int64']`"
     elif "embedding" in str(error) or "indices" in reason:
         tip = 'say which inputs are integers: "timestep:int64<1000"'
     message = f"its forward failed on an input of {inputs}: {reason}"

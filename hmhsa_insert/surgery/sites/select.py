@@ -123,7 +123,10 @@ class EditView:
         node = next((node for node in self.located.trace.nodes if node.name == name), None)
         if node is None or node not in self.located.maps:
             what = "is not a feature map" if node else "does not exist"
-            tip = near(name, (n.name for n in self.located.maps)) or "see --all-cut-points"
+            tip = (
+                near(name, (n.name for n in self.located.maps))
+                or "see `hmhsa-insert stages MODEL --all-cut-points`"
+            )
             self.refuse("node", f"node '{name}' {what}", tip)
             return None
         return Place(cut_point(self.located.trace, self.located.maps, node))
@@ -154,7 +157,11 @@ class EditView:
         """Return the module whose output an fx node is."""
         nodes = {node.name: node for node in self.located.trace.nodes}
         if name not in nodes:
-            self.refuse("node", f"node '{name}' does not exist", near(name, nodes) or "see --all-cut-points")
+            self.refuse(
+                "node",
+                f"node '{name}' does not exist",
+                near(name, nodes) or "see `hmhsa-insert stages MODEL --all-cut-points`",
+            )
             return None
         hosts = list(hosts_of(self.located.trace, nodes[name]))
         if not hosts:

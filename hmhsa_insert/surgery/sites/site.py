@@ -60,7 +60,7 @@ class Site:
         identity: True if the block starts as the identity, with gamma = 0.
         residual: True if the output of the block is added to its input (inserted blocks that keep the shape).
         path: where in the module's output (or ``(index or name,)`` in its inputs) the map is.
-        node: name of the map's node in the trace, as ``--all-cut-points`` shows it; empty in older plans.
+        node: name of the map's node in the trace, as ``stages`` shows it with all cut points; empty in older plans.
         expression: for ``expression``: the one that makes the map.
         operation: for ``rewrite``: the function that makes the map, and its occurrence in the module's own forward;
             for ``graph``: the name of the graph's node, and 0.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Problem, mention
 from hmhsa_insert.training.data.files import FileImages
 from hmhsa_insert.training.data.pictures import PLUGINS, ending
 from hmhsa_insert.training.data.split_names import split_name
@@ -60,7 +60,7 @@ def read_folder(root: Path, train: str | None = None, val: str | None = None) ->
     tree, reading = _read(root, train, val)
     if reading.train is None:
         message = f"has a validation split, '{shown(reading.val or '')}', and no training split"
-        raise DataError(Problem(shown(str(root)), message, "--set loader.train=FOLDER names it"))
+        raise DataError(Problem(shown(str(root)), message, "`overrides=['loader.train=FOLDER']` names it"))
     first = _Split(tree, reading.train)
     _refuse_unusable(first, tree)
     second = _Split(tree, reading.val) if reading.val is not None else None
@@ -196,7 +196,8 @@ def _choice(tree: Tree, only: str) -> str:
     if node is None or len(node.filled) < 2:
         return ""
     names = few_shown([child.name for child in node.filled])
-    return f"if {names} are the classes: --set loader.train={shown(only)}, or give {shown(str(tree.root / only))}"
+    chosen = mention("overrides", [f"loader.train={shown(only)}"])
+    return f"if {names} are the classes: {chosen}, or give {shown(str(tree.root / only))}"
 
 
 def _compare(train: _Split, val: _Split) -> None:

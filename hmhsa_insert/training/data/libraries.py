@@ -59,7 +59,7 @@ def torch_set(source: str, data_dir: str | Path | None) -> Sets:
     try:
         made = [create_dataset(source, root=root, split=s, download=True) for s in ("train", "validation")]
     except Exception as error:  # a failed download, a missing file or an unknown name, each in its own way
-        tip = "timm knows torch/cifar10, cifar100, mnist, kmnist, fashion_mnist, imagenet, …; --data-dir says where"
+        tip = "timm knows torch/cifar10, cifar100, mnist, kmnist, fashion_mnist, imagenet, …; `data_dir=DIR` says where"
         raise DataError(Problem(source, _reason(error), tip)) from error
     images = [TorchImages(dataset, source) for dataset in made]
     classes = getattr(made[0], "classes", None) or range(int(images[0].targets.max()) + 1)

@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.errors import Argument, Problem, mention, near
 from hmhsa_insert.training.data.images import ChosenImages
 from hmhsa_insert.training.data.sources import Data
 from hmhsa_insert.training.data.streams import Stream
@@ -52,7 +52,7 @@ def matched(data: Data, known: Sequence[str], renamed: Mapping[str, str]) -> Dat
 
 
 def read_renaming(texts: Sequence[str]) -> dict[str, str]:
-    """Return what ``--map old=new`` says.
+    """Return the renaming that texts ``old=new`` say.
 
     Raises:
         DataError: a text is no such pair, or two rename one class.
@@ -65,7 +65,7 @@ def read_renaming(texts: Sequence[str]) -> dict[str, str]:
                 "renames a class that another one renames" if old in renamed else "is not a pair of classes"
             )
             tip = "write CLASS_OF_THE_DATA=CLASS_OF_THE_NETWORK"
-            raise DataError(Problem(f"--map {shown(text)}", message, tip))
+            raise DataError(Problem(Argument(f"renamed {shown(text)}"), message, tip))
         renamed[old] = new
     return renamed
 
@@ -90,7 +90,7 @@ def _check(here: Sequence[str], known: Sequence[str], renamed: Mapping[str, str]
             if name not in there:
                 tip = near(name, there) or f"there are: {few(there)}"
                 message = f"the {whose} has no class '{name}'"
-                problems.append(Problem(f"--map {old}={new}", message, tip))
+                problems.append(Problem(Argument(f"renamed {old}={new}"), message, tip))
     if problems:
         raise DataError(problems)
 
@@ -100,7 +100,7 @@ def _side_by_side(data: Data, known: Sequence[str], unknown: Sequence[str]) -> l
     where = shown(data.source)
     message = f"its classes are not those that the network was trained on: {few(unknown)} it does not know"
     like = (get_close_matches(unknown[0], known) or list(known))[0]
-    tip = f"--map {unknown[0]}={like} says which is which, once for each class"
+    tip = f"{mention('renamed', {unknown[0]: like})} says which is which, once for each class"
     width = max(4, *(len(name) for name in data.classes[:_MOST_LINES]))
     lines = [f"{'data':{width}}  network"]
     pairs = list(zip_longest(data.classes, known, fillvalue="–"))

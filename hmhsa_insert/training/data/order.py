@@ -64,7 +64,9 @@ class TrainBatches(Sampler[list[Key]]):
     def __init__(self, num_images: int, shares: Shares, seed: int) -> None:
         if num_images < shares.batch_size:
             message = f"{shares.batch_size} images an update, and the training split has {num_images}"
-            raise SettingsError(Problem("batch_size", message, "--set batch_size=… makes it smaller"))
+            raise SettingsError(
+                Problem("batch_size", message, "`overrides=['batch_size=…']` makes it smaller")
+            )
         self._num_images = num_images
         self._shares = shares
         self._seed = seed

@@ -192,7 +192,9 @@ def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, .
             f"{mixed}: all are read as {'gray' if channels == 1 else 'RGB'}, as loader.channels says",
         )
     if gray and colored:
-        return channels, (f"{mixed}: all are read as RGB (--set loader.channels=1 reads them as gray)",)
+        return channels, (
+            f"{mixed}: all are read as RGB (`overrides=['loader.channels=1']` reads them as gray)",
+        )
     return channels, ()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
-from hmhsa_insert.errors import Problem, near
+from hmhsa_insert.errors import Problem, mention, near
 from hmhsa_insert.training.data.split_names import SplitKind, is_filler, split_name
 from hmhsa_insert.training.data.tree import Tree
 from hmhsa_insert.training.names import few_shown, order, shown
@@ -59,9 +59,9 @@ class TreeReading:
     @property
     def options(self) -> str:
         """The settings that choose it."""
-        train = f"--set loader.train={shown(self.train or ROOT)}" if self.train is not None else ""
-        val = f"--set loader.val={shown(self.val)}" if self.val is not None else ""
-        return " ".join(filter(None, (train, val)))
+        train = f"loader.train={shown(self.train or ROOT)}" if self.train is not None else ""
+        val = f"loader.val={shown(self.val)}" if self.val is not None else ""
+        return mention("overrides", [each for each in (train, val) if each])
 
 
 def grown(tree: Tree) -> Node:
@@ -160,7 +160,7 @@ def _refuse_splits_in_classes(root: Node, where: str) -> None:
         flat = _splits_in(child)[1]
         if len(set(flat.values())) > 1:
             message = f"{few_shown(list(flat))} are splits that lie inside a class, and no folders of classes"
-            tip = "put the splits first (train/cat, test/cat); --set loader.train=. takes all pictures of a class"
+            tip = "put the splits first (train/cat, test/cat); all pictures of a class: `overrides=['loader.train=.']`"
             raise DataError(Problem(where, message, tip))
 
 

@@ -141,7 +141,9 @@ def _fingerprint(root: Path, splits: Sequence[Mapping[str, Any]], watch: Watch |
 def _read_info(root: Path) -> dict[str, Any]:
     path = root / "_info.json"
     if not os.path.isdir(root):
-        raise DataError(Problem(str(root), "there is no such folder", "write wds/FOLDER, or --data-dir"))
+        raise DataError(
+            Problem(str(root), "there is no such folder", "write wds/FOLDER, or give `data_dir=DIR`")
+        )
     info = read_json_mapping(path, DataError, tip=_INFO_TIP)
     if not isinstance(info.get("splits"), dict):
         raise DataError(Problem(str(path), "names no splits", _INFO_TIP))

@@ -84,4 +84,4 @@ def assemble(
 def _refuse_average_of_shards(planned: Task, accelerator: Accelerator) -> None:
     if accelerator.distributed_type == DistributedType.FSDP and planned.settings.ema is not None:
         message = "there is no EMA of weights that FSDP shards across processes"
-        raise SettingsError(Problem("ema", message, "--set ema=null"))
+        raise SettingsError(Problem("ema", message, "`overrides=['ema=null']`"))

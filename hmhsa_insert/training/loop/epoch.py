@@ -74,7 +74,9 @@ def evaluate_in_loop(loop: Loop, model: nn.Module) -> Evaluated:
     )
     if found.damaged and loop.settings.loader.corrupt == "error":
         message = f"image {found.damaged[0]} of the validation split cannot be read"
-        raise DataError(Problem("validation", message, "remove it, or --set loader.corrupt=skip"))
+        raise DataError(
+            Problem("validation", message, "remove it, or skip it: `overrides=['loader.corrupt=skip']`")
+        )
     return found
 
 

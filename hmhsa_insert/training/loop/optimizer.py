@@ -68,7 +68,9 @@ def parameter_groups(model: nn.Module, settings: RunSettings, fresh: Collection[
         groups = param_groups_layer_decay(model, decay, skip, layer_decay=layer_decay)
     else:
         message = f"{type(model).__name__} does not say its layers (timm's networks do)"
-        raise SettingsError(Problem("finetune.layer_decay", message, "--set finetune.layer_decay=null"))
+        raise SettingsError(
+            Problem("finetune.layer_decay", message, "`overrides=['finetune.layer_decay=null']`")
+        )
     scale = settings.finetune.new_lr_scale
     return groups if scale == 1.0 else _new_apart(groups, model, fresh, scale)
 

@@ -268,6 +268,6 @@ class Loop:
             return
         names = [self.split.name(int(index)) for index in batch.indices[batch.damaged]]
         if self.settings.loader.corrupt == "error":
-            tip = "remove it, or --set loader.corrupt=skip"
+            tip = "remove it, or skip it: `overrides=['loader.corrupt=skip']`"
             raise DataError([Problem(name, "this image cannot be read", tip) for name in names])
         self.progress.damaged.update(names)

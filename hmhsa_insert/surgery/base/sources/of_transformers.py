@@ -59,8 +59,8 @@ class Transformers(Library):
     def builder(self, name: str, pretrained: bool, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
         """Return what builds a model from its configuration; `head` is ``classification`` or ``backbone``."""
         if pretrained:
-            message = "the weights of a folder are given by --weights FOLDER/model.safetensors"
-            raise ModelError(Problem(f"{self.prefix}/{name}", message, "leave --pretrained out"))
+            message, tip = "a folder is not downloaded", "give its model.safetensors as `weights=FILE`"
+            raise ModelError(Problem(f"{self.prefix}/{name}", message, tip))
         import transformers
 
         # Looking a class up imports its module.

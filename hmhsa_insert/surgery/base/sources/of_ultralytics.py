@@ -59,7 +59,7 @@ class Ultralytics(Library):
         import ultralytics.nn.tasks  # noqa: F401
 
         if pretrained:
-            tip = f"download {Path(name).stem}.pt, and write ultralytics/FILE.pt --unsafe-pickle"
+            tip = f"download {Path(name).stem}.pt, and give ultralytics/{Path(name).stem}.pt with `unsafe_pickle=True`"
             raise ModelError(
                 Problem(f"{self.prefix}/{name}", "ultralytics has its weights as pickles only", tip)
             )

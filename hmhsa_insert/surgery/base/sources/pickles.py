@@ -30,5 +30,5 @@ def check_allowed(spec: str) -> None:
     """Raise ModelError for the file that `spec` names, unless the user allows pickles."""
     if not is_unpickling_allowed():
         message = "this file is a pickle, and reading one runs any code that its author put in"
-        tip = "if you trust it: --unsafe-pickle, or load_model(..., unsafe_pickle=True) in Python"
+        tip = "if you trust it: `unsafe_pickle=True`"
         raise ModelError(Problem(spec, message, tip))
