@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Width, head_problems
+from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Width, head_problems, head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
@@ -214,7 +214,9 @@ def _build(options: HmhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
     grids = _grids(options, inp)
     settings = (options.upsample, options.norm, options.last, options.qkv_bias)
     block = build_narrow(
-        options.width, inp.channels, lambda width: Hmhsa(width, options.head_dim, grids, *settings)
+        options.width,
+        inp.channels,
+        lambda width: Hmhsa(width, head_size(options.head_dim, width), grids, *settings),
     )
     return set_lean(block, options.memory == "lean")
 

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_problems
+from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_problems, head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look, whole_map
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
@@ -145,8 +145,12 @@ class HmhsaPooled(Lean):
 
 
 def _build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.Module:
-    settings = (options.head_dim, options.grid_size, options.pool, options.norm, options.drop)
-    block = build_narrow(options.width, inp.channels, lambda width: HmhsaPooled(width, *settings))
+    settings = (options.grid_size, options.pool, options.norm, options.drop)
+    block = build_narrow(
+        options.width,
+        inp.channels,
+        lambda width: HmhsaPooled(width, head_size(options.head_dim, width), *settings),
+    )
     return set_lean(block, options.memory == "lean")
 
 

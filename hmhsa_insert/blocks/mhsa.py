@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Width, head_problems
+from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Width, head_problems, head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look, whole_map
 from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
@@ -77,8 +77,10 @@ def attention_cost(inp: MapSize, qkv_bias: bool) -> BlockCost:
 
 
 def _build(options: MhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
-    settings = (options.head_dim, options.norm, options.qkv_bias)
-    block = build_narrow(options.width, inp.channels, lambda width: Mhsa(width, *settings))
+    def made(width: int) -> Mhsa:
+        return Mhsa(width, head_size(options.head_dim, width), options.norm, options.qkv_bias)
+
+    block = build_narrow(options.width, inp.channels, made)
     return set_lean(block, options.memory == "lean")
 
 

@@ -23,6 +23,7 @@ from hmhsa_insert.blocks.fields import (
     Memory,
     Rate,
     head_problems,
+    head_size,
 )
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled, pooled_attention_cost
 from hmhsa_insert.blocks.irb import Irb, irb_cost
@@ -78,7 +79,12 @@ class TransCnn(ResidualBlock):
 
 def _build(options: TransCnnOptions, inp: MapSize, out_channels: int) -> nn.Module:
     attn = HmhsaPooled(
-        inp.channels, options.head_dim, options.grid_size, options.pool, options.norm, options.drop
+        inp.channels,
+        head_size(options.head_dim, inp.channels),
+        options.grid_size,
+        options.pool,
+        options.norm,
+        options.drop,
     )
     conv = Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
     return set_lean(TransCnn(attn, conv, options.drop_path), options.memory == "lean")

@@ -14,7 +14,7 @@ from timm.layers import DropPath
 from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import Activation, DropPathRate, HeadDim, Memory, head_problems
+from hmhsa_insert.blocks.fields import Activation, DropPathRate, HeadDim, Memory, head_problems, head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.mhsa import Mhsa, attention_cost
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
@@ -101,7 +101,7 @@ class Transformer(ResidualBlock):
 def _build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.Module:
     block = Transformer(
         inp.channels,
-        options.head_dim,
+        head_size(options.head_dim, inp.channels),
         options.mlp_ratio,
         options.qkv_bias,
         options.norm,

@@ -23,7 +23,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _SAID = "said"
 # What pydantic puts in a place for a key itself, and for the members of a union, which are tagged so.
-_NO_KEYS = ("[key]", "[word]", "[list]")
+_NO_KEYS = ("[key]", "[word]", "[list]", "[number]")
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 # Longer numbers are not worth writing out: 1e999999 would be a megabyte.
 _MOST_DIGITS = 12

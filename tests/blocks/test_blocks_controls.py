@@ -165,7 +165,9 @@ def test_what_its_block_refuses_a_control_refuses():
         options, _ = parse_options({"type": kind, "of": {"type": "mhsa", "head_dim": 7}})
         assert refusals(options, MapSize(16, 7, 7), 16) == [
             OptionProblem(
-                ("of", "head_dim"), "head_dim 7 does not divide 16 channels; nearest that do: 4, 8", ""
+                ("of", "head_dim"),
+                "head_dim 7 does not divide 16 channels; nearest that do: 4, 8",
+                "head_dim: auto chooses one that does",
             )
         ]
         options, _ = parse_options({"type": kind, "of": {"type": "timm/halo"}})

@@ -31,17 +31,6 @@ def test_a_shipped_recipe(name):
     jsonschema.Draft202012Validator(json_schema()).validate(recipe.to_dict())
 
 
-def test_the_head_dims_divide_the_channels_they_meet():
-    channels = {
-        "stage3": [96, 256, 320, 384, 1024],
-        "stage234": [32, 96, 128, 320, 512, 2048],
-        "every_block": [24, 160],
-    }
-    for name, counts in channels.items():
-        head_dim = load_recipe(name).edits[0].block["head_dim"]
-        assert [count for count in counts if count % head_dim] == []
-
-
 def test_transcnn_is_the_released_configuration():
     recipe = load_recipe("transcnn")
     *attention, tdb = recipe.edits
@@ -53,7 +42,8 @@ def test_transcnn_is_the_released_configuration():
         (4, 1, 1, "random", "before"),
     ]
     assert all(
-        e.at.block == "each" and e.block["norm"] == "batch" and e.block["head_dim"] == 64 for e in attention
+        e.at.block == "each" and e.block["norm"] == "batch" and e.block["head_dim"] == "near 64"
+        for e in attention
     )
     assert (tdb.op, tdb.at.numbers, tdb.keep) == ("replace", (2, 3, 4), "none")
 

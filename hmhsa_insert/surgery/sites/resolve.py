@@ -9,6 +9,7 @@ from torch import nn
 
 from hmhsa_insert.blocks import MapSize, Options, block_type, parse_options
 from hmhsa_insert.blocks import refusals as block_refusals
+from hmhsa_insert.blocks.fields import settled
 from hmhsa_insert.recipe import Edit
 from hmhsa_insert.surgery.locate.maps import FeatureMap
 from hmhsa_insert.surgery.locate.recorder import ModuleCall
@@ -66,7 +67,10 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
         if site.block is None or site.inp is None or options is None:
             priced.append(site)
             continue
-        inp = MapSize(site.inp.channels, site.inp.height, site.inp.width)
+        inp, frames = MapSize(site.inp.channels, site.inp.height, site.inp.width), site.inp.frames
+        block = settled(site.block, inp.channels)
+        if block != site.block:
+            site = dataclasses.replace(site, block=block, options=parse_options(block)[0])
         found = block_refusals(options, inp, site.out_channels)
         for problem in found:
             refused.setdefault((problem.key, problem.message, problem.tip), []).append(site.qualname)
@@ -75,9 +79,7 @@ def _priced(sites: Iterable[Site], edit: Edit, options: Options | None, refusals
             continue
         cost = block_type(options.type).cost(options, inp, site.out_channels)
         own = inp.channels if site.identity else 0  # gamma
-        priced.append(
-            dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs * site.inp.frames)
-        )
+        priced.append(dataclasses.replace(site, num_params=cost.num_params + own, macs=cost.macs * frames))
     for (key, message, tip), names in refused.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         refusals.add(edit, ("block", *key), f"at '{names[0]}'{more}: {message}", tip)

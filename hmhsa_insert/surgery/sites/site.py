@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -176,7 +177,21 @@ class Plan(Printed):
         if len(self.sites) > _MOST_ROWS:
             rows.append(["…", f"and {len(self.sites) - _MOST_ROWS} more", "", "", "", ""])
         doubts = (f"warning: {doubt}" for doubt in self.doubts)
-        return [Table.of(title, headers, rows, [_new_keys(self.new_keys), *doubts])]
+        return [Table.of(title, headers, rows, [*self.head_sizes, _new_keys(self.new_keys), *doubts])]
+
+    @property
+    def head_sizes(self) -> tuple[str, ...]:
+        """What ``head_dim: auto`` comes to: a line for every edit that leaves it open."""
+        lines = []
+        for edit in self.recipe["edits"]:
+            asked = _head_dim(edit.get("block"))
+            sizes = Counter(_head_dim(site.block) for site in self.sites if site.edit == edit["id"])
+            if isinstance(asked, str) and sizes:
+                found = ", ".join(f"{size} ({count}×)" for size, count in sorted(sizes.items()))
+                lines.append(
+                    f"{edit['id']}: head_dim {asked} is {found if len(sizes) > 1 else next(iter(sizes))}"
+                )
+        return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""
@@ -217,6 +232,12 @@ def _new_keys(new_keys: Sequence[str]) -> str:
         return "new weights: none"
     more = f", and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
     return f"new weights: {', '.join(keys[:_MOST_KEYS])}{more}"
+
+
+def _head_dim(block: Mapping[str, Any] | None) -> Any:
+    """Return the head size that a block's mapping says; of a control, that of the block it stands for."""
+    of = (block or {}).get("of")
+    return (of if isinstance(of, Mapping) else block or {}).get("head_dim")
 
 
 def _data(site: Site) -> dict[str, Any]:
