@@ -22,6 +22,7 @@ from hmhsa_insert.quantity import (
     counted,
     fixed,
     in_bytes,
+    millions,
     significant,
 )
 
@@ -60,7 +61,7 @@ def _averages(kind: Literal["box", "mask"], plural: str) -> Iterator[Quantity]:
 # fmt: off
 _ROWS = (
     Quantity("params", "#Params", "num_params", name="parameters",
-        kind=COUNT, unit=1e6, suffix="M", digits=1, write_small=counted, delta="relative", parts="table"),
+        kind=COUNT, unit=1e6, write=millions, write_small=counted, delta="relative", parts="table"),
     Quantity("num_trainable", kind=COUNT, better="", study=""),
     Quantity("layer_macs", "Layer MACs", "macs_modules_only", axis="{}MACs of convolution and linear layers",
         kind=COUNT, unit=1e9, write=counted, write_published=fixed(1e9, "G", 1), delta="relative",
@@ -112,7 +113,7 @@ _ROWS = (
         section=TRAINING, layout=Layout(columns=-1)),
     Quantity("train_time_ratio", path=("training", "time_ratio"), section=TRAINING),
 
-    Quantity("top1", "Top-1", name="accuracy", axis="ImageNet top-1 (%)",
+    Quantity("top1", "Top-1", name="accuracy", axis="Top-1 (%)",
         kind=PERCENT, digits=1, better="more", delta="absolute", note="Top-1: accuracy in percent",
         study_note="Top-1: percent of validation images", runs="Top-1", line="top-1 {:.2f} %", section=SCORES),
     *_averages("box", "boxes"),

@@ -195,6 +195,11 @@ def counted(value: float) -> str:
     return f"{value:.0f}"
 
 
+def millions(value: float) -> str:
+    """Write a count in millions, 25.6M, and a small one with the unit that suits it."""
+    return f"{value / 1e6:.1f}M" if value >= 5e4 else counted(value)
+
+
 def in_bytes(value: float) -> str:
     """Write bytes with the unit that suits them: 3.20 GiB, 20.0 MiB, 14.3 KiB, 0.0 MiB."""
     unit, prefix = fitting(value, _BINARY[:3]) if value else (2**20, "Mi")

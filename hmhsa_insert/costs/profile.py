@@ -18,8 +18,10 @@ from hmhsa_insert.costs.parts import Parts, module_parts, stage_parts
 from hmhsa_insert.costs.record_table import cost_tables
 from hmhsa_insert.costs.steps import Setting
 from hmhsa_insert.printed import Printed
+from hmhsa_insert.surgery.base.fake import notes
 from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
+from hmhsa_insert.surgery.base.load import SOURCE
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.tables import Table
 
@@ -52,6 +54,8 @@ class ProfileRecord(Printed):
         device_gib: the memory, in 2³⁰ bytes, that the largest batch in :meth:`as_dict` fits into.
         inference, training: latencies; None when not asked for.
         conventions: what a reader must know of how this kind of model is counted.
+        network: what builds the base network again, by name; empty where nothing is known to.
+        recipes: what edited it, in their order.
         others: what further rows of ``COUNTERS`` filled, by the fields of their quantities.
     """
 
@@ -75,6 +79,8 @@ class ProfileRecord(Printed):
     inference: LatencyRecord | None = None
     training: LatencyRecord | None = None
     conventions: tuple[str, ...] = ()
+    network: str = ""
+    recipes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     others: Mapping[str, Number] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -226,6 +232,8 @@ def _counted(name: str, group: str, model: nn.Module, inputs: Inputs, where: Env
         environment=where,
         crosscheck=crosscheck(model, subject.counts),
         conventions=tuple(doubt for done in ledgers(model) for doubt in done.plan.doubts),
+        network=source.spec if (source := notes(model).get(SOURCE)) else "",
+        recipes=tuple(dict(ledger.plan.recipe) for ledger in ledgers(model)),
         others=numbers,
     )
 

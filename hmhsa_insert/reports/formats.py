@@ -31,6 +31,9 @@ class Report(Protocol):
     def page(self) -> Sequence[Table | Listing | Plot]:
         """Return the parts of a page: tables that are whole, text and plots."""
 
+    def context(self) -> Sequence[Listing]:
+        """Return what made the figures, for a reader who has nothing else."""
+
     def frame(self) -> pd.DataFrame:
         """Return all figures as one frame."""
 
@@ -50,7 +53,7 @@ def _markdown(report: Report) -> str:
     from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.markdown import to_markdown
 
-    parts = report.tables()
+    parts = [*report.tables(), *report.context()]
     return "\n".join(each.to_markdown() if isinstance(each, Listing) else to_markdown(each) for each in parts)
 
 
@@ -71,13 +74,14 @@ def _csv(report: Report) -> str:
 def _json(report: Report) -> str:
     from hmhsa_insert.reports.data import to_json
 
-    return to_json(report.data())
+    context = {each.title: each.text for each in report.context()}
+    return to_json({**report.data(), "context": context})
 
 
 def _html(report: Report) -> str:
     from hmhsa_insert.reports.html import to_html
 
-    return to_html(report.title or "Report", report.page())
+    return to_html(report.title or "Report", [*report.page(), *report.context()])
 
 
 FORMATS: dict[str, Format] = {

@@ -41,6 +41,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
     # A dollar sign in a name is a dollar sign.
     "text.parse_math": False,

@@ -74,6 +74,8 @@ class RecordShape(Shape):
     conventions: list[str] | None = None
     unknown_ops: list[str] | None = None
     crosscheck: _CrossCheck | None = None
+    network: str | None = None
+    recipes: list[dict[str, Any]] | None = None
 
 
 # What records have inside others, beside quantities.

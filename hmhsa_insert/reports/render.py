@@ -15,12 +15,14 @@ from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records, tidy
 from hmhsa_insert.reports.growth import growth_table
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
+from hmhsa_insert.reports.record_context import records_context
 from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.reports.table import make_table
 from hmhsa_insert.reports.tasks import task_tables
 from hmhsa_insert.tables import Table
 
 if TYPE_CHECKING:
+    from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.plots import Plot
 
 
@@ -36,7 +38,8 @@ def render(
     """Return the report of `records` as text.
 
     Markdown and LaTeX hold the table of methods, a table of growth where a method comes at several sizes, and a table
-    of parts on request; HTML adds the plots; CSV and JSON are the tidy frame, all of it, whatever `columns` are.
+    of parts on request; HTML adds the plots. CSV and JSON are the tidy frame, all of it, whatever `columns` are. All
+    but LaTeX and CSV say what made the figures.
 
     Args:
         records: profiles, training runs and published figures.
@@ -98,6 +101,10 @@ class RecordsReport:
         # A table that sorts is best whole.
         last = [] if where.empty else [parts_table(where)]
         return [*self._tables([]), *(plot for plot in plots if plot), *last]
+
+    def context(self) -> list[Listing]:
+        """Return what made the records."""
+        return records_context(self.records)
 
     def frame(self) -> pd.DataFrame:
         """Return the tidy frame."""

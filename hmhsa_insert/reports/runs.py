@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.files.json_text import read_json, read_json_mapping
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.run_shapes import (
     Accuracy,
     Costs,
     DetectorImages,
+    Here,
     Image,
     NamedRun,
     Precision,
@@ -24,7 +25,7 @@ from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.record_shapes import Scores
 
-_CONFIG, _RESULT = "config.yaml", "result.json"
+_CONFIG, _RESULT, _ENVIRONMENT = "config.yaml", "result.json", "environment.json"
 _COSTS = tuple(Costs.model_fields)
 
 
@@ -44,7 +45,8 @@ def run_record(folder: Path) -> dict[str, Any]:
     if not (folder / _RESULT).is_file():
         raise ReportError(Problem(str(folder), "this run is not finished: it has no result yet"))
     path = folder / _CONFIG
-    config = checked(NamedRun, read_yaml(path, ReportError), path, ReportError)
+    written = read_yaml(path, ReportError)
+    config = checked(NamedRun, written, path, ReportError)
     result = read_json(folder / _RESULT, ReportError)
     reached = _reached(folder, config, result)
     network = ModelSpec(config.model).label
@@ -57,7 +59,18 @@ def run_record(folder: Path) -> dict[str, Any]:
         **{name: result[name] for name in _COSTS if result.get(name) is not None},
         **reached,
         "data": f"{config.data.source}, {config.data.val:,} images",
+        "run": {"config": written, "environment": _environment(folder)},
     }
+
+
+def _environment(folder: Path) -> dict[str, Any]:
+    """Return where a run was made; nothing where its folder does not say."""
+    path = folder / _ENVIRONMENT
+    if not path.is_file():
+        return {}
+    found = read_json_mapping(path, ReportError)
+    checked(Here, found, path, ReportError)
+    return found
 
 
 class _Reached(Shape):

@@ -17,6 +17,7 @@ from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.tables import Table
 
 if TYPE_CHECKING:
+    from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.plots import Plot
 
 # Changes from one run of a study to the next, so it is in the table of device hours alone.
@@ -65,6 +66,10 @@ class StudyReport:
             score_against_macs(self.frame(), score),
         )
         return [first, *(plot for plot in plots if plot), *others]
+
+    def context(self) -> list[Listing]:
+        """Return what made the study."""
+        return []
 
     def frame(self) -> pd.DataFrame:
         """Return a row per group and variant."""

@@ -217,7 +217,7 @@ def test_a_table_of_parts_ends_with_the_total_of_the_profile():
         for row in parts_table(parts_frame([whole(), profile("empty")])).rows
     ]
     assert rows[-1] == ["resnet18", "total", "224", "5.4K", "54.3K", "0.0 KiB", "100.0%"]
-    assert rows[1] == ["resnet18", "layer1", "224", "430", "4.3K", "0.0 MiB", "7.9%"]
+    assert rows[1] == ["resnet18", "layer1", "224", "430", "4.3K", "0.0 KiB", "7.9%"]
 
 
 def test_parts_without_memory_leave_it_blank():

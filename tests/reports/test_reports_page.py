@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
+from browser import in_browser, needs_browser
 from report_records import ALL, SIZES, latency, memory, profile
 
 from hmhsa_insert.reports.frame import tidy
@@ -105,31 +103,6 @@ def test_the_page_says_its_title_once_and_ends_with_the_parts():
     text = page(more=(profile("parts", by_module=BLOCKS),))
     assert re.findall(r"<h([12])>Costs</h\1>", text) == ["1"]
     assert text.rindex("<figure>") < text.index("<h2>Where it is spent</h2>")
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Skipped by `make test` where there is none; `make test-browser` sets BROWSER_TESTS, and then its lack is a failure.
-needs_browser = pytest.mark.skipif(
-    not BROWSER and "BROWSER_TESTS" not in os.environ, reason="needs chromium: see `make test-browser`"
-)
-
-
-def in_browser(text: str, script: str, folder) -> str:
-    """Return the document after a browser ran `script` on it."""
-    assert BROWSER, "there is no chromium or google-chrome: apt-get install chromium"
-    file = folder / "page.html"
-    file.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-        "--dump-dom",
-    ]
-    done = subprocess.run(
-        [BROWSER, *flags, file.as_uri()], capture_output=True, text=True, check=True, timeout=120
-    )
-    return done.stdout
 
 
 @pytest.mark.browser
