@@ -13,7 +13,6 @@ from hmhsa_insert.files.run_shapes import (
     Accuracy,
     Costs,
     DetectorImages,
-    Here,
     Image,
     NamedRun,
     Precision,
@@ -63,13 +62,17 @@ def run_record(folder: Path) -> dict[str, Any]:
     }
 
 
+class _Environment(Shape):
+    versions: dict[str, str] | None = None
+
+
 def _environment(folder: Path) -> dict[str, Any]:
     """Return where a run was made; nothing where its folder does not say."""
     path = folder / _ENVIRONMENT
     if not path.is_file():
         return {}
     found = read_json_mapping(path, ReportError)
-    checked(Here, found, path, ReportError)
+    checked(_Environment, found, path, ReportError)
     return found
 
 

@@ -46,6 +46,9 @@ _PAGE_TAGS = {
     "figure",
     "img",
     "figcaption",
+    "details",
+    "summary",
+    "pre",
 }
 _COMMANDS = {
     "begin",
