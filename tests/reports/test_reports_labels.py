@@ -16,6 +16,7 @@ from hmhsa_insert.reports import plots
 from hmhsa_insert.reports.frame import tidy
 from hmhsa_insert.reports.labels import Label
 from hmhsa_insert.reports.parts import parts_frame
+from hmhsa_insert.reports.study_comparisons import comparisons
 from hmhsa_insert.reports.study_plots import forest, score_against_macs
 from hmhsa_insert.reports.study_rows import summarise
 from hmhsa_insert.studies.outcomes import read_outcomes
@@ -136,7 +137,7 @@ def test_the_plots_of_a_study(drawn, tmp_path):
     ]
     study = read_outcomes(write_study(tmp_path / "s", trials, rows))
     frame = summarise(study)
-    assert forest(frame, study.quantity)
+    assert forest(comparisons(study), study.quantity, "Difference")
     assert score_against_macs(frame, study.quantity)
     check(drawn)
 
