@@ -84,7 +84,7 @@ class Detect(Task):
         return {"detector": kind}
 
     @classmethod
-    def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
+    def default_settings(cls, data: Any, has_weights: bool) -> str:
         """Return ``coco_1x``."""
         return "coco_1x"
 

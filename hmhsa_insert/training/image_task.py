@@ -114,9 +114,9 @@ class ImageTask(Task):
         raise NotImplementedError(f"the task '{self.task}' has no scores")
 
     @classmethod
-    def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
+    def default_settings(cls, data: Any, has_weights: bool) -> str:
         """Return ``finetune`` where there are weights to begin with, else settings by the data."""
-        if pretrained or init_from is not None:
+        if has_weights:
             return "finetune"
         source = data.source if isinstance(data, Data) else data
         return "digits" if source is None or source in SMALL else "imagenet_300e"

@@ -10,8 +10,10 @@ from typing import Any
 from torch import nn
 
 from hmhsa_insert.errors import Problems
+from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models.weights import check_start
 from hmhsa_insert.recipe import RecipeSource, load_recipe
+from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.tasks.table import DEFAULT, task_class
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.first_look import look_at_network
@@ -56,12 +58,13 @@ def plan_run(
     named = model if isinstance(model, nn.Module) else str(model)
     start = Path(init_from) if init_from else None
     own, chosen, read, opened = {}, None, None, data
+    knows = pretrained or start is not None or _is_trained(named)
     with found.part():
         check_start(init_from, pretrained)
     with found.part():
         own = kind.checked_options(options)
     with found.part():
-        asked = settings if settings is not None else kind.default_settings(data, init_from, pretrained)
+        asked = settings if settings is not None else kind.default_settings(data, knows)
         chosen = _read_settings(asked, overrides, kind)
     with found.part():
         read = load_recipe(recipe).to_dict() if recipe is not None else None
@@ -84,7 +87,15 @@ def plan_run(
     if found:
         look()
     found.raise_any(StartError)
-    return kind(named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, **own)
+    notes = (f"settings: {asked}, since the network has weights",) if settings is None and knows else ()
+    return kind(
+        named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, notes=notes, **own
+    )
+
+
+def _is_trained(model: str | nn.Module) -> bool:
+    """Return True if a model that is named comes with weights: an artifact, or one of the Hub's."""
+    return isinstance(model, str) and (ModelSpec(model).is_on_hub or is_artifact(model))
 
 
 def _read_settings(asked: Any, overrides: Sequence[str], kind: type[Task]) -> RunSettings:

@@ -89,7 +89,7 @@ def train(
             becomes a detector's backbone.
         recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.
         settings: a path, the name of shipped settings, or a dict; None: ``finetune`` where there are weights to begin
-            with, ``digits`` for the small data sets, else ``imagenet_300e``.
+            with, an artifact's too; ``digits`` for the small data sets, else ``imagenet_300e``.
         overrides: ``key=value`` or ``section.key=value``.
         seed: of base weights, blocks, order and draws.
         folder: of the run; None: ``runs/`` and the run's name.
@@ -168,7 +168,7 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
 def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> Any:
     set_determinism(planned.settings.compute)
     network = _built(planned)
-    for note in (*planned.data.notes, *network.notes):
+    for note in (*planned.notes, *planned.data.notes, *network.notes):
         reports.note(note)
     weights = Weights(accelerator, network.model, folder.path)
     costs = planned.count(network.model)

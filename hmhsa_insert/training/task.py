@@ -68,6 +68,7 @@ class Task(ABC):
         init_from: a checkpoint of the base network, or None.
         pretrained: whether to begin with the library's weights.
         allow_code: whether code may run that a file names, such as an artifact its base network's factory.
+        notes: what was decided for the user.
     """
 
     task: ClassVar[str]
@@ -83,13 +84,19 @@ class Task(ABC):
     init_from: Path | None
     pretrained: bool
     allow_code: bool = field(default=False, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
 
     # ---- planned: from what the user names
 
     @classmethod
     @abstractmethod
-    def default_settings(cls, data: Any, init_from: str | Path | None, pretrained: bool) -> str:
-        """Return the name of the shipped settings for a run that names none."""
+    def default_settings(cls, data: Any, has_weights: bool) -> str:
+        """Return the name of the shipped settings for a run that names none.
+
+        Args:
+            data: what the user named, or what was opened.
+            has_weights: whether the network begins with weights that were learned before.
+        """
 
     @classmethod
     @abstractmethod

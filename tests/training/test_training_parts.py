@@ -8,6 +8,7 @@ from torch import nn
 from training_nets import RECIPE, few_digits
 
 from hmhsa_insert.surgery.edit.undo import base_state_dict
+from hmhsa_insert.training.loop.fitted import fitted
 from hmhsa_insert.training.loop.freeze import Freezer
 from hmhsa_insert.training.loop.optimizer import (
     make_loss,
@@ -68,9 +69,38 @@ def test_new_parameters_learn_faster_and_early_layers_slower() -> None:
     assert stem < early < late < head == 1.0
 
 
-def test_layer_decay_needs_layers() -> None:
-    with pytest.raises(SettingsError, match="Linear does not say its layers"):
-        parameter_groups(nn.Linear(2, 2), _settings(finetune={"layer_decay": 0.5}), ())
+def test_what_a_network_gives_no_ground_for_is_left_out_and_said() -> None:
+    asked = _settings(finetune={"layer_decay": 0.5, "freeze_base_epochs": 1})
+    found, notes = fitted(asked, nn.Linear(2, 2), ())
+    assert (found.finetune.layer_decay, found.finetune.freeze_base_epochs) == (None, 0)
+    assert notes == (
+        "Linear does not say its layers (timm's networks do): all learn at one rate, without finetune.layer_decay",
+        "no parameter is new: all train from the start, without finetune.freeze_base_epochs",
+    )
+    network = _network()
+    assert fitted(asked, network.model, network.fresh) == (asked, ())
+
+
+@pytest.mark.parametrize(
+    ("batch", "given_for", "notes"),
+    [
+        (64, None, []),
+        (64, 64, []),
+        (16, 64, ["learning rate 0.0005: optimizer.lr is 0.002 for batches of 64, and batch_size is 16"]),
+        (
+            4,
+            64,
+            [
+                "learning rate 0.000125: optimizer.lr is 0.002 for batches of 64, and batch_size is 4",
+                "warning: that is less than a tenth of optimizer.lr (0.062 of it), and may learn next to nothing; "
+                "with optimizer.lr_batch_size=null it is not scaled",
+            ],
+        ),
+    ],
+)
+def test_the_scaling_of_the_rate_is_said(batch: int, given_for: int | None, notes: list[str]) -> None:
+    settings = _settings(batch_size=batch, optimizer={"lr": 2e-3, "lr_batch_size": given_for})
+    assert fitted(settings, nn.Linear(2, 2), ())[1] == tuple(notes)
 
 
 def test_the_schedule_warms_up_scales_groups_and_ends_low() -> None:
@@ -177,6 +207,5 @@ def test_a_base_that_thaws_moves(tmp_path: Any) -> None:
 
 def test_freezing_needs_something_new() -> None:
     network = build_network("training_nets:irb_nano", few_digits(), _settings())
-    for finetune in ({"only_new_blocks": True}, {"freeze_base_epochs": 1}):
-        with pytest.raises(SettingsError, match="there are no new parameters: the recipe inserts nothing"):
-            Freezer(network.model, _settings(finetune=finetune), network.fresh)
+    with pytest.raises(SettingsError, match="there are no new parameters: the recipe inserts nothing"):
+        Freezer(network.model, _settings(finetune={"only_new_blocks": True}), network.fresh)

@@ -9,6 +9,7 @@ from accelerate import Accelerator, DistributedType
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.order import Shares
+from hmhsa_insert.training.loop.fitted import fitted
 from hmhsa_insert.training.loop.freeze import Freezer
 from hmhsa_insert.training.loop.optimizer import make_average, make_optimizer, make_schedule
 from hmhsa_insert.training.loop.progress import Progress
@@ -43,7 +44,10 @@ def assemble(
     train_loader = planned.train_batches(network, shares, pin)
     eval_loader = planned.eval_batches(model, planned.eval_batch_size(shares), rank, world, pin)
     objective = planned.objective(shares)
-    freezer = Freezer(model, settings, network.fresh)
+    tuned, notes = fitted(settings, model, network.fresh)
+    for note in notes:
+        reporter.note(note)
+    freezer = Freezer(model, tuned, network.fresh)
     if shares.micro_batch == 1:
         model.train()
         freezer.begin(settings.epochs - 1)
@@ -57,7 +61,7 @@ def assemble(
     average = make_average(model.to(accelerator.device), settings)
     if settings.compute.compile:
         model.compile()
-    optimizer = make_optimizer(model, settings, network.fresh)
+    optimizer = make_optimizer(model, tuned, network.fresh)
     schedule = make_schedule(optimizer, settings, train_loader.updates)
     wrapped, prepared = accelerator.prepare(model, optimizer)
     return Loop(

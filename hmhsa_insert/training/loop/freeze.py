@@ -30,10 +30,9 @@ class Freezer:
     def __init__(self, model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> None:
         self._epochs = settings.finetune.freeze_base_epochs
         self._always = settings.finetune.only_new_blocks
-        if (self._epochs or self._always) and not fresh:
+        if self._always and not fresh:
             message = "there are no new parameters: the recipe inserts nothing"
-            key = "only_new_blocks" if self._always else "freeze_base_epochs"
-            raise SettingsError(Problem(f"finetune.{key}", message))
+            raise SettingsError(Problem("finetune.only_new_blocks", message))
         if self._always:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(name in fresh)

@@ -36,7 +36,7 @@ def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[st
         fresh: names of the new parameters.
 
     Raises:
-        SettingsError: timm does not know the optimizer, or layer decay does not fit the network.
+        SettingsError: timm does not know the optimizer.
     """
     chosen = settings.optimizer
     if chosen.name not in list_optimizers():
@@ -54,23 +54,16 @@ def make_optimizer(model: nn.Module, settings: RunSettings, fresh: Collection[st
 def parameter_groups(model: nn.Module, settings: RunSettings, fresh: Collection[str]) -> list[ParameterGroup]:
     """Return the optimizer's groups: weight decay and ``lr_scale`` of each.
 
-    timm's rule: biases, norms, gammas (everything of one dimension) and what the network names never decay.
-
-    Raises:
-        SettingsError: layer decay, for a network that does not say its layers.
+    timm's rule: biases, norms, gammas (everything of one dimension) and what the network names never decay. Layer decay
+    needs a network that says its layers (``group_matcher``).
     """
     skip: Collection[str] = getattr(model, "no_weight_decay", set)()
     decay = settings.optimizer.weight_decay
     layer_decay = settings.finetune.layer_decay
     if layer_decay is None or layer_decay == 1.0:
         groups = param_groups_weight_decay(model, decay, no_weight_decay_list=skip)
-    elif hasattr(model, "group_matcher"):
-        groups = param_groups_layer_decay(model, decay, skip, layer_decay=layer_decay)
     else:
-        message = f"{type(model).__name__} does not say its layers (timm's networks do)"
-        raise SettingsError(
-            Problem("finetune.layer_decay", message, "`overrides=['finetune.layer_decay=null']`")
-        )
+        groups = param_groups_layer_decay(model, decay, skip, layer_decay=layer_decay)
     scale = settings.finetune.new_lr_scale
     return groups if scale == 1.0 else _new_apart(groups, model, fresh, scale)
 
