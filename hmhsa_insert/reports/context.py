@@ -86,9 +86,10 @@ def machine_listing(heres: Iterable[Plain]) -> Listing:
     kinds: dict[str, None] = {}
     for here in heres:
         known = {name: here[name] for name in _MACHINE if here.get(name) is not None}
-        versions = {"versions": dict(here["versions"])} if here.get("versions") else {}
-        if known or versions:
-            kinds.setdefault(dump_plain(known | versions))
+        if here.get("versions"):
+            known["versions"] = here["versions"]
+        if known:
+            kinds.setdefault(dump_plain(known))
     return Listing("software and machine", "---\n".join(kinds) if kinds else "not recorded")
 
 

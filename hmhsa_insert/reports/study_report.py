@@ -9,6 +9,7 @@ import pandas as pd
 
 from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
+from hmhsa_insert.reports.study_context import study_context
 from hmhsa_insert.reports.study_comparisons import BASELINE, comparisons
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
@@ -27,9 +28,10 @@ _TIMES = ["seconds"]
 def render_study(study: StudyOutcomes, how: str, title: str = "") -> str:
     """Return the report of a study as text.
 
-    Markdown, LaTeX and HTML hold the tables, HTML also the plots; CSV is a row per group and variant, unrounded; JSON
-    holds that, every trial and the device hours. Only device hours depend on how the study was run: with the same
-    results everything else, and all of the CSV, is the same byte for byte.
+    Markdown, LaTeX and HTML hold the tables and what made the study, HTML also the plots; CSV is a row per group and
+    variant, unrounded; JSON holds that, every comparison, every trial and the device hours. Only device hours and the
+    listing of software and machine depend on how the study was run: with the same results everything else, and all of
+    the CSV, is the same byte for byte.
 
     Args:
         study: what became of its trials.
@@ -68,8 +70,8 @@ class StudyReport:
         return [first, *(plot for plot in plots if plot), *others]
 
     def context(self) -> list[Listing]:
-        """Return what made the study."""
-        return []
+        """Return what made the study; of it, software and machine depend on where it was run."""
+        return study_context(self.study)
 
     def frame(self) -> pd.DataFrame:
         """Return a row per group and variant."""

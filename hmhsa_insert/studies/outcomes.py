@@ -27,7 +27,7 @@ from hmhsa_insert.studies.shapes import (
     TrialShape,
 )
 
-_STUDY, _TRIALS, _TRIAL = "study.json", "trials", "trial.json"
+_STUDY, TRIALS, _TRIAL = "study.json", "trials", "trial.json"
 _TIP = "`hmhsa-insert ablate` writes study folders"
 # One damaged file is a mishap, a thousand are a lost disk: no one reads a thousand lines.
 _MOST_PROBLEMS = 20
@@ -149,7 +149,7 @@ def is_correct(bits: str, images: int) -> NDArray[np.bool_]:
 
 
 def _trial(folder: Path, id: str, by: str, problems: list[Problem]) -> TrialShape | None:
-    path = folder / _TRIALS / id / _TRIAL
+    path = folder / TRIALS / id / _TRIAL
     if not path.is_file():
         return None
     trial = _read(TrialShape, path, problems, "remove it, and `hmhsa-insert ablate` runs the trial again")
