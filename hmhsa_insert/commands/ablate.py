@@ -83,6 +83,7 @@ def ablate(
         runner = make_engine(engine, planned, workers, address)
         if dry_run:
             print_plan(with_earlier_trials(planned, folder), folder)
+            _print_next_seeds(folder)
             return
         with watcher(quiet=quiet or not first) as shown:
             run = run_study(
@@ -102,6 +103,16 @@ def _refuse_to_begin(folder: Path) -> None:
     from hmhsa_insert.studies.problems import StudyError
 
     raise StudyError(Problem(str(folder), "holds no study to resume", "leave `resume=True` out to start one"))
+
+
+def _print_next_seeds(folder: Path) -> None:
+    """Print how many more seeds would resolve which difference, where finished trials tell."""
+    from hmhsa_insert.commands.printed import print_table
+    from hmhsa_insert.reports.study_tables import further_seeds
+    from hmhsa_insert.studies.outcomes import is_study, read_outcomes
+
+    for table in further_seeds(read_outcomes(folder)) if is_study(folder) else ():
+        print_table(table)
 
 
 def _conclude(run: StudyRun, folder: Path, json: bool) -> None:

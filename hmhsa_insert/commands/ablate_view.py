@@ -73,7 +73,11 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
             f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
         )
     out.print(table)
-    for text in planned.notes:
+    refused = (
+        f"{each.cell.variant} is not trained on {each.cell.group}, which refuses it: {each.reason}"
+        for each in planned.refused
+    )
+    for text in (*planned.notes, *refused):
         notes.print(in_options(visible(text)), style="dim")
     distinct = list(planned.distinct.values())
     images = sum(planned.images[trial.cell.digest] for trial in distinct)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
-from hmhsa_insert.reports.study_context import study_context
 from hmhsa_insert.reports.study_comparisons import BASELINE, comparisons
+from hmhsa_insert.reports.study_context import study_context
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
 from hmhsa_insert.reports.study_verdicts import verdicts

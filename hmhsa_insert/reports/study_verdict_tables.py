@@ -81,12 +81,14 @@ def folded_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Ite
         names = ("Seeds", "Lost", "Won", "McNemar p")
         heads = (*_NAMES, *(Header(name, True) for name in names))
         yield _table(f"{prefix}image by image", heads, map(_images, seen), _IMAGES)
-    if spread := [each for each in found if each.resolutions]:
-        yield _seeds(f"{prefix}further seeds", spread, score)
+    yield from seeds_tables(prefix, found, score)
 
 
-def _seeds(title: str, found: Sequence[Verdict], score: Quantity) -> Table:
-    """Return how many further seeds would resolve which difference."""
+def seeds_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iterator[Table]:
+    """Yield a group's table of how many further seeds would resolve which difference; none without a spread."""
+    found = [each for each in found if each.resolutions]
+    if not found:
+        return
     shown = [each.text for each in found[0].resolutions]
     heads = (
         shown if score.is_percent else [f"{text.partition('(')[2].partition(' of ')[0]}" for text in shown]
@@ -110,7 +112,7 @@ def _seeds(title: str, found: Sequence[Verdict], score: Quantity) -> Table:
         "Seeds beyond these pairs with which Student's test at 95 % finds a true difference of that size in four of "
         f"five studies (noncentral t, with the standard deviation seen){unit}"
     )
-    return _table(title, headers, rows, (note, *sd_notes(found)))
+    yield _table(f"{prefix}further seeds", headers, rows, (note, *sd_notes(found)))
 
 
 def _table(

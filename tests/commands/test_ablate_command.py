@@ -8,6 +8,10 @@ import pytest
 import torch
 from command_line import error_of, output, run
 
+from hmhsa_insert.studies.plan_study import plan_study
+from hmhsa_insert.studies.store import commit, write_study
+from hmhsa_insert.studies.study_file import load_study
+
 STUDY = """# Does one attention block change anything?
 version: 1
 models: [test_resnet]
@@ -53,6 +57,20 @@ def test_a_study_is_run_once_and_reported(study: Path, here: Path) -> None:
     assert "2 trials, 2 of them done before" in third
     assert "seed 0  top-1" not in third
     assert "2/2" not in output("ablate mine.yaml -o out --dry-run").replace("1/1", "")
+
+
+def test_a_plan_says_how_many_seeds_would_resolve_what_finished_trials_left_open(study: Path) -> None:
+    study.write_text(STUDY.replace("seeds: 1", "seeds: 3"))
+    planned = plan_study(load_study(study))
+    write_study(Path("out"), planned.to_dict())
+    for number, trial in enumerate(planned.distinct.values()):
+        row = {"id": trial.id, "status": "done", "message": "", "top1": 90.0 + number * number / 10}
+        commit(Path("out"), row)
+    text = output("ablate mine.yaml -o out --dry-run")
+    assert "further seeds" in text
+    # Differences 0.9, 1.5 and 2.1: sd 0.6, and with as much noise 6 seeds find one point, 14 half a one.
+    rows = [line.split() for line in text.splitlines() if line.split()[:2] == ["attn", "plain"]]
+    assert rows == [["attn", "plain", "3", "0.60", "3", "11"]]
 
 
 def test_what_is_refused_comes_before_anything_is_run(study: Path) -> None:
