@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 # Public name -> its file. The only list of what users may rely on.
 _PUBLIC = {
+    "ArgumentError": "errors",
     "ArtifactError": "errors",
     "BlockError": "errors",
     "ExportError": "errors",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.costs.suggest import suggest as suggest
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.drawing.attention import attention as attention
+    from hmhsa_insert.errors import ArgumentError as ArgumentError
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError
     from hmhsa_insert.errors import ExportError as ExportError

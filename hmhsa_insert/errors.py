@@ -130,6 +130,21 @@ class Problems:
             raise (kinds.pop() if len(kinds) == 1 else mixed)(problems)
 
 
+class ArgumentError(HmhsaInsertError, TypeError):
+    """An argument of a public function is of another type than the function takes; lists all of them.
+
+    Example:
+        >>> import hmhsa_insert as hi
+        >>> try:
+        ...     hi.locate_stages("resnet18")
+        ... except hi.ArgumentError as error:
+        ...     print(error.problems[0].message)
+        a torch.nn.Module was expected, found 'resnet18'
+    """
+
+    title = "an argument cannot be used"
+
+
 class RecipeError(HmhsaInsertError):
     """A recipe cannot be read: its YAML, its keys or its values are invalid.
 

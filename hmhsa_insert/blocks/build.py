@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks.base import BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.table import BLOCKS, block_type, is_ours
 from hmhsa_insert.blocks.timm_layers import PREFIX
@@ -63,6 +64,7 @@ def cost_doubt(options: Options, inp: MapSize, out_channels: int) -> str:
     return f"the cost formula of '{block.name}' says {numbers}, on {inp.channels}×{inp.height}×{inp.width}"
 
 
+@reads_arguments
 def build_block(
     spec: Mapping[str, Any] | Options,
     channels: int,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks.base import Shape
 from hmhsa_insert.blocks.from_class import Cost, block_of, class_of
 from hmhsa_insert.blocks.table import BLOCKS, is_ours
@@ -36,6 +37,7 @@ def register_block(
     shape: Shape = "same",
     cost: Cost | None = None,
 ) -> M: ...
+@reads_arguments
 def register_block(
     cls: Any = None,
     *,

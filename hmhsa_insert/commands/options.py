@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem, first_line
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 
 if TYPE_CHECKING:
     from hmhsa_insert.surgery.base.load import LoadedModel
@@ -100,10 +100,6 @@ def check_device(device: str) -> None:
     Raises:
         HmhsaInsertError: no tensor can be created there.
     """
-    import torch
+    from hmhsa_insert.surgery.base.device import check
 
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = first_line(error)
-        raise HmhsaInsertError(Problem(Argument("device"), f"'{device}' cannot be used: {reason}")) from error
+    check(device, Argument("device"))

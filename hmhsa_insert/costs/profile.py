@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.costs.counters import Number, Subject, filled
 from hmhsa_insert.costs.crosscheck import CrossCheck, crosscheck
@@ -97,6 +98,7 @@ class ProfileRecord(Printed):
         return cost_tables(self.as_dict())
 
 
+@reads_arguments
 def profile(
     model: nn.Module,
     input_size: InputSize = (3, 224, 224),

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import Argument, ModelError, Problem
+from hmhsa_insert.surgery.base.device import check
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import tree_leaves, tree_map_only
 
@@ -34,6 +35,9 @@ class Setting:
     dtype: torch.dtype | None = None
     channels_last: bool = False
     compiled: bool = False
+
+    def __post_init__(self) -> None:
+        check(self.device, Argument("device"))
 
 
 def prepare(model: nn.Module, mode: Mode, input_size: InputSize, batch: int, setting: Setting) -> Timed:

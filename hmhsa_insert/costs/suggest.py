@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.limits import read_limit
@@ -40,6 +41,7 @@ _LARGEST_HEAD, _SMALLEST_HEAD = 64, 8
 OnProgress = Callable[[int, int], None]
 
 
+@reads_arguments
 def suggest(
     model: nn.Module,
     block: str = "hmhsa",

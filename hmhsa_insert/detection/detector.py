@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.detection.backbone import pyramid_backbone
 from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
 from hmhsa_insert.detection.resize import DetectorTransform
@@ -78,6 +79,7 @@ class DetectorRecord:
     source: ModelSource | None = None
 
 
+@reads_arguments
 def detector(
     kind: str,
     backbone: str | Path | nn.Module,

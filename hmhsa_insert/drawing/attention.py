@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks.looks import Look, Looks
 from hmhsa_insert.errors import ModelError, Problem, first_line, near
 from hmhsa_insert.surgery.edit.splice import inserted_modules
@@ -63,6 +64,7 @@ class BlockAttention:
     steps: tuple[StepAttention, ...]
 
 
+@reads_arguments
 def attention(
     model: nn.Module, image: Tensor, block: str | None = None, query: tuple[int, int] | None = None
 ) -> dict[str, BlockAttention]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, ExportError, Problem
 from hmhsa_insert.exporting.agreement import Compared, Expected, compared, expected
 from hmhsa_insert.exporting.asked import AXES, BATCH, SIZE, Asked, asked_for
@@ -61,6 +62,7 @@ class Exported(Printed):
         return [Table.of(title, headers, rows, [f"input {self.asked.inputs}, free: {free}{sides}"])]
 
 
+@reads_arguments
 def export(
     model: nn.Module | str | Path,
     path: str | Path,

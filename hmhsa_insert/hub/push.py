@@ -11,6 +11,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import ArtifactError, HubError, Problem
 from hmhsa_insert.files.hub import ARTIFACT_FILES, hub_errors
 from hmhsa_insert.files.model_spec import ModelSpec
@@ -25,6 +26,7 @@ from hmhsa_insert.training.run_folder import ARTIFACT, is_run
 _PREFIX = "hf-hub:"
 
 
+@reads_arguments
 def push(
     model: nn.Module | str | Path,
     repository: str,

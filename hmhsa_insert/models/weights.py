@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem, WeightsError, near
 
 Shape = tuple[int, ...]
@@ -31,6 +32,7 @@ _UNUSED = re.compile(r"(^|\.)proj_norm\.(weight|bias)$")
 _SHOWN = 4
 
 
+@reads_arguments
 def load_weights(model: nn.Module, path: str | Path, strict: bool = True) -> nn.Module:
     """Load a checkpoint into a model, in place.
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.inert import html
@@ -66,6 +67,7 @@ class Run(Protocol):
 Source = str | Path | Mapping[str, Any] | Profile | Run
 
 
+@reads_arguments
 def report(
     sources: Source | Sequence[Source] = (),
     *,

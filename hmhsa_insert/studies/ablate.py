@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem, listed, near
 from hmhsa_insert.files.machine import cores, is_first_process
 from hmhsa_insert.printed import Printed
@@ -100,6 +101,7 @@ class StudyRun(Printed):
         ]
 
 
+@reads_arguments
 def ablate(
     study: str | Path | Mapping[str, Any],
     folder: str | Path | None = None,

@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.surgery.artifact.identify import identify
 from hmhsa_insert.surgery.base.fake import deep_copy
@@ -19,6 +20,7 @@ Backend = Literal["tree", "graph"]
 M = TypeVar("M", bound=nn.Module)
 
 
+@reads_arguments
 def apply(
     model: M,
     recipe: RecipeSource,

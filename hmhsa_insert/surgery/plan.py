@@ -10,6 +10,7 @@ import warnings
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks import parse_options
 from hmhsa_insert.errors import PlanError, Problem, RecipeError
 from hmhsa_insert.recipe import Recipe, RecipeSource, parse_recipe
@@ -23,6 +24,7 @@ from hmhsa_insert.surgery.sites.select import Refusals
 from hmhsa_insert.surgery.sites.site import Plan, Site
 
 
+@reads_arguments
 def plan(
     model: nn.Module,
     recipe: RecipeSource,

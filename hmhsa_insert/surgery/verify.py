@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import ModelError, Problem, listed
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.base.given import inputs_of
@@ -42,6 +43,7 @@ BASE_WEIGHTS, EVAL, OTHER_SIZE, WIRING, TRAIN = (
 )
 
 
+@reads_arguments
 def verify(
     base: nn.Module,
     model: nn.Module,

@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.tasks.table import TASKS, made_by
 
 
+@reads_arguments
 def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write an edited model or a detector as an artifact folder; it appears whole or not at all.
 
@@ -39,6 +41,7 @@ def save(model: nn.Module, folder: str | Path, *, overwrite: bool = False) -> Pa
     return written
 
 
+@reads_arguments
 def load(folder: str | Path, base: nn.Module | None = None, *, allow_code: bool = False) -> nn.Module:
     """Rebuild the edited model or the detector of an artifact; outputs equal the saved one's bit for bit.
 

@@ -13,6 +13,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
 from hmhsa_insert.errors import HmhsaInsertError, Problems
@@ -20,6 +21,7 @@ from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.curves import draw_curves
 from hmhsa_insert.training.first_look import look_at_network
+from hmhsa_insert.training.interfaces import DataSource
 from hmhsa_insert.training.loop.assemble import assemble
 from hmhsa_insert.training.loop.checkpoint import disk_may_refuse, latest_checkpoint, put_damaged_aside
 from hmhsa_insert.training.loop.epoch import close_epoch, evaluate_in_loop
@@ -58,9 +60,10 @@ from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.task import Task
 
 
+@reads_arguments
 def train(
     model: str | Path | nn.Module,
-    data: Any = None,
+    data: str | Path | DataSource | None = None,
     *,
     task: str = DEFAULT,
     recipe: RecipeSource | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem, RecipeError, mention, within
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.files.model_spec import ModelSpec
@@ -19,7 +20,7 @@ from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.tasks.table import DEFAULT, made_by, task_class
 from hmhsa_insert.training.data.digests import Watch
-from hmhsa_insert.training.interfaces import Evaluated
+from hmhsa_insert.training.interfaces import DataSource, Evaluated
 from hmhsa_insert.training.loop.seeding import kept_random_state
 from hmhsa_insert.training.problems import RunError, SettingsError
 from hmhsa_insert.training.processes import evaluation_accelerator
@@ -48,9 +49,10 @@ class ModelToScore:
     unseen: bool | None
 
 
+@reads_arguments
 def evaluate(
     model: str | Path | nn.Module,
-    data: Any = None,
+    data: str | Path | DataSource | None = None,
     *,
     task: str | None = None,
     overrides: Sequence[str] = (),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.errors import Argument, ModelError, Problem
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 
 SIZE_TIP = "write input_size=96 (a square), (96, 128) for H×W, or (3, 96, 128) for C×H×W"
@@ -31,7 +31,7 @@ def inputs_of(model: nn.Module, input_size: InputSize, inputs: InputSize = None)
         return Inputs.of(_with_channels(model, given) if inputs is None else given)
     except ModelError as error:
         raise ModelError(
-            Problem(name if problem.where == "input" else problem.where, problem.message, problem.tip)
+            Problem(Argument(name) if problem.where == "input" else problem.where, problem.message, problem.tip)
             for problem in error.problems
         ) from None
 

@@ -99,7 +99,7 @@ class Inputs:
             return cls((), given, batch)
         if isinstance(given, Tensor | str | Input) or _is_size(given):
             given = [given]
-        if not isinstance(given, Sequence) or not given:
+        if not isinstance(given, Sequence) or isinstance(given, bytes) or not given:
             raise ModelError(Problem("input", f"no input is described by {given!r}", FORMS_TIP))
         args, kwargs = [], {}
         for item in given:

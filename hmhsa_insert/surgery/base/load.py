@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem, first_line, near
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.files.numbers import big
@@ -135,6 +136,7 @@ def named_by_file(
     return spec
 
 
+@reads_arguments
 def load_model(
     spec: str, *, pretrained: bool = False, meta: bool = False, unsafe_pickle: bool = False, **kwargs: Any
 ) -> LoadedModel:

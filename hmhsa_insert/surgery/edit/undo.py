@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.edit.graph_node import remove_node
@@ -18,6 +19,7 @@ from hmhsa_insert.surgery.edit.splice import Change, keys_of, ledgers, set_ledge
 from hmhsa_insert.surgery.edit.wrapping import unwrap
 
 
+@reads_arguments
 def remove(model: nn.Module) -> nn.Module:
     """Undo all edits on a copy of an edited model; the edited model itself is not changed.
 
@@ -55,6 +57,7 @@ def remove(model: nn.Module) -> nn.Module:
     return base
 
 
+@reads_arguments
 def base_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the state dict that an edited model would have without its edits.
 

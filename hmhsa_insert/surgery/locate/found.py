@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize
@@ -49,6 +50,7 @@ def _ends(points: Sequence[CutPoint]) -> str:
     return ", ".join(names) if len(names) < 3 else f"{names[0]} … {names[-1]}"
 
 
+@reads_arguments
 def locate_stages(
     model: nn.Module,
     input_size: InputSize = (3, 224, 224),
