@@ -31,7 +31,9 @@ def inputs_of(model: nn.Module, input_size: InputSize, inputs: InputSize = None)
         return Inputs.of(_with_channels(model, given) if inputs is None else given)
     except ModelError as error:
         raise ModelError(
-            Problem(Argument(name) if problem.where == "input" else problem.where, problem.message, problem.tip)
+            Problem(
+                Argument(name) if problem.where == "input" else problem.where, problem.message, problem.tip
+            )
             for problem in error.problems
         ) from None
 
