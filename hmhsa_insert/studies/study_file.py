@@ -160,6 +160,10 @@ def _made(
         except StudyError as error:
             more += error.problems
     models = {label: _beside(entry, folder) for label, entry in file.models.items()}
+    for label, entry in models.items():
+        if entry.init_from is not None and not Path(entry.init_from).is_file():
+            tip = f"give its path, whole or from {folder or 'here'}"
+            findings.add(("models", label, "init_from"), f"there is no file {shown(entry.init_from)}", tip)
     _refuse_repeated(findings, "data", file.data)
     _refuse_repeated(findings, "seeds", file.seeds)
     baseline = _baseline(findings, file, variants)

@@ -1,14 +1,28 @@
 """The shipped studies: each can be planned, within minutes' worth of training, and says what it asks."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+import hmhsa_insert as hi
 from hmhsa_insert.recipe.library import shipped_files
+from hmhsa_insert.recipe.yaml_text import read_yaml
+from hmhsa_insert.studies.ablate import ablate
 from hmhsa_insert.studies.plan_study import plan_study
+from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.study_file import load_study
 
-BASELINES = {"where": "plain", "which": "plain", "tdb": "plain", "silu": "gelu", "detect": "plain"}
+BASELINES = {
+    "where": "plain",
+    "which": "plain",
+    "tdb": "plain",
+    "silu": "gelu",
+    "detect": "plain",
+    "pretrained": "plain",
+}
 
 
 def test_they_are_there() -> None:
@@ -17,7 +31,10 @@ def test_they_are_there() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in ("tdb", "silu") else pytest.param(name, marks=pytest.mark.long) for name in BASELINES],
+    [
+        name if name in ("tdb", "silu", "pretrained") else pytest.param(name, marks=pytest.mark.long)
+        for name in BASELINES
+    ],
 )
 def test_each_can_be_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where the shapes set is drawn
@@ -45,3 +62,33 @@ def test_which_compares_blocks_with_controls_of_equal_cost() -> None:
 def test_silu_costs_what_gelu_does() -> None:
     planned = plan_study(load_study("silu"))
     assert len({(cost["num_params"], cost["macs"]) for cost in planned.costs.values()}) == 1
+
+
+def test_a_study_begins_with_the_weights_of_a_file_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the shipped study's comment says, from any folder; the frozen base of a trial is the file's, bit for bit."""
+    home = tmp_path / "home"
+    (home / "weights").mkdir(parents=True)
+    study = read_yaml(shipped_files("studies")["pretrained"], StudyError)
+    study["models"] = {"resnet": {"model": "test_resnet", "init_from": "weights/mine.pth"}}
+    study["settings"]["tuned"] |= {"epochs": 1, "input_size": 16, "batch_size": 500, "ema": None}
+    study["settings"]["tuned"]["optimizer"]["lr_batch_size"] = None
+    study |= {"seeds": 1, "variants": {"plain": None}}
+    (home / "mine.yaml").write_text(json.dumps(study))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        load_study(home / "mine.yaml")
+    (problem,) = caught.value.problems
+    assert problem.where.startswith(f"{home / 'mine.yaml'}:1:")
+    assert problem.message == "there is no file 'weights/mine.pth'"
+    torch.manual_seed(7)
+    given = hi.load_model("test_resnet", num_classes=7).model.state_dict()
+    torch.save(given, home / "weights" / "mine.pth")
+    run = ablate(home / "mine.yaml", tmp_path / "study")
+    (id,) = run.outcomes
+    assert run.outcomes[id].status == "done", run.outcomes[id].message
+    trained = load_file(tmp_path / "study" / "trials" / id / "last.safetensors")
+    changed = [key for key, tensor in given.items() if not torch.equal(trained[key], tensor)]
+    # The head is that of ten classes, and the stem takes gray images.
+    assert changed == ["conv1.0.weight", "fc.weight", "fc.bias"]
