@@ -16,6 +16,7 @@ from hmhsa_insert.reports.frame import as_records, tidy
 from hmhsa_insert.reports.growth import growth_table
 from hmhsa_insert.reports.parts import parts_frame, parts_table, parts_tables
 from hmhsa_insert.reports.record_context import records_context
+from hmhsa_insert.reports.run_classes import class_reports
 from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.reports.table import make_table
 from hmhsa_insert.reports.tasks import task_tables
@@ -100,7 +101,7 @@ class RecordsReport:
         ]
         # A table that sorts is best whole.
         last = [] if where.empty else [parts_table(where)]
-        return [*self._tables([]), *(plot for plot in plots if plot), *last]
+        return [*self._tables([]), *(plot for plot in plots if plot), *last, *class_reports(self.records)]
 
     def context(self) -> list[Listing]:
         """Return what made the records."""

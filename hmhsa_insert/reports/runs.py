@@ -58,7 +58,7 @@ def run_record(folder: Path) -> dict[str, Any]:
         **{name: result[name] for name in _COSTS if result.get(name) is not None},
         **reached,
         "data": f"{config.data.source}, {config.data.val:,} images",
-        "run": {"config": written, "environment": _environment(folder)},
+        "run": {"config": written, "environment": _environment(folder), "folder": folder},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from timm.data.mixup import Mixup
 from torch import nn
 
+from hmhsa_insert.class_scores import class_tables
 from hmhsa_insert.files.numbers import big
+from hmhsa_insert.tables import Table
 from hmhsa_insert.training.curves import draw_confusion
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
@@ -25,7 +27,7 @@ from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_tables import read_predictions
 from hmhsa_insert.training.shown import Shown, remarks, seen, speed
 
-_MOST_CLASSES = 20
+_MOST_IN_MATRIX = 100
 _LOSSES = {"train_loss": "training", "val_loss": "validation", "ema_val_loss": "validation, averaged weights"}
 _SCORES = {"train_top1": "training", "top1": "validation", "ema_top1": "validation, averaged weights"}
 
@@ -91,11 +93,20 @@ class Classify(ImageTask):
         )
 
     def details(self, found: Any) -> dict[str, Any]:
-        """Return top-1, top-5, loss, and top-1 of each class; None where there is no image of one."""
-        # JSON knows no NaN.
-        shares = [None if share != share else share for share in found.per_class.tolist()]
-        per_class = dict(zip(found.classes, shares, strict=True))
-        return {"top1": found.top1, "top5": found.top5, "loss": found.loss, "per_class": per_class}
+        """Return top-1, top-5, loss; recall (as ``per_class``) and precision of each class, None where there is none.
+
+        Of two classes also AUC, and of no more than a hundred the confusion matrix.
+        """
+        few = len(found.classes) <= _MOST_IN_MATRIX
+        return {
+            "top1": found.top1,
+            "top5": found.top5,
+            "loss": found.loss,
+            "per_class": _by_class(found.classes, found.per_class),
+            "precision": _by_class(found.classes, found.precision),
+            **({"confusion": found.confusion.tolist()} if few else {}),
+            **({"auc": found.auc} if found.margins is not None else {}),
+        }
 
     @classmethod
     def shown(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
@@ -107,7 +118,7 @@ class Classify(ImageTask):
             cells += remarks(row)
         headers = ("", "params", "MACs", "top-1 %", "top-5 %", "loss", "images/s")
         found = [Shown(f"{source}: {rows[0]['images']:,} images{seen(rows)}", headers, cells)]
-        return [*found, _classes(rows[0]["per_class"])] if len(rows) == 1 else found
+        return [*found, *_classes(rows[0])] if len(rows) == 1 else found
 
     def write_found(self, found: Any, option: str, path: Path) -> str:
         """Draw the confusion matrix of an evaluation, as a PNG."""
@@ -121,13 +132,25 @@ class Classify(ImageTask):
         return {"val_images": len(correct), "correct": np.packbits(correct).tobytes().hex()}
 
 
-def _classes(per_class: Mapping[str, float | None]) -> Shown:
-    """Return the classes from the worst on, as many as fit a screen."""
-    known = {name: share for name, share in per_class.items() if share is not None}
-    cells = [[name, f"{share:.1f}"] for name, share in sorted(known.items(), key=lambda item: item[1])]
-    if len(cells) > _MOST_CLASSES:
-        cells = [*cells[:_MOST_CLASSES], [f"and {len(cells) - _MOST_CLASSES} better ones", ""]]
-    return Shown("Per class, worst first", ("class", "top-1 %"), cells)
+def _by_class(classes: Sequence[str], shares: Any) -> dict[str, float | None]:
+    # JSON knows no NaN.
+    known = (None if share != share else share for share in shares.tolist())
+    return dict(zip(classes, known, strict=True))
+
+
+def _classes(row: Mapping[str, Any]) -> Iterator[Shown]:
+    """Yield recall and precision of each class, and which classes are confused, as they fit a screen."""
+    both = {name: (share, row["precision"][name]) for name, share in row["per_class"].items()}
+    confusion = np.array(row["confusion"]) if "confusion" in row else None
+    first, *others = class_tables(both, confusion)
+    lines = [f"AUC {row['auc']:.4f}"] if row.get("auc") is not None else []
+    yield _shown(first, lines)
+    yield from map(_shown, others)
+
+
+def _shown(table: Table, lines: Sequence[str] = ()) -> Shown:
+    heads = tuple(header.text for header in table.headers)
+    return Shown(table.title, heads, [[cell.text for cell in row.cells] for row in table.rows], lines)
 
 
 @dataclass(frozen=True)

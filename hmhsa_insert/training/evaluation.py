@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
+from hmhsa_insert.class_scores import auc, confusion_of, precision, recall
 from hmhsa_insert.inert import csv_text
 from hmhsa_insert.training.interfaces import Evaluated, Split
 from hmhsa_insert.training.loader import Batch
@@ -38,6 +39,7 @@ class Evaluation(Evaluated):
         in_top5: whether the target is among the five highest scores, N.
         losses: cross-entropy of each, N.
         classes: their names.
+        margins: of two classes: the score of the second less that of the first, N; None of more.
     """
 
     indices: Integers
@@ -46,6 +48,7 @@ class Evaluation(Evaluated):
     in_top5: npt.NDArray[np.bool_]
     losses: npt.NDArray[np.float64]
     classes: tuple[str, ...]
+    margins: npt.NDArray[np.float64] | None = None
 
     @property
     def images(self) -> int:
@@ -85,20 +88,25 @@ class Evaluation(Evaluated):
     @cached_property
     def confusion(self) -> Integers:
         """Counts, classes × classes: a row is the true class, a column the predicted one."""
-        many = len(self.classes)
-        counts = np.bincount(self.targets * many + self.predicted, minlength=many**2)
-        return counts.reshape(many, many).astype(np.int64)
+        return confusion_of(self.targets, self.predicted, len(self.classes))
 
     @property
     def per_class(self) -> npt.NDArray[np.float64]:
-        """Top-1 of each class in percent, NaN for a class without images."""
-        sizes = self.confusion.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            shares: npt.NDArray[np.float64] = 100.0 * np.diag(self.confusion) / sizes
-        return shares
+        """Top-1 of each class in percent, which is its recall; NaN for a class without images."""
+        return recall(self.confusion)
+
+    @property
+    def precision(self) -> npt.NDArray[np.float64]:
+        """Images taken for each class that are of it, in percent; NaN for a class that none was taken for."""
+        return precision(self.confusion)
+
+    @property
+    def auc(self) -> float | None:
+        """Area under the ROC curve of two classes; None of more, and without images of both."""
+        return None if self.margins is None else auc(self.targets, self.margins)
 
     def write_predictions(self, folder: Path, split: Split) -> None:
-        """Write ``predictions.csv``: image, target, predicted, correct, in_top5, loss; a row an image, in order."""
+        """Write ``predictions.csv``: image, target, predicted, correct, in_top5, loss and margin (of two classes)."""
         columns = {
             "image": [split.name(int(index)) for index in self.indices],
             "target": self.targets.tolist(),
@@ -107,6 +115,8 @@ class Evaluation(Evaluated):
             "in_top5": self.in_top5.astype(int).tolist(),
             "loss": self.losses.tolist(),
         }
+        if self.margins is not None:
+            columns["margin"] = self.margins.tolist()
         text = csv_text(columns, zip(*columns.values(), strict=True))
         write_text(folder / PREDICTIONS, text)
 
@@ -144,13 +154,15 @@ def evaluate_split(
         in_top5=whole[:, 2].astype(np.bool_),
         losses=found.values[:, 3].astype(np.float64),
         classes=classes,
+        margins=found.values[:, 4].astype(np.float64) if len(classes) == 2 else None,
     )
 
 
 def _judged(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return a row an image: target, predicted, in the top five, loss; N×4."""
+    """Return a row an image: target, predicted, in the top five, loss, of two classes the margin; N×4 or N×5."""
     losses = functional.cross_entropy(scores, batch.targets, reduction="none")
     best = scores.topk(min(_TOP, scores.shape[1]), dim=1).indices
     hit = best.eq(batch.targets[:, None])
     columns = [batch.targets, best[:, 0], hit.any(1), losses]
+    columns += [scores[:, 1] - scores[:, 0]] if scores.shape[1] == 2 else []
     return torch.stack([column.float() for column in columns], dim=1)

@@ -227,7 +227,16 @@ def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (tmp_path / "c.png").stat().st_size > 0
     shares = dict(zip(classes, [50.0, 25.0], strict=True))
     row = {"name": HOSTILE[2], "num_params": 1, "macs": 1, "images": 2, "top1": 1.0, "top5": 1.0, "loss": 0.5}
-    rows_shown = [{**row, "images_per_s": 3.0, "per_class": shares, "damaged": [HOSTILE[3]], "unseen": True}]
+    rows_shown = [
+        {
+            **row,
+            "images_per_s": 3.0,
+            "per_class": shares,
+            "precision": shares,
+            "damaged": [HOSTILE[3]],
+            "unseen": True,
+        }
+    ]
     for table in Classify.shown(rows_shown, HOSTILE[4]):
         _print(table)
     assert live(capsys.readouterr().out) == []

@@ -56,6 +56,7 @@ PAGES = {
     classification: (
         " + attention, seed 1: settings in full",
         "9976dbcced059c8a",
+        "nano: per class, lowest recall first",
         "AMD EPYC",
         "--seed 1",
     ),
