@@ -13,6 +13,7 @@ from hmhsa_insert.reports.study_comparisons import BASELINE, comparisons
 from hmhsa_insert.reports.study_context import study_context
 from hmhsa_insert.reports.study_rows import device_hours, summarise
 from hmhsa_insert.reports.study_tables import study_tables
+from hmhsa_insert.reports.study_verdict_tables import VERDICT
 from hmhsa_insert.reports.study_verdicts import verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.tables import Table
@@ -56,18 +57,19 @@ class StudyReport:
         return study_tables(self.study, self.title)
 
     def page(self) -> list[Table | Plot]:
-        """Return the tables, and the plots below the first."""
+        """Return the tables, and the plots below the verdict."""
         # Imported here: matplotlib takes longer than everything else, and tables do without it.
         from hmhsa_insert.reports.study_plots import forest, score_against_macs
 
-        first, *others = self.tables()
+        tables = self.tables()
+        after = 1 + max((i for i, table in enumerate(tables) if table.title.endswith(VERDICT)), default=0)
         score, found = self.study.quantity, comparisons(self.study)
         plots = (
             forest((e for e in found if e.kind == BASELINE), score, "Difference to the baseline"),
             forest((e for e in found if e.kind != BASELINE), score, "Difference of a block to its controls"),
             score_against_macs(self.frame(), score),
         )
-        return [first, *(plot for plot in plots if plot), *others]
+        return [*tables[:after], *(plot for plot in plots if plot), *tables[after:]]
 
     def context(self) -> list[Listing]:
         """Return what made the study; of it, software and machine depend on where it was run."""

@@ -11,8 +11,8 @@ from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.study_comparisons import comparisons
 from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
-from hmhsa_insert.reports.study_verdict_tables import folded_tables, seeds_tables, verdict_table
-from hmhsa_insert.reports.study_verdicts import verdicts
+from hmhsa_insert.reports.study_verdict_tables import folded_tables, seeds_tables, verdict_tables
+from hmhsa_insert.reports.study_verdicts import Verdict, verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
@@ -24,7 +24,7 @@ _HOURS = (
 
 
 def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> list[Table]:
-    """Return the tables of a study: for each group scores, seed noise, images, costs and training; what is missing.
+    """Return the tables of a study: what it says, for each group scores, costs and training, what is missing; the rest.
 
     Args:
         study: what became of its trials.
@@ -35,13 +35,14 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
     said = verdicts(comparisons(study), score)
     groups = [(str(name), as_records(rows)) for name, rows in frame.groupby("group", sort=False)]
     many = len({*(name for name, _ in groups), *(each.group for each in study.refused)}) > 1
-    tables: list[Table] = [_overview(study, frame, title or study.name)]
-    folded: list[Table] = []
+    prefixes = {name: f"{name}: " if many else "" for name, _ in groups}
+    compared: dict[str, list[Verdict]] = {}
+    for each in said:
+        compared.setdefault(prefixes[each.comparison.group], []).append(each)
+    tables = [_overview(study, frame, title or study.name), *verdict_tables(compared, score)]
     for name, rows in groups:
-        prefix, own = f"{name}: " if many else "", [each for each in said if each.comparison.group == name]
-        tables += [verdict_table(f"{prefix}verdict", own, said, score)] if own else []
-        tables += _of_group(study, prefix, rows)
-        folded += folded_tables(prefix, own, score)
+        tables += _of_group(study, prefixes[name], rows)
+    folded = [table for prefix, own in compared.items() for table in folded_tables(prefix, own, score)]
     missing = _missing(study, many)
     tables += [*([missing] if missing.rows else []), *folded]
     if hours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.study_comparisons import Comparison
@@ -10,6 +10,7 @@ from hmhsa_insert.reports.study_verdicts import Verdict, more_text, notes, p_tex
 from hmhsa_insert.studies.statistics import Interval, coverage
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow
 
+VERDICT = "verdict"
 _NAMES = (Header("Variant", False), Header("Against", False))
 _SIGN_FLIPS = (
     "p: two-sided sign-flip test of these differences, exact up to 16 seeds; least p: the smallest that so many seeds "
@@ -23,21 +24,27 @@ _IMAGES = (
 )
 
 
-def verdict_table(title: str, found: Sequence[Verdict], of_all: Iterable[Verdict], score: Quantity) -> Table:
-    """Return the comparisons of a group, with a sentence for each below them.
+def verdict_tables(groups: Mapping[str, Sequence[Verdict]], score: Quantity) -> Iterator[Table]:
+    """Yield the comparisons of each group with a sentence for each below them; what goes for all is below the last.
 
     Args:
-        title: what stands above it.
-        found: of the group.
-        of_all: of the whole report, whose number counts.
+        groups: the verdicts of each group, by the prefix of its titles.
         score: by which the study compares.
     """
     points = ", in percentage points" if score.is_percent else ""
     delta = f"Δ {score.header}: mean over seeds of the variant less the other of the same seed{points}"
+    *_, last = ("", *groups)
+    for prefix, found in groups.items():
+        of_all = [each for one in groups.values() for each in one]
+        more = (delta, *notes(of_all)) if prefix == last else ()
+        yield _verdict_table(f"{prefix}{VERDICT}", found, more, score)
+
+
+def _verdict_table(title: str, found: Sequence[Verdict], more: Iterable[str], score: Quantity) -> Table:
     headers = (
         *_NAMES,
         Header("Pairs", True),
-        Header(f"Δ {score.header}", True, (delta,)),
+        Header(f"Δ {score.header}", True),
         Header("95 % t interval", True),
         Header("Verdict", False),
     )
@@ -50,7 +57,7 @@ def verdict_table(title: str, found: Sequence[Verdict], of_all: Iterable[Verdict
         )
         for each in found
     ]
-    return _table(title, headers, rows, (*(each.sentence for each in found), *notes(of_all)), folded=False)
+    return _table(title, headers, rows, (*(each.sentence for each in found), *more), folded=False)
 
 
 def folded_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iterator[Table]:

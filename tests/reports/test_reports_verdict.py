@@ -187,7 +187,7 @@ def test_no_seed_in_common_and_no_baseline(tmp_path: Path):
     assert other.sentence == "hmhsa against plain: there is nothing to compare with."
     assert [table.title for table in study_tables(study)][1:3] == [
         "net, default, digits: verdict",
-        "net, default, digits: accuracy",
+        "other, default, digits: verdict",
     ]
 
 
