@@ -4,68 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 
 from hmhsa_insert.placement.candidates import Candidates, recording_recipe
+from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.prior import Progress, Scored, score
 from hmhsa_insert.placement.race import Lead, lead, race, race_settings
+from hmhsa_insert.training.reporter import OptimizerStep
 from hmhsa_insert.training.task import Task
 
-# Of the trainings without a change that tell how far two trainings come apart by themselves.
+# How many trainings of an unchanged network tell how far two trainings come apart by themselves.
 _UNCHANGED = 3
-_RISK = 0.05
-
-
-@dataclass(frozen=True)
-class Raced:
-    """A candidate that was raced.
-
-    Attributes:
-        scored: what the prior says of it.
-        lead: over the plain network; None after too few updates.
-        p: of a lead like this between networks that are the same, corrected for the number of entrants; None where it
-            is not known.
-    """
-
-    scored: Scored
-    lead: Lead | None
-    p: float | None
-
-    @property
-    def measurable(self) -> bool:
-        """True if the lead is more than trainings of the same network come apart by."""
-        return self.lead is not None and self.lead.mean > 0 and self.p is not None and self.p < _RISK
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a pre-test of placements found.
-
-    Attributes:
-        scored: every block, by the prior, the largest gain first.
-        raced: those that were raced, the largest lead first.
-        apart: standard deviation of the leads of networks to which nothing was added that could help; None without a
-            race.
-        updates: of one entrant; 0 without a race.
-        share: of the optimizer steps of a whole training.
-    """
-
-    scored: tuple[Scored, ...]
-    raced: tuple[Raced, ...] = ()
-    apart: float | None = None
-    updates: int = 0
-    share: float = 0.0
-
-    @property
-    def best(self) -> tuple[Raced, ...]:
-        """Those that have a measurable lead, the largest first."""
-        return tuple(each for each in self.raced if each.measurable)
 
 
 def find(
@@ -94,31 +51,46 @@ def find(
     began = time.monotonic()
     scored = score(run, candidates, device=device, progress=progress)
     if not entrants or not scored:
-        return Finding(tuple(scored))
+        return Finding(tuple(scored), refused=candidates.refused)
     updates = len(run.data.train) // run.settings.batch_size
     short = replace(run, settings=race_settings(run.settings, share, updates))
     chosen = _entrants(scored, entrants)
-    unchanged = sorted({each.candidate.stage for each in scored})[-_UNCHANGED:]
-    whole = 1 + len(unchanged) + len(chosen)
-    said = progress or (lambda what, done, whole: None)
-    said("racing the plain network", 0, whole)
-    plain = race(short, None, folder / "plain")
-    apart = []
-    for number, stage in enumerate(unchanged, start=1):
-        said(f"racing the network with next to nothing after stage {stage}", number, whole)
-        apart.append(lead(plain, race(short, recording_recipe([stage]), folder / f"unchanged-s{stage}")))
+    stages = sorted({each.candidate.stage for each in scored})[-_UNCHANGED:]
+    track = _Track(short, folder, 1 + len(stages) + len(chosen), progress)
+    plain = track.losses("plain", None)
+    noise = [lead(plain, track.losses(f"unchanged-s{stage}", recording_recipe([stage]))) for stage in stages]
     leads: list[tuple[Scored, Lead | None]] = []
-    for number, each in enumerate(chosen, start=1 + len(unchanged)):
+    for each in chosen:
         if leads and time.monotonic() - began > seconds:
             break
-        said(f"racing {each.candidate.name}", number, whole)
         recipe = each.candidate.recipe
-        leads.append((each, lead(plain, race(short, recipe.to_dict(), folder / str(recipe.name)))))
-    noise = [each.mean for each in apart if each is not None]
-    sd = float(np.sqrt(np.mean(np.square(noise)))) if noise else None
-    raced = [Raced(each, own, _p(own, sd, len(noise), len(leads))) for each, own in leads]
+        leads.append((each, lead(plain, track.losses(str(recipe.name), recipe.to_dict()))))
+    squares = [each.mean**2 for each in noise if each is not None]
+    sd = math.sqrt(sum(squares) / len(squares)) if squares else None
+    raced = [Raced(each, own, _p(own, sd, len(squares), len(leads))) for each, own in leads]
     raced.sort(key=lambda each: -each.lead.mean if each.lead else math.inf)
-    return Finding(tuple(scored), tuple(raced), sd, len(plain), share)
+    return Finding(tuple(scored), tuple(raced), sd, len(plain), share, candidates.refused)
+
+
+class _Track:
+    """Where entrants are raced, one after the other, with the progress over all of them."""
+
+    def __init__(self, run: Task, folder: Path, entrants: int, progress: Progress | None) -> None:
+        self._run, self._folder, self._entrants, self._progress = run, folder, entrants, progress
+        self._done = 0
+
+    def losses(self, name: str, recipe: Mapping[str, Any] | None) -> NDArray[np.float64]:
+        """Race an entrant and return its training loss from update to update."""
+
+        def watch(step: OptimizerStep) -> None:
+            if self._progress is not None:
+                part = (step.epoch - 1) * step.updates + step.update
+                whole = step.epochs * step.updates
+                self._progress(f"racing {name}", self._done * whole + part, self._entrants * whole)
+
+        found = race(self._run, recipe, self._folder / name, watch)
+        self._done += 1
+        return found
 
 
 def _entrants(scored: Sequence[Scored], number: int) -> list[Scored]:

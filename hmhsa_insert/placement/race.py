@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,21 @@ def race_settings(settings: RunSettings, share: float, updates: int) -> RunSetti
     return load_settings(values, kind=type(settings))
 
 
-def race(run: Task, recipe: Mapping[str, Any] | None, folder: Path) -> NDArray[np.float64]:
+def race(
+    run: Task,
+    recipe: Mapping[str, Any] | None,
+    folder: Path,
+    watch: Callable[[OptimizerStep], None] | None = None,
+) -> NDArray[np.float64]:
     """Train one entrant, or go on with it, and return its training loss from update to update.
 
     Args:
         run: with the settings of the race, and no recipe.
         recipe: of the entrant; None: the plain network.
         folder: of its run.
+        watch: is called after optimizer steps.
     """
-    log = _LossLog(folder.parent / f"{folder.name}-{LOSSES}")
+    log = _LossLog(folder.parent / f"{folder.name}-{LOSSES}", watch)
     train_run(replace(run, recipe=recipe), folder, log)
     return log.losses()
 
@@ -98,11 +104,13 @@ def lead(plain: NDArray[np.float64], candidate: NDArray[np.float64]) -> Lead | N
 class _LossLog(Silent):
     """Writes the mean training loss of an epoch so far as its updates are done; a run that goes on adds to it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, watch: Callable[[OptimizerStep], None] | None = None) -> None:
+        self._path, self._watch = path, watch
 
     def step(self, step: OptimizerStep) -> None:
         """Write one line."""
+        if self._watch is not None:
+            self._watch(step)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{step.epoch},{step.update},{step.loss!r}\n")

@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 
 from hmhsa_insert.placement.candidates import find_candidates
-from hmhsa_insert.placement.find import Finding, Raced, _p, find
+from hmhsa_insert.placement.find import _p, find
+from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.race import Lead, _LossLog, lead, race, race_settings
 from hmhsa_insert.surgery.locate.stages import locate
 from hmhsa_insert.training.plan_run import plan_run
@@ -74,7 +75,7 @@ def test_a_lead_is_that_of_the_last_half_with_the_error_of_its_stretches() -> No
 
 
 def test_autocorrelated_differences_do_not_look_surer_than_they_are() -> None:
-    """Of slowly wandering differences around zero, far fewer are called a lead than by the error of independent ones."""
+    """Of slowly wandering differences around zero, far fewer are called a lead than with independent errors."""
     generator = np.random.default_rng(0)
     called = 0
     for _ in range(400):
@@ -123,7 +124,8 @@ def test_a_race_is_paired_goes_on_and_says_what_leads(tmp_path: Path) -> None:
     )
     assert found.apart is not None
     assert math.isfinite(found.apart)
-    assert "racing the plain network" in said
+    assert said[-1] == f"racing {found.scored[0].candidate.recipe.name}"
+    assert "racing plain" in said
     # What was raced is read again, not trained again.
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     again = find(run, candidates, tmp_path, device=torch.device("cpu"), entrants=1, share=0.1)
