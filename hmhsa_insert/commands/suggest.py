@@ -15,9 +15,14 @@ from hmhsa_insert.commands.options import (
     JsonOption,
     ModelArgument,
     OverwriteOption,
+    PretrainedOption,
+    SeedOption,
     SizeOption,
+    WeightsOption,
+    size_setting,
 )
 from hmhsa_insert.commands.shared import shared
+from hmhsa_insert.commands.suggest_data import check_mode, try_placements
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.files.whole import write_text
@@ -28,7 +33,13 @@ if TYPE_CHECKING:
 
 def suggest(
     model: ModelArgument,
-    block: Annotated[str, typer.Option(metavar="TYPE", help="The block to insert.")] = "hmhsa",
+    block: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE",
+            help="The block to insert; default: hmhsa. With --data repeatable, to compare several.",
+        ),
+    ] = None,
     max_macs: Annotated[
         str | None,
         typer.Option(
@@ -48,28 +59,83 @@ def suggest(
     overwrite: OverwriteOption = False,
     allow_code: AllowCodeOption = False,
     json: JsonOption = False,
+    data: Annotated[
+        str | None,
+        shared("--data", more="With it, blocks are tried: what they cost, and what they may gain."),
+    ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="With --data: training settings, as of `train`."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --data: one setting; repeatable."),
+    ] = None,
+    seed: SeedOption = 0,
+    weights: WeightsOption = None,
+    pretrained: PretrainedOption = False,
+    entrants: Annotated[
+        int | None, typer.Option(min=0, help="With --data: how many blocks to race; default: 4.")
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1, help="With --data: of a training, for each of them; default: 0.25."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="With --data: 90s, 10m or 2h, after which no further block is raced."
+        ),
+    ] = None,
 ) -> None:
     """List where a block can go within a budget, and how wide: the Pareto set, as recipes ready to apply.
 
-    No other recipe of those tried puts the block on as many channels for less.
+    No other recipe of those tried puts the block on as many channels for less. With `--data`, blocks are tried at the
+    end of every stage: each is trained alone for some steps, and the best are raced in short trainings.
 
-    Example: `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`
+    Examples: `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`,
+    `hmhsa-insert suggest resnet18 --data /data/birds --block hmhsa --block timm/se --budget 30m -o tried`
     """
     from hmhsa_insert.commands.console import print_json, progress
     from hmhsa_insert.commands.printed import print_tables
-    from hmhsa_insert.costs.suggest import budget
+    from hmhsa_insert.costs.suggest import budget as read_limits
     from hmhsa_insert.costs.suggest import suggest as find
     from hmhsa_insert.surgery.artifact.artifact import open_model
 
     limits = {"max_macs": max_macs, "max_params": max_params, "max_memory": max_memory}
-    budget(**limits)  # refused before any work is done
+    read_limits(**limits)  # refused before any work is done
+    blocks = block or ["hmhsa"]
+    of_race = {"entrants": entrants, "share": share, "budget": budget}
+    of_training: dict[str, Any] = {
+        "settings": settings,
+        "overrides": overrides,
+        "init_from": weights,
+        "pretrained": pretrained,
+        "seed": seed,
+    }
+    of_costs = {
+        "max_memory": max_memory,
+        "inputs": inputs,
+        "fixed_batch": fixed_batch,
+        "overwrite": overwrite,
+    }
+    check_mode(data is not None, blocks, of_costs if data is not None else {**of_race, **of_training})
+    if data is not None:
+        of_training["overrides"] = [*(overrides or []), *size_setting("classify", input_size)]
+        of_training |= {"blocks": blocks, "allow_code": allow_code}
+        tried = try_placements(model, data, limits, output, entrants, share, budget, **of_training)
+        if json:
+            print_json(tried.to_dict())
+        else:
+            print_tables(tried)
+        return
     with progress.status("building the network"):
         loaded = open_model(model, allow_code=allow_code, meta=True)
     taken = described(loaded, input_size, inputs, fixed_batch)
     with progress.status("resolving recipes") as status:
         found = find(
             loaded.model,
-            block,
+            blocks[0],
             inputs=taken,
             progress=lambda done, whole: status.update(f"rehearsing recipe {done} of {whole}"),
             **limits,

@@ -21,6 +21,7 @@ from hmhsa_insert.placement.race import Lead, lead, race, race_settings
 from hmhsa_insert.training.reporter import OptimizerStep
 from hmhsa_insert.training.task import Task
 
+ENTRANTS, SHARE = 4, 0.25
 # How many trainings of an unchanged network tell how far two trainings come apart by themselves.
 _UNCHANGED = 3
 
@@ -31,8 +32,8 @@ def find(
     folder: Path,
     *,
     device: torch.device,
-    entrants: int = 4,
-    share: float = 0.25,
+    entrants: int = ENTRANTS,
+    share: float = SHARE,
     seconds: float = math.inf,
     progress: Progress | None = None,
 ) -> Finding:
