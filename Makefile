@@ -11,7 +11,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-wheel test-zoo wheel lint format clean
+.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-wheel test-zoo wheel docs notebooks tutorial lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -68,6 +68,21 @@ wheel: $(DEV_STAMP)
 test-wheel: $(DEV_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/package
 
+# The documentation's site, in site/; a warning is an error. The variable keeps a notice of the theme's makers silent.
+docs: $(DEV_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -d site
+
+# The notebooks' outputs, made again.
+notebooks: $(DEV_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/tools/notebooks.py
+
+# Every command of the tutorial, in a fresh environment that has nothing but the wheel.
+tutorial: wheel
+	rm -rf $(VENV)-tutorial runs/tutorial
+	$(PYTHON) -m venv $(VENV)-tutorial
+	$(VENV)-tutorial/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) dist/*.whl
+	PATH="$(CURDIR)/$(VENV)-tutorial/bin:$$PATH" OMP_NUM_THREADS=2 python docs/tools/snippets.py docs/tutorial.md runs/tutorial
+
 # Four detectors on the shapes set, two at a time, and their report (under an hour on 2 cores).
 shapes: $(DEV_STAMP)
 	$(BIN)/python benchmarks/shapes.py
@@ -98,4 +113,4 @@ $(DEV_STAMP): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@ $(STAMP)
 
 clean:
-	rm -rf $(VENV) runs dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-tutorial runs dist site .pytest_cache .mypy_cache .ruff_cache

@@ -74,7 +74,15 @@ class VariantEntry(_Section):
 
 
 class Exclusion(_Section):
-    """Trials to leave out: those that fit every key given here. Names are globs such as ``hmhsa*``."""
+    """Trials to leave out: those that fit every key given here. Names are globs such as ``hmhsa*``.
+
+    Attributes:
+        model: labels of models.
+        variant: labels of variants, with the values of their axes: ``hmhsa stage=4``.
+        settings: labels of settings.
+        data: sources.
+        seed: one seed.
+    """
 
     model: str | None = None
     variant: str | None = None
