@@ -13,23 +13,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hmhsa_insert.commands.ablate_epochs import Epochs, Repeated
 from hmhsa_insert.commands.console import notes, out
 from hmhsa_insert.commands.naming import in_options
-from hmhsa_insert.files.json_text import parse_json
-from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
 from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
 from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.plan_study import PlannedStudy
-from hmhsa_insert.studies.problems import StudyError
-from hmhsa_insert.studies.store import trial_folder
 from hmhsa_insert.studies.trial import Outcome
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-_LOOK_EVERY_S = 1.0
 _STYLES = {"done": "green", "failed": "bold red", "running": "bold", "refused": "bold red"}
 
 
@@ -37,7 +33,7 @@ def watcher(quiet: bool = False) -> AbstractContextManager[Watcher]:
     """Return the display of a running study."""
     if quiet:
         return nullcontext(Unwatched())
-    return _LiveTable() if notes.is_terminal else nullcontext(_Lines())
+    return _LiveTable() if notes.is_terminal else _Lines()
 
 
 def print_plan(planned: PlannedStudy, folder: Path) -> None:
@@ -112,15 +108,33 @@ class _Names:
 
 
 class _Lines(Unwatched):
-    """One line when a trial ends, for logs."""
+    """One line when a trial begins, when one of its epochs ends and when it ends, for logs."""
+
+    def __init__(self) -> None:
+        self._epochs, self._chosen = Epochs(), dict[str, Trial]()
+        self._printed: dict[str, int] = {}
+        self._repeated = Repeated(self._print_epochs)
+
+    def __enter__(self) -> Watcher:
+        self._repeated.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._repeated.__exit__(*error)
 
     def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
         self._names, self._total, self._ended = _Names(chosen), len(chosen), len(done)
         self._began, self._before = time.monotonic(), len(done)
+        self._folder, self._chosen = folder, {trial.id: trial for trial in chosen}
         several = "s" * (self._total != 1)
         notes.print(f"{self._total} trial{several}, {self._ended} of them done before", soft_wrap=True)
 
+    def started(self, trial: Trial) -> None:
+        self._epochs.began[trial.id] = time.monotonic()
+        notes.print(visible(f"{self._names.line(trial)}  started"), soft_wrap=True)
+
     def ended(self, trial: Trial, outcome: Outcome) -> None:
+        self._epochs.began.pop(trial.id, None)
         if outcome.status == "busy":
             return
         self._ended += 1
@@ -138,6 +152,24 @@ class _Lines(Unwatched):
     def note(self, text: str) -> None:
         notes.print(visible(text), soft_wrap=True)
 
+    def _print_epochs(self) -> None:
+        """Print the epochs that ended since; of a trial's last one, its end tells."""
+        if self._chosen:
+            self._epochs.look(self._folder, self._chosen)
+        for id, (epoch, score) in list(self._epochs.known.items()):
+            trial = self._chosen[id]
+            if (
+                id not in self._epochs.began
+                or not self._printed.get(id, 0) < epoch < trial.cell.settings.epochs
+            ):
+                continue
+            self._printed[id] = epoch
+            said = line(trial.cell.column, score) if score is not None else ""
+            left = self._epochs.left(trial)
+            more = f"  ({_duration(left)} left)" if left is not None else ""
+            place = f"epoch {epoch}/{trial.cell.settings.epochs}"
+            notes.print(visible(f"{self._names.line(trial)}  {place}  {said}{more}"), soft_wrap=True)
+
 
 class _LiveTable(Unwatched):
     """A table that follows the trials' folders: what is running, what ended last, what comes next."""
@@ -145,9 +177,8 @@ class _LiveTable(Unwatched):
     def __init__(self) -> None:
         self._chosen: dict[str, Trial] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._started: dict[str, float] = {}
-        self._epochs: dict[str, tuple[int, float | None]] = {}
-        self._looked, self._began, self._before = 0.0, time.monotonic(), 0
+        self._epochs, self._folder = Epochs(), Path()
+        self._began, self._before = time.monotonic(), 0
         self._note = ""
         self._live = Live(get_renderable=self._table, console=notes, refresh_per_second=2)
 
@@ -165,17 +196,17 @@ class _LiveTable(Unwatched):
         self._began = time.monotonic()
 
     def started(self, trial: Trial) -> None:
-        self._started[trial.id] = time.monotonic()
+        self._epochs.began[trial.id] = time.monotonic()
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
-        self._started.pop(trial.id, None)
+        self._epochs.began.pop(trial.id, None)
         self._outcomes[trial.id] = outcome
 
     def note(self, text: str) -> None:
         self._note = text
 
     def _table(self) -> Table:
-        self._look()
+        self._epochs.look(self._folder, self._chosen)
         table = Table(
             box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(self._summary()), caption_justify="left"
         )
@@ -184,9 +215,9 @@ class _LiveTable(Unwatched):
         for trial in self._shown():
             outcome = self._outcomes.get(trial.id)
             state: str = outcome.status if outcome else "waiting"
-            if trial.id in self._started:
-                state = "running" if trial.id in self._epochs else "starting"
-            epoch, score = self._epochs.get(trial.id, (0, None))
+            if trial.id in self._epochs.began:
+                state = "running" if trial.id in self._epochs.known else "starting"
+            epoch, score = self._epochs.known.get(trial.id, (0, None))
             score = outcome.score if outcome and outcome.score is not None else score
             of = trial.cell.settings.epochs
             table.add_row(
@@ -196,51 +227,28 @@ class _LiveTable(Unwatched):
                 ),
                 f"{of if state == 'done' else epoch}/{of}",
                 line(trial.cell.column, score) if score is not None else "",
-                self._left(trial, epoch),
+                "" if (left := self._epochs.left(trial)) is None else _duration(left),
             )
         return table
 
     def _shown(self) -> list[Trial]:
         """Return the trials that there is room for: failed, running, the last that ended, the next."""
         room = max(4, notes.height - 7)
-        waiting = [id for id in self._chosen if id not in self._outcomes and id not in self._started]
+        waiting = [id for id in self._chosen if id not in self._outcomes and id not in self._epochs.began]
         failed = [id for id, outcome in self._outcomes.items() if outcome.status == "failed"][-room // 3 :]
-        done = [id for id in self._outcomes if id not in failed and id not in self._started]
-        under_way = list(self._started)[:room]
+        done = [id for id in self._outcomes if id not in failed and id not in self._epochs.began]
+        under_way = list(self._epochs.began)[:room]
         rest = max(0, room - len(failed) - len(under_way))
         kept = {*failed, *under_way, *done[-max(1, rest // 2) :]}
         kept |= set(waiting[: max(0, room - len(kept))])
         return [trial for id, trial in self._chosen.items() if id in kept]
 
-    def _look(self) -> None:
-        """Read the progress of running trials from their folders: they may run anywhere."""
-        if time.monotonic() - self._looked < _LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        for id in list(self._started):
-            path = trial_folder(self._folder, id) / "metrics.jsonl"
-            if path.parent.is_dir():
-                self._epochs.setdefault(id, (0, None))
-            try:
-                line = read_file(path, StudyError, RECORD).splitlines()[-1]
-                row = parse_json(line, str(path), StudyError)
-                column = self._chosen[id].cell.column
-                self._epochs[id] = (int(row["epoch"]), float(row.get(f"ema_{column}", row[column])))
-            except (StudyError, LookupError, TypeError, AttributeError, ValueError):
-                continue  # no epoch has ended yet
-
-    def _left(self, trial: Trial, epoch: int) -> str:
-        began = self._started.get(trial.id)
-        if began is None or not epoch:
-            return ""
-        share = epoch / trial.cell.settings.epochs
-        return _duration((time.monotonic() - began) * (1 - share) / share)
-
     def _summary(self) -> str:
         total, ended = len(self._chosen), len(self._outcomes)
         failed = sum(outcome.status == "failed" for outcome in self._outcomes.values())
         under_way = sum(
-            self._epochs.get(id, (0, None))[0] / self._chosen[id].cell.settings.epochs for id in self._started
+            self._epochs.known.get(id, (0, None))[0] / self._chosen[id].cell.settings.epochs
+            for id in self._epochs.began
         )
         here = ended - self._before + under_way
         elapsed = time.monotonic() - self._began
