@@ -1,5 +1,7 @@
 """A user's script sees types: mypy in its strict mode finds nothing that is Any."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -7,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import hmhsa_insert as hi
+
 SCRIPT = """\
 from pathlib import Path
+
+from torch import nn
 
 import hmhsa_insert as hi
 
@@ -31,7 +37,48 @@ reveal_type(hi.push(edited, "me/net"))
 reveal_type(hi.detector("retinanet", edited, num_classes=3))
 reveal_type(hi.load_weights(model, "weights.pth"))
 reveal_type(hi.HubError("nothing").problems)
+reveal_type(hi.locate_stages(model, 64)[0].name)
+reveal_type(hi.verify(model, edited, 64).passed)
+found = hi.suggest(model, "timm/se", max_macs="+5%", input_size=64)
+reveal_type(found)
+reveal_type(hi.apply(model, found[0].recipe, input_size=64))
+reveal_type(hi.ablate("study.yaml").count("done"))
+reveal_type(str(hi.plan(model, "stage3.yaml")))
+
+
+@hi.register_block
+class Gate(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+
+@hi.register_block(name="other", summary="another")
+class Other(Gate):
+    pass
+
+
+reveal_type(Gate(8))
+reveal_type(Other(8))
+reveal_type(hi.ArgumentError("nothing").problems)
 """
+
+
+def test_type_checkers_are_told_every_public_name_from_its_own_file() -> None:
+    tree = ast.parse(Path(str(hi.__file__)).read_text(encoding="utf-8"))
+    imported = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for branch in tree.body
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == {name: f"hmhsa_insert.{place}.{name}" for name, place in hi._PUBLIC.items()}
+
+
+@pytest.mark.parametrize("name", hi._PUBLIC)
+def test_a_public_name_is_that_of_its_file(name: str) -> None:
+    assert getattr(hi, name) is getattr(importlib.import_module(f"hmhsa_insert.{hi._PUBLIC[name]}"), name)
 
 
 @pytest.mark.long
