@@ -178,7 +178,7 @@ def _deliver(found: Suggestions, network: str, folder: Path | None, overwrite: b
         raise HmhsaInsertError(Problem(str(folder), f"cannot be written: {error.strerror}")) from error
     for file, each in files.items():
         write_text(file, each.text(found.base, network), HmhsaInsertError)
-    wrote(folder, f"{len(files)} recipes; apply one with --recipe FILE")
+    wrote(folder, f"{len(files)} recipes; `hmhsa-insert apply MODEL --recipe FILE` applies one")
 
 
 def _check_free(files: Iterable[Path], overwrite: bool) -> None:

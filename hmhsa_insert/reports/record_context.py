@@ -48,7 +48,7 @@ def _command(records: Sequence[Record], networks: Sequence[str], recipes: Sequen
     sizes = dict.fromkeys(size_label(*record["input_size"][1:]).replace("×", "x") for record in records)
     words = ["hmhsa-insert", "profile", *networks]
     words += chain.from_iterable(("--recipe", f"{name}.yaml") for name in recipes)
-    words += chain.from_iterable(("--size", size) for size in sizes)
+    words += chain.from_iterable(("--input-size", size) for size in sizes)
     words += ["--memory"] if any(record.get("memory") for record in records) else []
     words += ["--latency"] if any(record.get("inference") for record in records) else []
     return shlex.join(words)
