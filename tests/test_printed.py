@@ -110,6 +110,7 @@ def test_a_plan_as_it_is_printed(net) -> None:
         " " + "─" * 60,
         " hmhsa   layer3.0   hmhsa after   192×4×4   148,224   2.458 M",
         "",
+        "hmhsa: head_dim auto is 32",
         "new weights: layer3.0.hmhsa.*",
     ]
 
