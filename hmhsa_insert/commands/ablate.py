@@ -64,7 +64,7 @@ def ablate(
     Example: `hmhsa-insert ablate where --engine processes --workers 2 -o where`
     """
     from hmhsa_insert.commands.ablate_view import print_plan, watcher
-    from hmhsa_insert.commands.console import notes, out
+    from hmhsa_insert.commands.console import out, progress
     from hmhsa_insert.studies.ablate import default_folder, make_engine, run_study
     from hmhsa_insert.studies.earlier import with_earlier_trials
     from hmhsa_insert.studies.plan_study import plan_study
@@ -76,7 +76,7 @@ def ablate(
     first = is_first_process()
     try:
         asked = load_study(study, allow_code=allow_code)
-        with notes.status("planning the study: reading the data, counting every variant"):
+        with progress.status("planning the study: reading the data, counting every variant"):
             planned = plan_study(asked, data_dir=data_dir, plugins=plugin or ())
         folder = output if output is not None else default_folder(planned)
         if resume and read_study(folder) is None:
