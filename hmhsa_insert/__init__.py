@@ -31,6 +31,7 @@ _PUBLIC = {
     "base_state_dict": "surgery.edit.undo",
     "build_block": "blocks",
     "detector": "detection.detector",
+    "draw": "drawing.draw",
     "evaluate": "training.score",
     "export": "exporting.export",
     "load": "tasks.artifact",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.costs.suggest import suggest as suggest
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.drawing.attention import attention as attention
+    from hmhsa_insert.drawing.draw import draw as draw
     from hmhsa_insert.errors import ArgumentError as ArgumentError
     from hmhsa_insert.errors import ArtifactError as ArtifactError
     from hmhsa_insert.errors import BlockError as BlockError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 from hmhsa_insert.costs.count import ModuleCost
@@ -25,25 +27,33 @@ def stage_parts(model: nn.Module, inputs: InputSize) -> Parts:
         Part -> qualified names; empty for a network that cannot be traced or has no stages.
     """
     try:
-        located = locate(model, inputs)
+        parts = parts_of(locate(model, inputs))
     except ModelError:
         return {}
+    return parts | {key: (key,) for key, _ in inserted_modules(model)} if parts else {}
+
+
+def parts_of(located: Located) -> Parts:
+    """Return the stages of a network that was located, each with its modules, inserted ones among them."""
     positions = {node.name: node.meta["position"] for node in located.trace.nodes}
     parts: Parts = {}
     start = 0
-    necks = [(f"neck {number}", stage) for number, stage in enumerate(located.neck, 1)]
-    for name, stage in [*((stage.name, stage) for stage in located.stages), *necks]:
+    for name, stage in named_stages(located):
         end = positions[stage.cut_points[-1].node] + 1
         parts[name] = (*parts.get(name, ()), *_modules_between(located, start, end))
         start = max(start, end)
-    if parts:
-        parts |= {key: (key,) for key, _ in inserted_modules(model)}
     return parts
 
 
 def module_parts(rows: tuple[ModuleCost, ...]) -> Parts:
     """Return every module as a part by itself; the model's own operations are elsewhere."""
     return {row.name: (row.name,) for row in rows if row.name}
+
+
+def named_stages(located: Located) -> Iterator[tuple[str, Stage]]:
+    """Yield the stages of a network with what they are called, those of the backbone first."""
+    yield from ((stage.name, stage) for stage in located.stages)
+    yield from ((f"neck {number}", stage) for number, stage in enumerate(located.neck, 1))
 
 
 def _modules_between(located: Located, start: int, end: int) -> list[str]:

@@ -67,8 +67,8 @@ def feature_maps(first: Trace, second: Trace | None) -> dict[Node, FeatureMap]:
     other_height, other_width = _image(second.inputs)
     growth = (other_height - height, other_width - width)
     others = _batches(second)
-    twins = dict(_keys(second))
-    for key, node in _keys(first):
+    twins = dict(keyed(second))
+    for key, node in keyed(first):
         twin = twins.get(key)
         frames = batches.get(_first_axis(node))
         if frames is None or frames != others.get(_first_axis(twin)):
@@ -126,7 +126,7 @@ def _shape(node: Node | None) -> tuple[int, ...]:
     return tuple(node.meta.get("shape", ())) if node is not None else ()
 
 
-def _keys(traced: Trace) -> Iterator[tuple[tuple[object, ...], Node]]:
+def keyed(traced: Trace) -> Iterator[tuple[tuple[object, ...], Node]]:
     """Yield each node with a key that holds at every input size: module, function, number of repeats."""
     seen: Counter[tuple[object, ...]] = Counter()
     for node in traced.nodes:
