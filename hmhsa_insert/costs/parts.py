@@ -10,7 +10,7 @@ from hmhsa_insert.costs.count import ModuleCost
 from hmhsa_insert.errors import ModelError
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.edit.splice import inserted_modules
-from hmhsa_insert.surgery.locate.stages import Located, locate
+from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
 
 Parts = dict[str, tuple[str, ...]]
 

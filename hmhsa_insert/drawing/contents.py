@@ -113,7 +113,9 @@ def contents_of(model: nn.Module, inputs: InputSize, base: nn.Module | None, nam
         _place(mark, _position(site, located, len(done) == 1), columns)
     ends = [stage.cut_points[-1] for _, stage in named_stages(located)]
     if base is not None:
-        for column, (share, sees) in zip(columns, _measured(base, located, located, columns, ends), strict=True):
+        for column, (share, sees) in zip(
+            columns, _measured(base, located, located, columns, ends), strict=True
+        ):
             column.share_before, column.sees_before = share, sees
     edited = located if base is None else locate(model, located.trace.inputs)
     for column, (share, sees) in zip(columns, _measured(model, located, edited, columns, ends), strict=True):
@@ -128,8 +130,12 @@ def _columns(located: Located) -> list[Column]:
     for name, stage in named_stages(located):
         entry = [(stage.entry, True)] if stage.entry else []
         points = [*entry, *((point, False) for point in stage.cut_points)]
-        column = Column(name, stage.stride, f"{stage.channels}×{stage.height}×{stage.width}", stage.part == "neck")
-        column.boxes = [Box(point.qualname or point.node, positions[point.node], first) for point, first in points]
+        column = Column(
+            name, stage.stride, f"{stage.channels}×{stage.height}×{stage.width}", stage.part == "neck"
+        )
+        column.boxes = [
+            Box(point.qualname or point.node, positions[point.node], first) for point, first in points
+        ]
         columns.append(column)
     return [*columns, Column("head" if columns else "whole network")]
 

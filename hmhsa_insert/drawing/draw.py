@@ -14,7 +14,8 @@ from hmhsa_insert.drawing.layout import Layout
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.surgery.base.given import inputs_of
+from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.edit.undo import remove
 from hmhsa_insert.surgery.plan import plan as make_plan
@@ -59,9 +60,11 @@ def draw(
 ) -> Drawing:
     """Draw a network: its stages, their blocks, and where edits went in.
 
-    Each stage is a column: its map (C×H×W), its blocks, its share of the MACs, and the receptive field of the map at its
-    end, of an edited network also before the edits. Nothing is computed and the model is not changed; weights may be on
-    the meta device.
+    Each stage is a column: its map (C×H×W), its blocks, its share of the MACs, and the receptive field of the map at
+    its end; of an edited network both also before the edits. Nothing is computed and the model is not changed; weights
+    may be on the meta device. The receptive field is that of the position at the centre, by structure: the smallest
+    rectangle that holds every pixel on which it depends for weights of any value, not cut at the edge of the image.
+    "Whole map" means every pixel, at any size; "not known" that an operation on the way has no rule.
 
     Args:
         model: any network, edited or not.
@@ -86,15 +89,15 @@ def draw(
         edit.svg
         >>> for column in drawing.contents.columns[2:4]:
         ...     print(column.name, column.size, column.sees_before, "→", column.sees)
-        stage 2 48×20×20 39 px → 39 px
+        stage 2 48×20×20 55 px → 55 px
         stage 3 192×10×10 71 px → whole map
     """
-    given = input_size if inputs is None else inputs
+    given = None if input_size is None and inputs is None else inputs_of(model, input_size, inputs)
     if plan is not None and not isinstance(plan, Plan):
         plan = make_plan(model, plan, (3, 224, 224) if given is None else given)
     done = [plan] if plan is not None else [ledger.plan for ledger in ledgers(model)]
     if given is None:
-        given = done[-1].inputs if done else (3, 224, 224)
+        given = done[-1].inputs if done else Inputs.of((3, 224, 224))
     base = model if plan is not None else _before_edits(model)
     edited = model if plan is None else apply_plan(model, plan)
     contents = contents_of(edited, given, base, name or type(model).__name__)

@@ -1,4 +1,4 @@
-"""Where the contents of a drawing go on the sheet: stages as columns in rows, blocks below each other, edits in color."""
+"""Where the contents of a drawing go on the sheet: stages as columns, blocks below each other, edits in color."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Layout:
     def _row(self, row: Sequence[Column], top: float) -> float:
         """Draw columns side by side; return where the next row begins."""
         stacks = [list(_stack(column.boxes)) for column in row]
-        tall = max(sum(1 if isinstance(box, str) else 1 + len(box.marks) for box in stack) for stack in stacks)
+        tall = max(
+            sum(1 if isinstance(box, str) else 1 + len(box.marks) for box in stack) for stack in stacks
+        )
         for number, (column, stack) in enumerate(zip(row, stacks, strict=True)):
             x = _MARGIN + number * (_COLUMN + _GAP)
             self._header(column, x, top)
@@ -66,7 +68,14 @@ class Layout:
         self.sheet.label(x, y + 18, column.name, _COLUMN, 13, "hi-text hi-bold")
         if column.stride:
             self.sheet.label(x, y + 34, column.size, _COLUMN, 12)
-            self.sheet.label(x, y + 49, f"1/{column.stride} of the image" if column.stride > 1 else "size of the image", _COLUMN, 11, "hi-dim")
+            self.sheet.label(
+                x,
+                y + 49,
+                f"1/{column.stride} of the image" if column.stride > 1 else "size of the image",
+                _COLUMN,
+                11,
+                "hi-dim",
+            )
 
     def _box(self, box: Box | str, x: float, y: float) -> float:
         """Draw a block and the edits in it, or how many are left out; return where the next one begins."""
@@ -80,7 +89,9 @@ class Layout:
             color = self._colors[mark.edit]
             at = f"{mark.edit}: {mark.label} at {mark.where or 'the network itself'}"
             self.sheet.box(x + 12, y, _COLUMN - 12, _BOX, "hi-edit", color, at)
-            self.sheet.label(x + 20, y + 14, f"{mark.edit}: {mark.label}", _COLUMN - 28, 12, "hi-on", title=at)
+            self.sheet.label(
+                x + 20, y + 14, f"{mark.edit}: {mark.label}", _COLUMN - 28, 12, "hi-on", title=at
+            )
             y += _STEP
         return y
 

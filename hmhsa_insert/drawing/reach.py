@@ -89,7 +89,9 @@ def reads(operation: Operation) -> tuple[Grid, dict[Node, Read]]:
     if all(grid.axes == (None, None) for grid in operation.sources.values()):
         return whole(operation)
     name = str(operation.node.meta.get("function", "")).strip("_")
-    name = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "isub": "sub", "rsub": "sub"}.get(name, name)
+    name = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "isub": "sub", "rsub": "sub"}.get(
+        name, name
+    )
     rule = RULES.get(name.removesuffix("_item"))
     if rule is None and _is_pointwise(name):
         rule = same
@@ -121,8 +123,10 @@ def found_again(grid: Grid, shape: Size, other: Size) -> Grid:
         found = [axis for axis, own in enumerate(lengths) if own == length]
         return found[0] if len(found) == 1 else None
 
-    row, col = (only(length) if axis is not None else None
-                for length, axis in ((grid.rows, grid.axes[0]), (grid.cols, grid.axes[1])))
+    row, col = (
+        only(length) if axis is not None else None
+        for length, axis in ((grid.rows, grid.axes[0]), (grid.cols, grid.axes[1]))
+    )
     wanted = tuple(axis is not None for axis in grid.axes)
     if (row is not None, col is not None) == wanted and (row is None or row != col):
         return Grid((row, col), grid.rows, grid.cols)
@@ -134,7 +138,9 @@ def found_again(grid: Grid, shape: Size, other: Size) -> Grid:
 
 def _aligned(grid: Grid, source: Grid) -> Read:
     """Return what is read of a source of the same positions, or of one that has lost an axis."""
-    for axis, mine, theirs in zip(source.axes, (grid.rows, grid.cols), (source.rows, source.cols), strict=True):
+    for axis, mine, theirs in zip(
+        source.axes, (grid.rows, grid.cols), (source.rows, source.cols), strict=True
+    ):
         if axis is not None and mine != theirs:
             raise UnknownReach
     return lambda need: (
@@ -164,7 +170,9 @@ def _pair(value: Any) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _windows(operation: Operation, read: Callable[[int, tuple[int, int]], tuple[int, int]]) -> tuple[Grid, dict[Node, Read]]:
+def _windows(
+    operation: Operation, read: Callable[[int, tuple[int, int]], tuple[int, int]]
+) -> tuple[Grid, dict[Node, Read]]:
     """Return the grid of an N×C×H×W value whose positions read spans of one input; `read` is given the axis, 0 or 1."""
     ((source, grid),) = operation.sources.items()
     if not grid.is_plain or len(operation.shape) != 4 or len(operation.other) != 4:
@@ -213,7 +221,9 @@ def _kernel(operation: Operation, names: str, kernel: Size, stride: Size) -> tup
 def _transposed(operation: Operation) -> tuple[Grid, dict[Node, Read]]:
     names = "input weight bias stride padding output_padding groups dilation"
     weight = operation.argument(names, "weight")
-    steps, margin = (_pair(operation.argument(names, name, 1 - (name == "padding"))) for name in ("stride", "padding"))
+    steps, margin = (
+        _pair(operation.argument(names, name, 1 - (name == "padding"))) for name in ("stride", "padding")
+    )
     if _pair(operation.argument(names, "dilation", 1)) != (1, 1) or any(
         k < s for k, s in zip(weight[2:], steps, strict=True)
     ):
@@ -285,7 +295,10 @@ def _reduced(operation: Operation) -> tuple[Grid, dict[Node, Read]]:
 
     made = Grid((after(grid.axes[0]), after(grid.axes[1])), grid.rows, grid.cols)
     return made, {
-        source: lambda need: (need[0] if made.axes[0] is not None else None, need[1] if made.axes[1] is not None else None)
+        source: lambda need: (
+            need[0] if made.axes[0] is not None else None,
+            need[1] if made.axes[1] is not None else None,
+        )
         for source in operation.sources
     }
 
@@ -312,9 +325,7 @@ def _over(names: str, name: str, default: Any = None) -> Rule:
     def rule(operation: Operation) -> tuple[Grid, dict[Node, Read]]:
         axis = operation.argument(names, name, default)
         rank = len(operation.shape)
-        if not isinstance(axis, int) or any(
-            axis % rank in grid.axes for grid in operation.sources.values()
-        ):
+        if not isinstance(axis, int) or any(axis % rank in grid.axes for grid in operation.sources.values()):
             raise UnknownReach
         return same(operation)
 
@@ -409,9 +420,29 @@ RULES: dict[str, Rule] = {
     "expand_as": _expanded,
     **dict.fromkeys(
         (
-            *("permute", "transpose", "contiguous", "chunk", "split", "split_with_sizes", "unbind", "channel_shuffle"),
+            *(
+                "permute",
+                "transpose",
+                "contiguous",
+                "chunk",
+                "split",
+                "split_with_sizes",
+                "unbind",
+                "channel_shuffle",
+            ),
             *("batch_norm", "dropout", "dropout2d", "alpha_dropout", "identity", "local_response_norm"),
-            *("to", "float", "half", "double", "type", "type_as", "clone", "detach", "hardtanh", "hardsigmoid"),
+            *(
+                "to",
+                "float",
+                "half",
+                "double",
+                "type",
+                "type_as",
+                "clone",
+                "detach",
+                "hardtanh",
+                "hardsigmoid",
+            ),
             *("hardswish", "relu6", "leaky_relu", "elu", "glu", "prelu", "celu", "selu", "softplus"),
         ),
         same,

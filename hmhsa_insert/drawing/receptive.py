@@ -16,7 +16,17 @@ from torch.fx import Node
 
 from hmhsa_insert.blocks.looks import Looks
 from hmhsa_insert.drawing.attention import attending
-from hmhsa_insert.drawing.reach import EVERYTHING, Grid, Need, Operation, Read, Span, UnknownReach, found_again, reads
+from hmhsa_insert.drawing.reach import (
+    EVERYTHING,
+    Grid,
+    Need,
+    Operation,
+    Read,
+    Span,
+    UnknownReach,
+    found_again,
+    reads,
+)
 from hmhsa_insert.surgery.locate.maps import keyed
 from hmhsa_insert.surgery.locate.recorder import ModuleCall
 from hmhsa_insert.surgery.locate.stages import Located
@@ -28,7 +38,7 @@ class Receptive:
     """The receptive field of the position at the centre of a map.
 
     Attributes:
-        rows, cols: in pixels of the image; None: all of them, whatever the size of the image.
+        rows, cols: in pixels of the image; None: all of them.
         unknown: why it is not known; empty if it is.
     """
 
@@ -123,7 +133,7 @@ def _whole_blocks(model: nn.Module, traced: Trace) -> dict[Node, Node]:
 
 
 def _sees_all(module: Looks, norm: ModuleCall) -> bool:
-    shape = norm.inputs[0].meta["shape"] if norm.inputs else ()
+    shape = norm.inputs[0].meta["shape"]
     return len(shape) == 4 and any(look.covers_map for look in module.looks(shape[2], shape[3]))
 
 
@@ -131,10 +141,12 @@ def _around(traced: Trace, call: ModuleCall) -> ModuleCall | None:
     """Return the innermost call around `call` that turns one map into one of the same size."""
     while call.parent is not None:
         call = traced.calls[call.parent]
-        if len(call.inputs) == len(call.outputs) == 1:
-            given, made = call.inputs[0].meta["shape"], call.outputs[0][1].meta["shape"]
-            if len(given) == 4 and given == made:
-                return call
+        given, made = (
+            [node.meta["shape"] for node in call.inputs],
+            [node.meta["shape"] for _, node in call.outputs],
+        )
+        if len(given) == 1 and given == made and len(given[0]) == 4:
+            return call
     return None
 
 
@@ -144,21 +156,17 @@ def _field(traced: Trace, ways: Mapping[Node, _Way], target: Node) -> Receptive:
     if way is None or way.grid is None:
         return Receptive(unknown=way.unknown if way else "it does not depend on the image")
     needs: dict[Node, Need] = {target: (_centre(way.grid.rows[0]), _centre(way.grid.cols[0]))}
-    unknown, rows, cols = "", [], []
+    rows, cols = [], []
     for node in reversed(traced.nodes[: target.meta["position"] + 1]):
         if node not in needs:
             continue
         if node.op == "placeholder":
             rows.append(needs[node][0])
             cols.append(needs[node][1])
-        way = ways[node]
-        unknown = unknown or way.unknown
-        for source, read in (way.sources or {}).items():
+        for source, read in (ways[node].sources or {}).items():
             needed = read(needs[node])
             needs[source] = _both(needs[source], needed) if source in needs else needed
     spans = (_all(rows), _all(cols))
-    if unknown and spans != (None, None):  # what is whole on one way is whole
-        return Receptive(unknown=unknown)
     height, width = (None if span is None else span[1] - span[0] + 1 for span in spans)
     return Receptive(height, width)
 

@@ -9,11 +9,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hmhsa_insert.inert import html
+from hmhsa_insert.inert import html, visible
 
 # Fonts whose characters are at most this wide, in parts of the font size; other characters may come from any font.
 _FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', 'Courier New', monospace"
-_WIDE, _ANY = 0.62, 1.25
+_WIDE, _ANY = 0.65, 1.25
 # A combining mark takes no width of its own.
 _NO_WIDTH = ("Mn", "Me")
 
@@ -78,7 +78,9 @@ class Sheet:
     ) -> None:
         """Draw a rectangle; `fill` is a color of ours, `title` what a pointer on it shows."""
         paint = f' fill="{fill}"' if fill else ""
-        shape = f'<rect class="{style}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"{paint}'
+        shape = (
+            f'<rect class="{style}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"{paint}'
+        )
         self._parts.append(f"{shape}>{_title(title)}</rect>" if title else f"{shape}/>")
 
     def line(self, x: float, y: float, to_x: float, to_y: float) -> None:
@@ -99,6 +101,7 @@ class Sheet:
         title: str = "",
     ) -> None:
         """Write a label in one line from `x`, on the base line `y`; a pointer shows what was cut, or `title`."""
+        text = _shown(text)
         shown = cut(text, width, size, keep_end=keep_end)
         full = title or (text if shown != text else "")
         taken = Label(x, y - size, x + width_of(shown, size), y + 0.3 * size, shown)
@@ -121,6 +124,10 @@ def _title(text: str) -> str:
     return f"<title>{_text(text)}</title>" if text else ""
 
 
+def _shown(text: str) -> str:
+    # The two characters that XML has no form for, beside those that are escaped anyway.
+    return visible(text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd"))
+
+
 def _text(text: str) -> str:
-    # The two characters that XML has no form for.
-    return html(text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd"))
+    return html(_shown(text))

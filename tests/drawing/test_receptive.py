@@ -6,8 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import hmhsa_insert as hi
-import hmhsa_insert.models
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.drawing.receptive import receptive_fields
 from hmhsa_insert.surgery.locate.stages import locate
@@ -83,32 +81,79 @@ def _last_dims(net, x):
 NETS = {
     "convolution": (3, 3, nn.Sequential(conv())),
     "not square": (5, 1, nn.Sequential(conv(k=(5, 1), padding=(2, 0)))),
-    "strides": (11, 11, nn.Sequential(conv(stride=2), nn.ReLU(), conv(4, 4, padding=1), conv(4, 4, stride=2, padding=1))),
+    "strides": (
+        11,
+        11,
+        nn.Sequential(conv(stride=2), nn.ReLU(), conv(4, 4, padding=1), conv(4, 4, stride=2, padding=1)),
+    ),
     "dilation": (11, 7, nn.Sequential(conv(dilation=(4, 2), padding="same"), conv(4, 4, padding=(1, 1)))),
     "pools": (5, 5, nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), conv(3, 4, 1), nn.Hardtanh())),
     "pool without stride": (9, 9, nn.Sequential(nn.MaxPool2d(3), conv(padding=1), nn.AvgPool2d(1))),
-    "two ways": (9, 9, Made(lambda m, x: torch.cat([m.a(x), m.b(x)], 1), a=conv(padding=1), b=conv(k=9, padding=4))),
+    "two ways": (
+        9,
+        9,
+        Made(lambda m, x: torch.cat([m.a(x), m.b(x)], 1), a=conv(padding=1), b=conv(k=9, padding=4)),
+    ),
     "shortcut": (5, 5, Made(lambda m, x: m.a(x) + m.b(m.a(x)), a=conv(padding=1), b=conv(4, 4, padding=1))),
-    "nearest": (5, 5, nn.Sequential(conv(stride=2, padding=1), nn.Upsample(scale_factor=2), conv(4, 4, padding=1))),
-    "bilinear": (5, 5, nn.Sequential(conv(stride=2, padding=1), nn.Upsample(scale_factor=2, mode="bilinear"))),
+    "nearest": (
+        5,
+        5,
+        nn.Sequential(conv(stride=2, padding=1), nn.Upsample(scale_factor=2), conv(4, 4, padding=1)),
+    ),
+    "bilinear": (
+        5,
+        5,
+        nn.Sequential(conv(stride=2, padding=1), nn.Upsample(scale_factor=2, mode="bilinear")),
+    ),
     "transposed": (5, 5, nn.Sequential(conv(stride=2, padding=1), nn.ConvTranspose2d(4, 4, 4, 2, 1))),
     "reflected": (7, 7, nn.Sequential(conv(k=7, padding=3, padding_mode="reflect"))),
     "pixel shuffle": (3, 3, nn.Sequential(conv(stride=2, padding=1), nn.PixelShuffle(2))),
     "channel shuffle": (5, 5, Made(_shuffled, a=conv(padding=1), b=conv(4, 4, padding=1))),
     "layer norm": (5, 5, Made(_last_dims, a=conv(padding=1), b=conv(4, 4, padding=1), fc=nn.Linear(4, 4))),
-    "tokens": (5, 5, Made(_tokens, a=conv(padding=1), b=conv(4, 4, padding=1), fc=nn.Linear(4, 4), norm=nn.LayerNorm(4))),
+    "tokens": (
+        5,
+        5,
+        Made(_tokens, a=conv(padding=1), b=conv(4, 4, padding=1), fc=nn.Linear(4, 4), norm=nn.LayerNorm(4)),
+    ),
     "chunks": (3, 3, Made(lambda m, x: torch.mul(*m.a(x).chunk(2, 1)), a=conv(padding=1))),
     "group norm": (None, None, nn.Sequential(conv(padding=1), nn.GroupNorm(1, 4))),
     "batch norm": (3, 3, nn.Sequential(conv(padding=1), nn.BatchNorm2d(4))),
-    "squeeze": (None, None, Made(lambda m, x: m.a(x) * m.b(m.a(x).mean((2, 3), keepdim=True)).sigmoid(),
-                                 a=conv(padding=1), b=conv(4, 4, 1))),
-    "adaptive pool": (None, None, Made(lambda m, x: m.a(x) + F.adaptive_avg_pool2d(m.a(x), 1), a=conv(padding=1))),
+    "squeeze": (
+        None,
+        None,
+        Made(
+            lambda m, x: m.a(x) * m.b(m.a(x).mean((2, 3), keepdim=True)).sigmoid(),
+            a=conv(padding=1),
+            b=conv(4, 4, 1),
+        ),
+    ),
+    "adaptive pool": (
+        None,
+        None,
+        Made(lambda m, x: m.a(x) + F.adaptive_avg_pool2d(m.a(x), 1), a=conv(padding=1)),
+    ),
     "one axis": (3, None, Made(_coordinates, a=conv(padding=1), b=conv(4, 4, 1))),
     "attention": (None, None, Made(_attention, a=conv(padding=1, stride=2))),
-    "mhsa": (None, None, nn.Sequential(conv(k=4, stride=4), build_block({"type": "mhsa", "head_dim": 4, "norm": "none"}, 4, 12))),
-    "hmhsa": (None, None, nn.Sequential(conv(3, 8, 4, stride=4), build_block(
-        {"type": "hmhsa", "head_dim": 4, "norm": "batch", "grids": [3, 4]}, 8, 12))),
-    "transcnn": (None, None, nn.Sequential(conv(3, 8, 4, stride=4), build_block({"type": "transcnn", "head_dim": 4}, 8, 12))),
+    "mhsa": (
+        None,
+        None,
+        nn.Sequential(
+            conv(k=4, stride=4), build_block({"type": "mhsa", "head_dim": 4, "norm": "none"}, 4, 12)
+        ),
+    ),
+    "hmhsa": (
+        None,
+        None,
+        nn.Sequential(
+            conv(3, 8, 4, stride=4),
+            build_block({"type": "hmhsa", "head_dim": 4, "norm": "batch", "grids": [3, 4]}, 8, 12),
+        ),
+    ),
+    "transcnn": (
+        None,
+        None,
+        nn.Sequential(conv(3, 8, 4, stride=4), build_block({"type": "transcnn", "head_dim": 4}, 8, 12)),
+    ),
     "irb": (9, 9, nn.Sequential(conv(k=1), build_block({"type": "irb", "kernel_size": 9}, 4, 48))),
     "tdb": (3, 3, nn.Sequential(conv(k=1), build_block({"type": "tdb"}, 4, 48))),
     "eca": (None, None, nn.Sequential(conv(k=1), build_block({"type": "timm/eca"}, 4, 48))),
@@ -127,7 +172,9 @@ def test_a_field_is_what_a_pixel_reaches(name):
 
 UNKNOWN = {
     "roll": lambda m, x: torch.roll(m.a(x), 1, 2),
-    "a scrambling view": lambda m, x: m.b(m.a(x).reshape(len(x), x.shape[2] - 2, x.shape[3] - 2, 4).permute(0, 3, 1, 2)),
+    "a scrambling view": lambda m, x: m.b(
+        m.a(x).reshape(len(x), x.shape[2] - 2, x.shape[3] - 2, 4).permute(0, 3, 1, 2)
+    ),
     "cumsum": lambda m, x: m.a(x).cumsum(3),
     "a shift": lambda m, x: F.pad(m.a(x)[:, :, 1:], (0, 0, 0, 1)),
     "positions by index": lambda m, x: m.a(x)[:, :, torch.arange(x.shape[2] - 3, -1, -1)],
@@ -162,7 +209,15 @@ def test_published_fields(name):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "name",
-    ["test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050", "regnety_002", "irb_tiny", "hat_net_tiny"],
+    [
+        "test_resnet",
+        "test_efficientnet",
+        "test_convnext",
+        "mobilenetv3_small_050",
+        "regnety_002",
+        "irb_tiny",
+        "hat_net_tiny",
+    ],
 )
 def test_stages_of_whole_networks(name):
     side = 192
@@ -173,7 +228,9 @@ def test_stages_of_whole_networks(name):
         field = receptive_fields(net, located, [point.node])[point.node]
         assert field.unknown == ""
         kept = {}
-        handle = net.get_submodule(point.qualname).register_forward_hook(lambda m, i, o, kept=kept: kept.update(o=o))
+        handle = net.get_submodule(point.qualname).register_forward_hook(
+            lambda m, i, o, kept=kept: kept.update(o=o)
+        )
         rows = _reached(net, kept, side)
         handle.remove()
         assert field.rows == rows or (field.rows is not None and field.rows >= side == rows)
