@@ -89,3 +89,22 @@ def test_a_users_base_is_named_and_not_run(artifacts: Path) -> None:
         "  library: an artifact has its own weights",
         "    leave --pretrained out",
     ]
+
+
+@pytest.mark.parametrize(
+    "line", ["evaluate mine --data digits", "train mine --data digits --config digits -o run"]
+)
+def test_a_base_that_the_user_names_is_built_where_networks_are_trained_and_scored(
+    artifacts: Path, line: str
+) -> None:
+    # It was built, with its block: what is wrong now is how many classes it has.
+    assert "10" in (said := error_of(f"{line} --base usernet:small")).replace("digits", "")
+    assert "base.json" not in said
+    assert "Sequential" in said
+
+
+def test_a_base_that_nothing_needs_is_refused(artifacts: Path) -> None:
+    assert error_of("stages library --base usernet:small").splitlines()[1:] == [
+        "  --base: 'library' does not need it: its base network is timm/test_resnet",
+        "    to edit that network itself, give it as MODEL: usernet:small",
+    ]
