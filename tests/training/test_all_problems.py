@@ -34,7 +34,7 @@ def pictures(tmp_path: Path) -> Path:
 WRONG: dict[str, tuple[dict[str, Any], type[HmhsaInsertError], str]] = {
     "option": ({"detector": "retinanet"}, HmhsaInsertError, "detector: the task 'classify' does not"),
     "setting": ({"overrides": ["epochz=1"]}, SettingsError, "unknown key 'epochz'"),
-    "override": ({"overrides": ["nonsense"]}, SettingsError, "--set nonsense: is not a setting"),
+    "override": ({"overrides": ["nonsense"]}, SettingsError, "nonsense: is not a setting"),
     "recipe": ({"recipe": "stag3"}, RecipeError, "did you mean 'stage3'"),
     "model": ({"model": "test_resnett"}, HmhsaInsertError, "neither timm nor torchvision has a network"),
     "weights": ({"init_from": "no.safetensors"}, WeightsError, "no.safetensors: there is no such file"),
@@ -113,7 +113,7 @@ def test_the_command_lists_all_of_them(pictures: Path, tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "error: the training cannot be started (6 problems)" in result.stderr
-    for text in ("test_resnett", "nowhere", "epochz", "batch_sice", "stag3", "--detector"):
+    for text in ("test_resnett", "nowhere", "epochz", "batch_sice", "stag3", "detector"):
         assert text in result.stderr
     assert not (tmp_path / "run").exists()
 
