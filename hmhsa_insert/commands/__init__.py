@@ -15,6 +15,7 @@ from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.catalog import blocks, models, recipes, settings
 from hmhsa_insert.commands.data import make_shapes
 from hmhsa_insert.commands.detect import detect
+from hmhsa_insert.commands.diff import diff
 from hmhsa_insert.commands.evaluate import evaluate
 from hmhsa_insert.commands.export import export
 from hmhsa_insert.commands.plan import plan
@@ -74,6 +75,7 @@ _COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], 
         (plan, _NETWORK),
         (apply, _NETWORK),
         (show, ()),
+        (diff, (UNSAFE_PICKLE, PLUGIN, QUIET)),
         (train, _NETWORK),
         (evaluate, _NETWORK),
         (detect, (BASE, PLUGIN, QUIET)),

@@ -52,13 +52,17 @@ def format_asked_for(how: str | None, output: Path | None, json: bool) -> str:
 
 
 def print_parts(parts: Iterable[Table | Listing]) -> None:
-    """Print the tables of a report; of what is folded the titles, and how to see it."""
+    """Print the tables and the text of a report; of folded tables the titles, and how to see them."""
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.reports.listing import Listing
 
     folded = []
     for part in parts:
-        if isinstance(part, Listing) or part.folded:
+        if isinstance(part, Listing):
+            out.print(
+                Text(visible(part.title)), Text(visible(part.text, lines=True)), sep="\n", soft_wrap=True
+            )
+        elif part.folded:
             folded.append(visible(part.title))
         else:
             print_table(part)

@@ -36,6 +36,9 @@ def report(
         bool, typer.Option("--published", help="Add the authors' figures, marked with their source.")
     ] = False,
     parts: Annotated[bool, typer.Option("--parts", help="Also where in the networks the cost is.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="What differs between two runs or profiles, in place of the table.")
+    ] = False,
     title: Annotated[str, typer.Option(help="What stands above the table.")] = "",
     how: FormatOption = None,
     json: JsonOption = False,
@@ -50,12 +53,16 @@ def report(
     """
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.reports.formats import written
-    from hmhsa_insert.reports.report import opened
+    from hmhsa_insert.reports.report import compared, opened
 
     check_writable_file(output)
     chosen = format_asked_for(how, output, json)
     keys = columns.split(",") if columns else None
-    found = opened(sources or [], columns=keys, published=published, parts=parts, title=title)
+    found = (
+        compared(sources or [])
+        if diff
+        else opened(sources or [], columns=keys, published=published, parts=parts, title=title)
+    )
     if chosen == "table" and output is None:
         print_parts(found.tables())
         if found.context():

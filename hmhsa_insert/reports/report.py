@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.inert import html
+from hmhsa_insert.reports.differences import Differences, subject_of
 from hmhsa_insert.reports.formats import Report, checked_format, format_of, written
 from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.render import RecordsReport
@@ -147,6 +148,22 @@ def opened(
         raise ReportError(Problem(Argument("sources"), "there is nothing to report", tip))
     records = [*load_records(sources), *(published_records() if published else [])]
     return RecordsReport(tuple(records), columns, title, parts, sections=False)
+
+
+def compared(sources: Sequence[str | Path | Mapping[str, Any]]) -> Differences:
+    """Return what differs between the two records that `sources` hold.
+
+    Raises:
+        ReportError: a source cannot be read, or they do not hold two records.
+    """
+    records = load_records(sources)
+    if len(records) != 2:
+        tip = "give two runs, or two profiles of one network each"
+        raise ReportError(Problem("--diff", f"compares two records, and {len(records)} were given", tip))
+    one, other = map(subject_of, records)
+    if one.name == other.name and len(sources) == 2:
+        one, other = (replace(each, name=str(name)) for each, name in zip((one, other), sources, strict=True))
+    return Differences(one, other)
 
 
 def _refuse_with_study(sources: Sequence[Any], options: Mapping[str, object]) -> None:
