@@ -159,7 +159,9 @@ def compared(sources: Sequence[str | Path | Mapping[str, Any]]) -> Differences:
     records = load_records(sources)
     if len(records) != 2:
         tip = "give two runs, or two profiles of one network each"
-        raise ReportError(Problem("--diff", f"compares two records, and {len(records)} were given", tip))
+        raise ReportError(
+            Problem(Argument("diff"), f"compares two records, and {len(records)} were given", tip)
+        )
     one, other = map(subject_of, records)
     if one.name == other.name and len(sources) == 2:
         one, other = (replace(each, name=str(name)) for each, name in zip((one, other), sources, strict=True))

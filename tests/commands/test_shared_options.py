@@ -24,12 +24,14 @@ NO_NETWORK = (*FROM_FILES, *LISTS, *RECIPES, *SHAPES)
 # option -> why a command has not got it -> these commands.
 WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "--base": {
+        "the two may have other base networks": ("diff",),
         "it builds no network": NO_NETWORK,
         "its networks are a library's, or named by the user": ("ultralytics", "zoo"),
         "the study names networks; --allow-code runs the factories of its files": ("ablate",),
     },
     "--plugin": {"nothing that it reads has a block or a task": ("show", "recipes", *SHAPES)},
     "--weights": {
+        "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
         "an artifact or a run has its own": ("detect",),
@@ -39,6 +41,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "--checkpoint": {
         "it does not score runs": (
+            "diff",
             "apply",
             "train",
             *COUNTS,
@@ -51,6 +54,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the artifact in a run holds its best weights": ("detect", "export"),
     },
     "--pretrained": {
+        "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
         "an artifact or a run has its own weights": ("detect",),
@@ -59,6 +63,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "any weights do": ("zoo",),
     },
     "--input-size": {
+        "each of the two says its own": ("diff",),
         "it builds no network": NO_NETWORK,
         "a detector scales images itself": ("detect",),
         "ultralytics has its own: imgsz=": ("ultralytics",),
@@ -70,6 +75,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "stages",
             "plan",
             "detect",
+            "diff",
             "evaluate",
             *FROM_FILES,
             *LISTS,
@@ -81,19 +87,19 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the study says it": ("ablate",),
     },
     "--data": {
-        "it reads no data set": ("apply", "detect", "export", *COUNTS, "zoo", *NO_NETWORK),
+        "it reads no data set": ("apply", "detect", "diff", "export", *COUNTS, "zoo", *NO_NETWORK),
         "ultralytics has its own: data=": ("ultralytics",),
         "the study says it": ("ablate",),
     },
     "--output": {
-        "it writes nothing but what it prints": ("stages", "plan", "show", *LISTS, *RECIPES),
+        "it writes nothing but what it prints": ("stages", "plan", "show", "diff", *LISTS, *RECIPES),
         "ultralytics chooses the folder": ("ultralytics",),
         "it writes to the Hub": ("push",),
         "it is called --report: two files are written": ("zoo",),
         "the folder is its argument": SHAPES,
     },
     "--overwrite": {
-        "it writes nothing but what it prints": ("stages", "plan", "show", *LISTS, *RECIPES),
+        "it writes nothing but what it prints": ("stages", "plan", "show", "diff", *LISTS, *RECIPES),
         "a run or a study is gone on with, never replaced": ("train", "ablate"),
         "a table is made anew each time": ("profile", "report", "evaluate", "zoo"),
         "it writes to the Hub": ("push",),
