@@ -284,6 +284,9 @@ def _make_records() -> None:
         "notes": ["n"],
     }
     trials = [{**listed, "seed": 0, "group": "net, s, digits", "baseline": True}]
+    study["controls"] = {"se placebo": {"of": "se", "control": "placebo"}}
+    study["refused"] = [{"variant": "se", "group": "net, s, digits", "reason": "no"}]
+    study["asked"] = {"version": 1, "models": {"net": {"model": "mine:net"}}}
     _write("study/study.json", {**study, "variants": ["plain"], "trials": trials})
     counts = {"epochs": 2, "updates": 40, "images": 80, "num_params": 9, "macs": 9, "val_images": 4}
     scores = {"top1": 50.0, "top5": 100.0, "loss": 0.25, "best_top1": 50.0, "seconds": 36.0, "correct": "a0"}
