@@ -33,6 +33,10 @@ DataOption = Annotated[str | None, shared("--data")]
 OverwriteOption = Annotated[bool, shared("--overwrite")]
 AllowCodeOption = Annotated[bool, shared("--allow-code")]
 JsonOption = Annotated[bool, shared("--json")]
+DrawOption = Annotated[
+    Path | None,
+    typer.Option("--draw", metavar="FILE", help="Draw the stages, their blocks and the edits here, as SVG."),
+]
 DataDirOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where downloaded data is kept.")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hmhsa_insert.printed import Printed
     from hmhsa_insert.reports.listing import Listing
+    from hmhsa_insert.surgery.base.load import LoadedModel
     from hmhsa_insert.tables import Table
 
 _ON_TERMINAL = "table"
@@ -89,6 +90,14 @@ def print_tables(result: Printed, on: Console | None = None) -> None:
     """Print the tables of a result, as ``print`` would in Python but as wide as the terminal."""
     for table in result.tables():
         print_table(table, on)
+
+
+def write_drawing(path: Path, loaded: LoadedModel, **options: Any) -> None:
+    """Draw a network to a file and say so; `options` are those of ``hi.draw``."""
+    from hmhsa_insert.commands.console import wrote
+    from hmhsa_insert.drawing.draw import draw
+
+    wrote(draw(loaded.model, name=loaded.source.spec, **options).save(path))
 
 
 def check_writable_file(path: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``hmhsa-insert show DIR``: the contents of an artifact, without building it."""
+"""``hmhsa-insert show DIR``: the contents of an artifact, without building it unless it is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import JsonOption
+from hmhsa_insert.commands.options import AllowCodeOption, DrawOption, JsonOption
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -21,23 +22,33 @@ def show(
         str,
         typer.Argument(metavar="DIR", help="A folder that `apply` wrote, or hf-hub:USER/NAME on the Hub."),
     ],
+    draw: DrawOption = None,
+    allow_code: AllowCodeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights."""
+    """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights.
+
+    For a drawing the network of an artifact is built; otherwise nothing is.
+    """
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out, print_json
-    from hmhsa_insert.commands.printed import print_tables
+    from hmhsa_insert.commands.printed import check_writable_file, print_tables, write_drawing
     from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.files.numbers import big
     from hmhsa_insert.recipe import load_recipe
-    from hmhsa_insert.surgery.artifact.artifact import read_record, weights_summary
+    from hmhsa_insert.surgery.artifact.artifact import open_model, read_record, weights_summary
 
+    check_writable_file(draw)
     folder = Path(fetched(given))
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
+    if draw is not None and stored:
+        raise HmhsaInsertError(Problem(Argument("draw"), "this is a detector, of which there is no drawing"))
+    if draw is not None:
+        write_drawing(draw, open_model(given, allow_code=allow_code))
     if json:
         plans_data = [
             ledger.plan.to_dict() | {"backend": ledger.backend, "seed": ledger.seed} for ledger in plans

@@ -9,6 +9,7 @@ import typer
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
+    DrawOption,
     JsonOption,
     ModelArgument,
     SizeOption,
@@ -27,6 +28,7 @@ def stages(
     inputs: InputOption = None,
     fixed_batch: BatchOption = None,
     allow_code: AllowCodeOption = False,
+    draw: DrawOption = None,
     json: JsonOption = False,
     all_cut_points: Annotated[
         bool,
@@ -42,12 +44,16 @@ def stages(
     measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
+    from hmhsa_insert.commands.printed import check_writable_file, write_drawing
     from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
     from hmhsa_insert.surgery.locate.stages import locate
 
+    check_writable_file(draw)
     loaded = open_model(model, allow_code=allow_code, meta=True)
     located = locate(loaded.model, described(loaded, input_size, inputs, fixed_batch))
+    if draw is not None:
+        write_drawing(draw, loaded, inputs=located.trace.inputs)
     if json:
         print_json(_as_data(loaded, located, all_cut_points))
         return

@@ -111,7 +111,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "--quiet": {"it says nothing along the way": ("show", "recipes", *RECIPES)},
     "--allow-code": {
-        "it builds no network": NO_NETWORK,
+        "it builds no network": tuple(name for name in NO_NETWORK if name != "show"),
         "the model is named by the user": ("ultralytics",),
     },
     "--unsafe-pickle": {
@@ -123,7 +123,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
 # Options of several commands that are not in the table, because what they mean depends on the command.
 OWN = {
     *("--recipe", "--config", "--input", "--fixed-batch", "--data-dir", "--set", "--format", "--device"),
-    *("--size", "--task", "--workers", "--detector", "--help"),
+    *("--size", "--task", "--workers", "--detector", "--draw", "--help"),
 }
 
 
