@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
-# The versions that are installed.
+# The versions that are installed. The oldest supported: make test CONSTRAINTS=constraints-oldest.txt VENV=.venv-oldest
 CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed

@@ -75,7 +75,7 @@ def _thin(axis: Axis) -> None:
 
 def _written(axes: Axes, label: Label, taken: Sequence[Bbox]) -> Bbox | None:
     """Write a label at the nearest place that is free, and return its box; None where there is no such place."""
-    pixel = axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    pixel = axes.figure.dpi / 72
     x, y = axes.transData.transform((label.x, label.y))
     text = axes.annotate(
         label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", fontsize=_SIZE

@@ -33,6 +33,7 @@ _SINGLE = (
     "Makefile",
     "cli.py",
     "constraints.txt",
+    "constraints-oldest.txt",
     ".pre-commit-config.yaml",
 )
 # What `make test` runs, and what it leaves to `make test-long`.

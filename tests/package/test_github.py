@@ -61,7 +61,7 @@ def test_every_python_that_the_metadata_names_is_tested_with_both_ends() -> None
     named = [row.rpartition(" ")[2] for row in PYPROJECT["project"]["classifiers"] if ":: 3." in row]
     assert matrix["python"] == named
     assert PYPROJECT["project"]["requires-python"] == f">={named[0]}"
-    assert matrix["constraints"] == ["constraints.txt"]
+    assert matrix["constraints"] == ["constraints-oldest.txt", "constraints.txt"]
     assert all((ROOT / name).is_file() for name in matrix["constraints"])
 
 
