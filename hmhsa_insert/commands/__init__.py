@@ -12,6 +12,7 @@ import typer
 
 from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
+from hmhsa_insert.commands.attend import attend
 from hmhsa_insert.commands.catalog import blocks, models, recipes, settings
 from hmhsa_insert.commands.data import make_shapes
 from hmhsa_insert.commands.detect import detect
@@ -79,6 +80,7 @@ _COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], 
         (train, _NETWORK),
         (evaluate, _NETWORK),
         (detect, (BASE, PLUGIN, QUIET)),
+        (attend, (BASE, PLUGIN, QUIET)),
         (ultralytics, (UNSAFE_PICKLE, PLUGIN, QUIET)),
         (export, _NETWORK),
         (push, (PLUGIN, QUIET)),

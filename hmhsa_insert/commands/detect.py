@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmhsa_insert.commands.folders import check_empty
 from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, OverwriteOption, check_device
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, Problem
-from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
+from hmhsa_insert.files.ours import write_manifest
 from hmhsa_insert.files.whole import write_file
 from hmhsa_insert.inert import json_text
 
@@ -50,7 +51,7 @@ def detect(
     from hmhsa_insert.commands.console import print_json, progress, wrote
     from hmhsa_insert.detection.predict import category_names, open_detector, picture_names
 
-    _check_output(output, overwrite)
+    check_empty(output, overwrite)
     check_device(device)
     with progress.status("loading the detector"):
         detector = open_detector(folder, device, allow_code=allow_code)
@@ -95,21 +96,3 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
     from hmhsa_insert.training.loop.checkpoint import write_text
 
     write_text(path, json_text(results) + "\n")
-
-
-def _check_output(output: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds files, before any work is done; those of an earlier run may be replaced."""
-    if output.exists() and not output.is_dir():
-        raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not overwrite or not has_list(output):
-        tip = "give a folder that is new or empty"
-        if has_list(output):
-            tip += ", or replace what an earlier run wrote: `overwrite=True`"
-        raise HmhsaInsertError(Problem(str(output), "there are files in this folder", tip))
-    ours, others = divided(output, lambda name: False)
-    if others:
-        message = f"it also holds what this command did not write, or not like this: {few(others)}"
-        raise HmhsaInsertError(Problem(str(output), message, "move that away, or give another folder"))
-    remove(output, ours)

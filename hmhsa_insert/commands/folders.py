@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from hmhsa_insert.errors import Argument, ModelError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.files.ours import divided, few, has_list, remove
 
 
 def check_base(factory: str, named: Sequence[str]) -> None:
@@ -32,3 +34,21 @@ def check_base(factory: str, named: Sequence[str]) -> None:
             messages.append(f"'{name}' does not need it: its base network is {source.spec}")
     tip = f"to edit that network itself, give it as MODEL: {factory}"
     raise ModelError([Problem(Argument("base"), message, tip) for message in messages])
+
+
+def check_empty(output: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds files, before any work is done; those of an earlier run may be replaced."""
+    if output.exists() and not output.is_dir():
+        raise HmhsaInsertError(Problem(str(output), "this is a file", "give a folder that is new or empty"))
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not overwrite or not has_list(output):
+        tip = "give a folder that is new or empty"
+        if has_list(output):
+            tip += ", or replace what an earlier run wrote: `overwrite=True`"
+        raise HmhsaInsertError(Problem(str(output), "there are files in this folder", tip))
+    ours, others = divided(output, lambda name: False)
+    if others:
+        message = f"it also holds what this command did not write, or not like this: {few(others)}"
+        raise HmhsaInsertError(Problem(str(output), message, "move that away, or give another folder"))
+    remove(output, ours)

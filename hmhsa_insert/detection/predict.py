@@ -72,18 +72,23 @@ def open_detector(
 
 
 def read_image(path: Path) -> Tensor:
-    """Return an image file as 3×H×W, uint8, as it looks: the same as in training.
+    """Return an image file as 3×H×W, uint8, as it looks: the same as in training; otherwise as :func:`read_file`."""
+    pixels: Tensor = pil_to_tensor(read_file(path).convert("RGB"))
+    return pixels
+
+
+def read_file(path: Path) -> Image.Image:
+    """Return the picture of an image file, upright, as the data's reader has it.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
-            pixels: Tensor = pil_to_tensor(read_picture(file).convert("RGB"))
+            return read_picture(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = first_line(error)
         raise DataError(Problem(str(path), f"cannot be read: {reason}")) from error
-    return pixels
 
 
 def detect(detector: nn.Module, image: Tensor, image_id: int = 1, score: float = 0.0) -> Detected:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -252,10 +252,7 @@ class ImageTask(Task):
             network, name, side = loaded.model, loaded.name, int(loaded.input_size[-1])
         if weights is not None:
             network = load_weights(copy.deepcopy(network) if network is model else network, weights)
-        config: Any = getattr(network, "pretrained_cfg", None) or {}
-        own = {"crop_pct": config.get("crop_pct", 0.875)}
-        values = {"epochs": 1, "batch_size": 64, "input_size": side, "augment": own}
-        settings = load_settings(values, asked.overrides)
+        settings = settings_of_model(network, side, asked.overrides)
         return name, cls(network, None, found.data, settings, 0, None, False), network, found.unseen
 
     def check(self, model: nn.Module) -> None:
@@ -268,6 +265,13 @@ class ImageTask(Task):
 
     def _size(self, model: nn.Module) -> tuple[int, int, int]:
         return (input_channels(model), self.settings.input_size, self.settings.input_size)
+
+
+def settings_of_model(network: nn.Module, side: int, overrides: Sequence[str] = ()) -> ClassifySettings:
+    """Return the settings by which a network without a run is evaluated: images of `side` pixels, its own crop."""
+    config: Any = getattr(network, "pretrained_cfg", None) or {}
+    own = {"crop_pct": config.get("crop_pct", 0.875)}
+    return load_settings({"epochs": 1, "batch_size": 64, "input_size": side, "augment": own}, overrides)
 
 
 def _check_counts(data: Mapping[str, Any], weights: Path, path: Path) -> None:

@@ -34,7 +34,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
-        "an artifact or a run has its own": ("detect",),
+        "an artifact or a run has its own": ("detect", "attend"),
         "ultralytics has its own": ("ultralytics",),
         "the study says it: init_from": ("ablate",),
         "any weights do": ("zoo",),
@@ -51,13 +51,13 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "zoo",
             *NO_NETWORK,
         ),
-        "the artifact in a run holds its best weights": ("detect", "export"),
+        "the artifact in a run holds its best weights": ("detect", "attend", "export"),
     },
     "--pretrained": {
         "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
-        "an artifact or a run has its own weights": ("detect",),
+        "an artifact or a run has its own weights": ("detect", "attend"),
         "ultralytics has its own": ("ultralytics",),
         "the study says it": ("ablate",),
         "any weights do": ("zoo",),
@@ -66,6 +66,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "each of the two says its own": ("diff",),
         "it builds no network": NO_NETWORK,
         "a detector scales images itself": ("detect",),
+        "the run or the artifact says it": ("attend",),
         "ultralytics has its own: imgsz=": ("ultralytics",),
         "the study's settings say it": ("ablate",),
         "the list of networks says it": ("zoo",),
@@ -75,6 +76,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "stages",
             "plan",
             "detect",
+            "attend",
             "diff",
             "evaluate",
             *FROM_FILES,
@@ -87,7 +89,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the study says it": ("ablate",),
     },
     "--data": {
-        "it reads no data set": ("apply", "detect", "diff", "export", *COUNTS, "zoo", *NO_NETWORK),
+        "it reads no data set": ("apply", "detect", "attend", "diff", "export", *COUNTS, "zoo", *NO_NETWORK),
         "ultralytics has its own: data=": ("ultralytics",),
         "the study says it": ("ablate",),
     },
@@ -106,7 +108,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "ultralytics chooses a new folder": ("ultralytics",),
     },
     "--json": {
-        "it prints no table": ("push", "ultralytics", "recipe check", *SHAPES),
+        "it prints no table": ("push", "attend", "ultralytics", "recipe check", *SHAPES),
         "it prints nothing but JSON": ("recipe schema",),
     },
     "--quiet": {"it says nothing along the way": ("show", "recipes", *RECIPES)},
@@ -116,14 +118,14 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "--unsafe-pickle": {
         "it builds no network": NO_NETWORK,
-        "no folder is a pickle": ("detect",),
+        "no folder is a pickle": ("detect", "attend"),
         "many networks are built in other processes": ("ablate", "zoo"),
     },
 }
 # Options of several commands that are not in the table, because what they mean depends on the command.
 OWN = {
     *("--recipe", "--config", "--input", "--fixed-batch", "--data-dir", "--set", "--format", "--device"),
-    *("--size", "--task", "--workers", "--detector", "--draw", "--help"),
+    *("--size", "--task", "--workers", "--detector", "--draw", "--block", "--help"),
 }
 
 
