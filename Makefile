@@ -81,7 +81,7 @@ tutorial: wheel
 	rm -rf $(VENV)-tutorial runs/tutorial
 	$(PYTHON) -m venv $(VENV)-tutorial
 	$(VENV)-tutorial/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) dist/*.whl
-	PATH="$(CURDIR)/$(VENV)-tutorial/bin:$$PATH" OMP_NUM_THREADS=2 python docs/tools/snippets.py docs/tutorial.md runs/tutorial
+	PATH="$(abspath $(VENV)-tutorial)/bin:$$PATH" OMP_NUM_THREADS=2 python docs/tools/snippets.py docs/tutorial.md runs/tutorial
 
 # Four detectors on the shapes set, two at a time, and their report (under an hour on 2 cores).
 shapes: $(DEV_STAMP)
