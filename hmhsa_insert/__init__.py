@@ -100,5 +100,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.surgery.verify import verify as verify
     from hmhsa_insert.tasks.artifact import load as load
     from hmhsa_insert.tasks.artifact import save as save
-    from hmhsa_insert.training.run import train as train
-    from hmhsa_insert.training.score import evaluate as evaluate
+    from hmhsa_insert.tasks.typed import Evaluate, Train
+
+    train: Train
+    evaluate: Evaluate

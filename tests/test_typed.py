@@ -2,14 +2,21 @@
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hmhsa_insert as hi
+from hmhsa_insert.tasks.typed import Evaluate, Train
+
+# What returns another class for another task: type checkers are told by overloads.
+CALLS: dict[str, Any] = {"train": Train, "evaluate": Evaluate}
 
 SCRIPT = """\
 from pathlib import Path
@@ -44,6 +51,14 @@ reveal_type(found)
 reveal_type(hi.apply(model, found[0].recipe, input_size=64))
 reveal_type(hi.ablate("study.yaml").count("done"))
 reveal_type(str(hi.plan(model, "stage3.yaml")))
+trained = hi.train("test_resnet", "digits", recipe="stage3.yaml", overrides=["epochs=1"])
+reveal_type(trained)
+reveal_type(trained.top1)
+reveal_type(hi.train("test_resnet", "coco", task="segment", detector="maskrcnn").box)
+reveal_type(hi.train("test_resnet", "set", task="ink", ink=3).scores["error"])
+reveal_type(hi.evaluate("run"))
+reveal_type(hi.evaluate(model, "digits", task="classify", renamed={"a": "b"}).top1)
+reveal_type(hi.evaluate("run", "coco", task="detect").mask)
 
 
 @hi.register_block
@@ -66,14 +81,36 @@ reveal_type(hi.ArgumentError("nothing").problems)
 def test_type_checkers_are_told_every_public_name_from_its_own_file() -> None:
     tree = ast.parse(Path(str(hi.__file__)).read_text(encoding="utf-8"))
     imported = {
-        alias.asname: f"{node.module}.{alias.name}"
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
         for branch in tree.body
         if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
         for node in branch.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+    for name, told in CALLS.items():
+        assert imported.pop(told.__name__) == f"{told.__module__}.{told.__name__}"
+        imported[name] = f"hmhsa_insert.{hi._PUBLIC[name]}.{name}"
     assert imported == {name: f"hmhsa_insert.{place}.{name}" for name, place in hi._PUBLIC.items()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_type_checkers_are_told_every_argument(name: str) -> None:
+    own = dict(inspect.signature(getattr(hi, name)).parameters)
+    own.pop("options", None)
+    hints = typing.get_type_hints(getattr(hi, name))
+    for told in typing.get_overloads(CALLS[name].__call__):
+        parameters = dict(inspect.signature(told).parameters)
+        del parameters["self"]
+        rest = typing.get_type_hints(told)[parameters.pop("options").name]
+        taken = {} if rest is Any else typing.get_type_hints(typing.get_args(rest)[0])
+        assert parameters.keys() | (taken.keys() or own.keys()) - {"detector"} == own.keys()
+        for key in ("model", "data"):
+            assert typing.get_type_hints(told)[key] == hints[key]
+            assert parameters[key].default is own[key].default
+        assert {key: hints[key] for key in taken if key != "detector"} == {
+            key: hint for key, hint in taken.items() if key != "detector"
+        }
 
 
 @pytest.mark.parametrize("name", hi._PUBLIC)

@@ -70,7 +70,7 @@ def _score(run: Path, pipeline: str) -> EvalResult:
     from huggingface_hub import EvalResult
 
     name = _data_name(NamedRun.model_validate(read_config(run)).data.source)
-    result = read_result(run)
+    result = _result(run)
     known = _quantity(result)
     return EvalResult(
         task_type=pipeline,
@@ -81,6 +81,12 @@ def _score(run: Path, pipeline: str) -> EvalResult:
         metric_name=known.header,
         metric_value=result.best,
     )
+
+
+def _result(run: Path) -> RunResult:
+    result = read_result(run)
+    assert result is not None  # its record was read, which is that of a finished run
+    return result
 
 
 def _quantity(result: RunResult) -> Quantity:
@@ -96,7 +102,7 @@ def _record(run: Path) -> Record:
     """
     record = dict(run_record(run))
     data = NamedRun.model_validate(read_config(run)).data
-    result = read_result(run)
+    result = _result(run)
     for each in QUANTITIES.values():
         if each.section == SCORES:
             record.pop(each.path[0], None)
@@ -109,7 +115,7 @@ def _record(run: Path) -> Record:
 
 
 def _results(record: Record, run: Path) -> str:
-    result = read_result(run)
+    result = _result(run)
     which = "averaged " if result.best_weights == "ema" else ""
     said = f"The {which}weights of epoch {result.best_epoch} of {result.epochs}, the best one on this validation split."
     table = render([record], "md", columns=["method", "params", "macs", _quantity(result).key])

@@ -87,7 +87,7 @@ def _written(name: str, value: float | None) -> str:
     return "–" if value is None else score(name).text(value)
 
 
-def read_result(folder: str | Path) -> Any:
+def read_result(folder: str | Path) -> RunResult | None:
     """Return the result of a run, as its task's own :class:`RunResult`; None if the run is not finished.
 
     Raises:

@@ -41,7 +41,7 @@ from hmhsa_insert.training.processes import (
 )
 from hmhsa_insert.training.provenance import provenance
 from hmhsa_insert.training.reporter import Reporter, Silent
-from hmhsa_insert.training.result import read_result
+from hmhsa_insert.training.result import RunResult, read_result
 from hmhsa_insert.training.run_folder import (
     ARTIFACT,
     BEST,
@@ -77,7 +77,7 @@ def train(
     allow_code: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
-) -> Any:
+) -> RunResult:
     """Train a network, edited by a recipe or not; go on with it if the folder holds the run already.
 
     In several processes (``torchrun``, ``accelerate launch``) all of them call this alike. Two runs of one seed see
@@ -105,7 +105,8 @@ def train(
 
     Returns:
         The task's :class:`~hmhsa_insert.training.result.RunResult`, as
-        :func:`~hmhsa_insert.training.result.read_result` reads it from the folder.
+        :func:`~hmhsa_insert.training.result.read_result` reads it from the folder: of classification with ``top1``,
+        ``top5`` and ``loss``, of detectors with ``box`` and ``mask``; type checkers see which by `task`.
 
     Raises:
         SettingsError, DataError, RunError, TrainingError: what is wrong.
@@ -140,7 +141,7 @@ def train(
     return train_run(planned, folder, reporter)
 
 
-def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporter | None = None) -> Any:
+def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporter | None = None) -> RunResult:
     """Do as :func:`train` with a run that was planned, whatever its task."""
     where = RunFolder(Path(folder) if folder is not None else Path("runs") / folder_name(planned.name))
     accelerator = make_accelerator(planned.settings, where.path)
@@ -168,7 +169,7 @@ def train_run(planned: Task, folder: str | Path | None = None, reporter: Reporte
             raise
 
 
-def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> Any:
+def _train(planned: Task, folder: RunFolder, accelerator: Accelerator, reports: Reporter) -> RunResult:
     set_determinism(planned.settings.compute)
     network = _built(planned)
     for note in (*planned.notes, *planned.data.notes, *network.notes):
@@ -242,7 +243,7 @@ def _evaluate_start(loop: Loop, network: TrainableModel, folder: RunFolder) -> N
         loop.reporter.note(f"epoch 0, {name}: {each.said}")
 
 
-def _finish(loop: Loop, planned: Task, folder: RunFolder, weights: Weights, costs: Counts) -> Any:
+def _finish(loop: Loop, planned: Task, folder: RunFolder, weights: Weights, costs: Counts) -> RunResult:
     """Write what a finished run has: weights, artifact, curves, result."""
     weights.write(LAST, loop.model)
     if loop.average is not None:
@@ -266,7 +267,7 @@ def _write_result(
     weights: Weights,
     costs: Counts,
     damaged: Sequence[str],
-) -> Any:
+) -> RunResult:
     progress, averaged = loop.progress, loop.average is not None
     with disk_may_refuse(folder.path / ARTIFACT):
         weights.write_artifact(ARTIFACT, BEST, planned.save)

@@ -62,7 +62,7 @@ def evaluate(
     pretrained: bool = False,
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
-) -> Any:
+) -> Evaluated:
     """Score a network on the validation split of a source, or on all of a folder that has none.
 
     Args:
@@ -79,7 +79,8 @@ def evaluate(
 
     Returns:
         What the task's evaluation found, an :class:`~hmhsa_insert.training.interfaces.Evaluated`: of classification
-        with ``top1``, ``top5`` and ``loss``, of detectors with ``box`` and ``mask``.
+        with ``top1``, ``top5`` and ``loss``, of detectors with ``box`` and ``mask``. Type checkers see which where
+        `task` is given.
 
     Raises:
         RunError, WeightsError, ArtifactError, ModelError: the network cannot be built.
