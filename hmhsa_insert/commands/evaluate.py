@@ -17,7 +17,7 @@ from hmhsa_insert.commands.options import (
     WeightsOption,
     size_setting,
 )
-from hmhsa_insert.commands.printed import check_writable_file
+from hmhsa_insert.commands.printed import check_writable_file, print_table
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.tasks.table import refuse_options
@@ -25,7 +25,6 @@ from hmhsa_insert.tasks.table import refuse_options
 if TYPE_CHECKING:
     from hmhsa_insert.training.interfaces import Evaluated
     from hmhsa_insert.training.score import ModelToScore
-    from hmhsa_insert.training.shown import Shown
 
 
 def evaluate(
@@ -111,8 +110,8 @@ def evaluate(
     else:
         for text in dict.fromkeys(text for row in rows for text in row["notes"]):
             note(text)
-        for table in what.run.shown(rows, shown(what.run.data.source)):
-            _print(table)
+        for table in what.run.tables(rows, shown(what.run.data.source)):
+            print_table(table)
     if confusion is not None:
         wrote(confusion, f"{what.run.write_found(found, 'confusion', confusion)} of {what.name}")
     if output is not None:
@@ -161,23 +160,3 @@ def _one_task(models: list[str], of_one: dict[str, bool]) -> str:
     if problems:
         raise HmhsaInsertError(problems)
     return first
-
-
-def _print(table: Shown) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from hmhsa_insert.commands.console import out
-
-    out.print(table.title, style="italic", soft_wrap=True)  # a title of the table would wrap at its width
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, header in enumerate(table.headers):
-        if place == 0:
-            shown.add_column(header, overflow="fold")
-        else:
-            shown.add_column(header, justify="right", no_wrap=True)
-    for row in table.rows:
-        shown.add_row(*row)
-    out.print(shown)
-    for line in table.lines:
-        out.print(line, soft_wrap=True)

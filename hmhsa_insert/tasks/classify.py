@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +14,7 @@ from timm.data.mixup import Mixup
 from torch import nn
 
 from hmhsa_insert.class_scores import class_tables
-from hmhsa_insert.files.numbers import big
-from hmhsa_insert.tables import Table
+from hmhsa_insert.tables import Table, right
 from hmhsa_insert.training.curves import draw_confusion
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
@@ -25,7 +24,7 @@ from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.loop.optimizer import make_loss, make_mixup
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_tables import read_predictions
-from hmhsa_insert.training.shown import Shown, remarks, seen, speed
+from hmhsa_insert.training.score_tables import score_table
 
 _MOST_IN_MATRIX = 100
 _LOSSES = {"train_loss": "training", "val_loss": "validation", "ema_val_loss": "validation, averaged weights"}
@@ -109,16 +108,11 @@ class Classify(ImageTask):
         }
 
     @classmethod
-    def shown(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
+    def tables(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Table]:
         """Return the scores, and of a single network its classes."""
-        cells = []
-        for row in rows:
-            scores = (f"{row['top1']:.2f}", f"{row['top5']:.2f}", f"{row['loss']:.4f}", speed(row))
-            cells.append([row["name"], big(row["num_params"]), big(row["macs"]), *scores])
-            cells += remarks(row)
-        headers = ("", "params", "MACs", "top-1 %", "top-5 %", "loss", "images/s")
-        found = [Shown(f"{source}: {rows[0]['images']:,} images{seen(rows)}", headers, cells)]
-        return [*found, *_classes(rows[0])] if len(rows) == 1 else found
+        scores = [(f"{row['top1']:.2f}", f"{row['top5']:.2f}", f"{row['loss']:.4f}") for row in rows]
+        found = score_table(rows, source, map(right, ("top-1 %", "top-5 %", "loss")), scores)
+        return [found, *_classes(rows[0])] if len(rows) == 1 else [found]
 
     def write_found(self, found: Any, option: str, path: Path) -> str:
         """Draw the confusion matrix of an evaluation, as a PNG."""
@@ -138,19 +132,14 @@ def _by_class(classes: Sequence[str], shares: Any) -> dict[str, float | None]:
     return dict(zip(classes, known, strict=True))
 
 
-def _classes(row: Mapping[str, Any]) -> Iterator[Shown]:
-    """Yield recall and precision of each class, and which classes are confused, as they fit a screen."""
+def _classes(row: Mapping[str, Any]) -> list[Table]:
+    """Return recall and precision of each class, and which classes are confused, as they fit a screen."""
     both = {name: (share, row["precision"][name]) for name, share in row["per_class"].items()}
     confusion = np.array(row["confusion"]) if "confusion" in row else None
     first, *others = class_tables(both, confusion)
-    lines = [f"AUC {row['auc']:.4f}"] if row.get("auc") is not None else []
-    yield _shown(first, lines)
-    yield from map(_shown, others)
-
-
-def _shown(table: Table, lines: Sequence[str] = ()) -> Shown:
-    heads = tuple(header.text for header in table.headers)
-    return Shown(table.title, heads, [[cell.text for cell in row.cells] for row in table.rows], lines)
+    if row.get("auc") is not None:
+        first = replace(first, notes=(f"AUC {row['auc']:.4f}", *first.notes))
+    return [first, *others]
 
 
 @dataclass(frozen=True)

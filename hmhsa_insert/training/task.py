@@ -21,6 +21,7 @@ from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.surgery.base.inputs import InputSize
+from hmhsa_insert.tables import Table
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
@@ -37,8 +38,8 @@ from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
+from hmhsa_insert.training.score_tables import any_scores
 from hmhsa_insert.training.scored import Asked, Scored
-from hmhsa_insert.training.shown import Shown, score_table
 
 
 class Base(NamedTuple):
@@ -281,7 +282,7 @@ class Task(ABC):
         return {score_name(column): value for column, value in found.row.items()}
 
     @classmethod
-    def shown(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Shown]:
+    def tables(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Table]:
         """Return the tables that ``evaluate`` prints.
 
         Args:
@@ -289,7 +290,7 @@ class Task(ABC):
                 ``unseen`` and its :meth:`details`.
             source: what they were scored on.
         """
-        return score_table(rows, source)
+        return [any_scores(rows, source)]
 
     def write_found(self, found: Any, option: str, path: Path) -> str:
         """Write what an evaluation found into the file that an option of ``evaluate`` names; return what, in words."""

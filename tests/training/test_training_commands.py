@@ -86,7 +86,7 @@ def test_evaluate_prints_a_row_for_each_and_the_classes_of_one(
     alone = _run("evaluate", folder, "--confusion", tmp_path / "confusion.png")
     assert alone.exit_code == 0, alone.output
     assert "digits: 360 images" in alone.output
-    assert "worst first" in alone.output
+    assert "lowest recall first" in alone.output
     assert (tmp_path / "confusion.png").read_bytes()[:4] == b"\x89PNG"
     both = _run(
         "evaluate", folder, folder / "artifact", "--data", "digits", "--json", "--set", "augment.crop_pct=1.0"
