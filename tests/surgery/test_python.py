@@ -16,7 +16,6 @@ from torch import nn
 import hmhsa_insert as hi
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.edit.splice import inserted_modules, ledgers
-from hmhsa_insert.surgery.proof.spots import _assigned_at
 from hmhsa_insert.surgery.python.classes import user_class
 
 SIZE = (3, 32, 32)
@@ -185,11 +184,3 @@ def test_contexts_stay() -> None:
     edited = hi.apply(made("Decorated"), recipe(), SIZE)
     out(edited)
     assert edited.last_call == "forward"
-
-
-def test_the_variable_a_statement_assigns_is_found_where_one_instruction_stores_and_loads() -> None:
-    def forward(x):
-        made = x.cos()
-        return made.sin()
-
-    assert _assigned_at(forward.__code__, 0) == "made"

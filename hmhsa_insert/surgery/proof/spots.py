@@ -79,9 +79,8 @@ def _in_graph(located: Located, model: nn.Module, node: Node) -> Iterator[Spot]:
 def _assigned_at(code: CodeType, instruction: int) -> str:
     """Return the variable that the current statement assigns; generated code has one for each node."""
     for found in dis.get_instructions(code):
-        # From Python 3.13 on one instruction may store and load, or store two; the first name is stored first.
-        if found.offset > instruction and found.opname.startswith("STORE_FAST"):
-            return str(found.argval if isinstance(found.argval, str) else found.argval[0])
+        if found.offset > instruction and found.opname == "STORE_FAST":
+            return str(found.argval)
     return ""
 
 
