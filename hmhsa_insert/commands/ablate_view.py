@@ -18,10 +18,11 @@ from hmhsa_insert.commands.console import notes, out
 from hmhsa_insert.commands.naming import in_options
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
-from hmhsa_insert.studies.ablate import Unwatched, Watcher, finished
+from hmhsa_insert.studies.ablate import finished
 from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.plan_study import PlannedStudy
 from hmhsa_insert.studies.trial import Outcome
+from hmhsa_insert.studies.watcher import Unwatched, Watcher
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.errors import Argument, Problem, listed, near
@@ -24,43 +24,12 @@ from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import forget, read_study, read_trial, write_study
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.studies.trial import Outcome, outcome_of
+from hmhsa_insert.studies.watcher import Unwatched, Watcher
 from hmhsa_insert.tables import Table, TableCell, Tone, left, right
 from hmhsa_insert.training.problems import Stopped
 
 ENGINES = ("local", "processes", "ray")
 _LOOK_EVERY_S = 2.0
-
-
-class Watcher(Protocol):
-    """Receive what a study does."""
-
-    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
-        """The trials that this call is about, of which some are done already."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial was handed to a process."""
-
-    def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Something became of a trial."""
-
-    def note(self, text: str) -> None:
-        """Something was found."""
-
-
-class Unwatched:
-    """A watcher that says nothing; a base for one that says something."""
-
-    def begin(self, folder: Path, chosen: Sequence[Trial], done: Mapping[str, Outcome]) -> None:
-        """Do nothing."""
-
-    def started(self, trial: Trial) -> None:
-        """Do nothing."""
-
-    def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 from study_nets import STUDY
 
-from hmhsa_insert.studies.ablate import Unwatched, ablate, run_study
+from hmhsa_insert.studies.ablate import ablate, run_study
 from hmhsa_insert.studies.engines.local import LocalEngine
 from hmhsa_insert.studies.identity import trial_id
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.plan_study import plan_study
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.studies.watcher import Unwatched
 
 SETTINGS = {
     "s": {

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from study_nets import STUDY, rows, study
 
-from hmhsa_insert.studies.ablate import Unwatched, ablate, make_engine
+from hmhsa_insert.studies.ablate import ablate, make_engine
 from hmhsa_insert.studies.engines.processes import ProcessEngine
 from hmhsa_insert.studies.plan_study import plan_study
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.studies.watcher import Unwatched
 
 HERE = Path(__file__).parent
 LONGER = study(settings={"quick": STUDY["settings"]["quick"] | {"epochs": 4}})

@@ -19,11 +19,12 @@ from filelock import FileLock
 from study_nets import STUDY, rows, study
 
 from hmhsa_insert.studies import trial as trials
-from hmhsa_insert.studies.ablate import StudyRun, Unwatched, ablate
+from hmhsa_insert.studies.ablate import StudyRun, ablate
 from hmhsa_insert.studies.plan_study import plan_study
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.store import trial_folder, write_study
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.studies.watcher import Unwatched
 from hmhsa_insert.training import train
 from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.problems import InUseError, Stopped
