@@ -8,8 +8,7 @@ what to do about it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,38 +95,6 @@ class HmhsaInsertError(Exception):
             problems = Problem("", problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-
-class Problems:
-    """Collects the errors of steps that do not need each other, so that one error lists the problems of all."""
-
-    def __init__(self) -> None:
-        self._errors: list[HmhsaInsertError] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._errors)
-
-    @contextmanager
-    def part(self) -> Iterator[None]:
-        """Keep the error that a step raises, and go on after it."""
-        try:
-            yield
-        except HmhsaInsertError as error:
-            self._errors.append(error)
-
-    def raise_any(self, mixed: type[HmhsaInsertError]) -> None:
-        """Raise what was kept, if anything was.
-
-        Raises:
-            HmhsaInsertError: the one error, or one with the problems of all: of their class if they share it, else
-                `mixed`.
-        """
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        if self._errors:
-            kinds = {type(error) for error in self._errors}
-            problems = dict.fromkeys(problem for error in self._errors for problem in error.problems)
-            raise (kinds.pop() if len(kinds) == 1 else mixed)(problems)
 
 
 class ArgumentError(HmhsaInsertError, TypeError):

@@ -23,7 +23,7 @@ from hmhsa_insert.commands.options import (
     size_setting,
 )
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import HmhsaInsertError, Problems
+from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
@@ -91,6 +91,7 @@ def train(
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
     from hmhsa_insert.training import Stopped, plan_run, train_run
+    from hmhsa_insert.training.problems import Problems
     from hmhsa_insert.training.processes import leave_processes
 
     first = is_first_process()

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.errors import Problems
 from hmhsa_insert.files.hub import fetched
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.plan import plan
 from hmhsa_insert.training.adapt import input_channels
 from hmhsa_insert.training.loop.seeding import kept_random_state
 from hmhsa_insert.training.network import build_base
+from hmhsa_insert.training.problems import Problems
 from hmhsa_insert.training.run_schema import RunSettings
 
 # The data's numbers are not known yet, and only head and stem depend on them.

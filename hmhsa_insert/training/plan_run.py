@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.errors import Problems
 from hmhsa_insert.files.model_spec import ModelSpec
 from hmhsa_insert.models.weights import check_start
 from hmhsa_insert.recipe import RecipeSource, load_recipe
@@ -17,7 +16,7 @@ from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.tasks.table import DEFAULT, task_class
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.first_look import look_at_network
-from hmhsa_insert.training.problems import StartError
+from hmhsa_insert.training.problems import Problems
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import LoaderSettings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
@@ -76,7 +75,7 @@ def plan_run(
     def before_reading(done: int, total: int) -> None:
         # What is in many files is read for a run that can be begun.
         look()
-        found.raise_any(StartError)
+        found.raise_any()
         if watch is not None:
             watch(done, total)
 
@@ -86,7 +85,7 @@ def plan_run(
             opened = kind.open(data, loader, data_dir, before_reading)
     if found:
         look()
-    found.raise_any(StartError)
+    found.raise_any()
     notes = (f"settings: {asked}, since the network has weights",) if settings is None and knows else ()
     return kind(
         named, read, opened, chosen, seed, start, pretrained, allow_code=allow_code, notes=notes, **own

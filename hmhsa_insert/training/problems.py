@@ -1,6 +1,9 @@
-"""The exceptions of training: settings, data, runs, and what can happen on the way."""
+"""The exceptions of training: settings, data, runs, and what can happen on the way; and several of them as one."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hmhsa_insert.errors import HmhsaInsertError
 
@@ -37,6 +40,38 @@ class StartError(HmhsaInsertError):
     """A training cannot be begun, for reasons of several kinds: settings, recipe, network, weights, data, options."""
 
     title = "the training cannot be started"
+
+
+class Problems:
+    """Collects the errors of steps that do not need each other, so that one error lists the problems of all."""
+
+    def __init__(self) -> None:
+        self._errors: list[HmhsaInsertError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep the error that a step raises, and go on after it."""
+        try:
+            yield
+        except HmhsaInsertError as error:
+            self._errors.append(error)
+
+    def raise_any(self) -> None:
+        """Raise what was kept, if anything was.
+
+        Raises:
+            HmhsaInsertError: the one error, or one with the problems of all: of their class if they share it, else
+                a :class:`StartError`.
+        """
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            kinds = {type(error) for error in self._errors}
+            problems = dict.fromkeys(problem for error in self._errors for problem in error.problems)
+            raise (kinds.pop() if len(kinds) == 1 else StartError)(problems)
 
 
 class Stopped(KeyboardInterrupt):

@@ -16,7 +16,7 @@ from torch import nn
 from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.costs.environment import environment
-from hmhsa_insert.errors import HmhsaInsertError, Problems
+from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.recipe import RecipeSource
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.curves import draw_curves
@@ -31,7 +31,7 @@ from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.plan_run import plan_run
-from hmhsa_insert.training.problems import StartError, Stopped
+from hmhsa_insert.training.problems import Problems, Stopped
 from hmhsa_insert.training.processes import (
     finish_trackers,
     make_accelerator,
@@ -197,7 +197,7 @@ def _built(planned: Task) -> TrainableModel:
     if found and planned.init_from is not None:
         known = (planned.model, planned.settings, planned.recipe)
         look_at_network(found, *known, None, False, planned.allow_code)
-    found.raise_any(StartError)
+    found.raise_any()
     assert made is not None
     return made
 
