@@ -16,17 +16,8 @@ from torch.fx import Node
 
 from hmhsa_insert.blocks.looks import Looks
 from hmhsa_insert.drawing.attention import attending
-from hmhsa_insert.drawing.reach import (
-    EVERYTHING,
-    Grid,
-    Need,
-    Operation,
-    Read,
-    Span,
-    UnknownReach,
-    found_again,
-    reads,
-)
+from hmhsa_insert.drawing.grid import EVERYTHING, Grid, Need, Operation, Read, Span, UnknownReach, found_again
+from hmhsa_insert.drawing.reach import reads
 from hmhsa_insert.surgery.locate.maps import keyed
 from hmhsa_insert.surgery.locate.recorder import ModuleCall
 from hmhsa_insert.surgery.locate.stages import Located
