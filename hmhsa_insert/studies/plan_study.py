@@ -265,13 +265,13 @@ def _excluded(exclusions: Sequence[Exclusion], cell: Cell, seed: int, used: set[
 
 
 def _fits(exclusion: Exclusion, cell: Cell, seed: int) -> bool:
-    asked = {
-        cell.model: exclusion.model,
-        cell.variant: exclusion.variant,
-        cell.settings_label: exclusion.settings,
-        cell.data: exclusion.data,
-    }
-    named = all(glob is None or fnmatch.fnmatchcase(name, glob) for name, glob in asked.items())
+    asked = (
+        (cell.model, exclusion.model),
+        (cell.variant, exclusion.variant),
+        (cell.settings_label, exclusion.settings),
+        (cell.data, exclusion.data),
+    )
+    named = all(glob is None or fnmatch.fnmatchcase(name, glob) for name, glob in asked)
     return named and exclusion.seed in (None, seed)
 
 

@@ -152,6 +152,14 @@ def test_exclusions_and_what_they_leave_uncompared() -> None:
     assert "every trial" in _problems(exclude=[{"variant": "*"}])[0]
 
 
+def test_settings_and_data_of_one_name_are_excluded_apart() -> None:
+    quick = STUDY["settings"]["quick"]
+    named = {"digits": quick, "long": quick | {"epochs": 3}}
+    planned = _plan(settings=named, exclude=[{"settings": "long"}])
+    assert {(trial.cell.settings_label, trial.cell.data) for trial in planned.trials} == {("digits", "digits")}
+    assert "leaves out nothing" in _problems(settings=named, exclude=[{"data": "long"}])[0]
+
+
 def test_everything_that_cannot_be_planned_comes_at_once() -> None:
     bad = {"edits": [{**EDIT, "at": {"stage": 2}, "block": {"type": "hmhsa", "head_dim": 5}}]}
     nowhere = {"edits": [{**EDIT, "at": {"stage": 6}}]}
