@@ -10,7 +10,7 @@ from study_nets import STUDY, study
 
 from hmhsa_insert.costs import counters
 from hmhsa_insert.studies import identity as identities
-from hmhsa_insert.studies import plan_study as planning
+from hmhsa_insert.studies import planner as planning
 from hmhsa_insert.studies.plan_study import PlannedStudy, plan_study
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.study_file import load_study
@@ -156,7 +156,9 @@ def test_settings_and_data_of_one_name_are_excluded_apart() -> None:
     quick = STUDY["settings"]["quick"]
     named = {"digits": quick, "long": quick | {"epochs": 3}}
     planned = _plan(settings=named, exclude=[{"settings": "long"}])
-    assert {(trial.cell.settings_label, trial.cell.data) for trial in planned.trials} == {("digits", "digits")}
+    assert {(trial.cell.settings_label, trial.cell.data) for trial in planned.trials} == {
+        ("digits", "digits")
+    }
     assert "leaves out nothing" in _problems(settings=named, exclude=[{"data": "long"}])[0]
 
 
