@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmhsa_insert.commands.folders import check_empty
-from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, OverwriteOption, check_device
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption, OverwriteOption
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.ours import write_manifest
@@ -50,6 +50,7 @@ def detect(
 
     from hmhsa_insert.commands.console import print_json, progress, wrote
     from hmhsa_insert.detection.predict import category_names, open_detector, picture_names
+    from hmhsa_insert.surgery.base.device import check_device
 
     check_empty(output, overwrite)
     check_device(device)

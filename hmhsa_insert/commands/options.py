@@ -96,14 +96,3 @@ def size_setting(task: str, text: str | None) -> list[str]:
         message = f"'{text}': images are cut to squares, and their channels are those of the data"
         raise HmhsaInsertError(Problem(Argument("input_size"), message, "write one number, such as 224"))
     return [f"input_size={sides[1]}"]
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have.
-
-    Raises:
-        HmhsaInsertError: no tensor can be created there.
-    """
-    from hmhsa_insert.surgery.base.device import check
-
-    check(device, Argument("device"))

@@ -13,7 +13,6 @@ from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
     JsonOption,
-    check_device,
 )
 from hmhsa_insert.commands.printed import (
     FormatOption,
@@ -146,7 +145,6 @@ def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool
 
     from hmhsa_insert.costs.steps import Setting
 
-    check_device(device)
     return Setting(device, getattr(torch, dtype) if dtype else None, channels_last, compiled)
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hmhsa_insert.errors import Argument, ModelError, Problem
-from hmhsa_insert.surgery.base.device import check
+from hmhsa_insert.errors import ModelError, Problem
+from hmhsa_insert.surgery.base.device import check_device
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.torch_private import tree_leaves, tree_map_only
 
@@ -37,7 +37,7 @@ class Setting:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        check(self.device, Argument("device"))
+        check_device(self.device)
 
 
 def prepare(model: nn.Module, mode: Mode, input_size: InputSize, batch: int, setting: Setting) -> Timed:
