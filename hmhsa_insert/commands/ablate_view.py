@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.live import Live
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from hmhsa_insert.commands.ablate_epochs import Epochs, Repeated
 from hmhsa_insert.commands.console import notes, out
 from hmhsa_insert.commands.naming import in_options
+from hmhsa_insert.commands.printed import print_table
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
 from hmhsa_insert.studies.ablate import finished
@@ -23,6 +24,7 @@ from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.plan_study import PlannedStudy
 from hmhsa_insert.studies.trial import Outcome
 from hmhsa_insert.studies.watcher import Unwatched, Watcher
+from hmhsa_insert.tables import Table, left, right
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,38 +40,9 @@ def watcher(quiet: bool = False) -> AbstractContextManager[Watcher]:
 
 
 def print_plan(planned: PlannedStudy, folder: Path) -> None:
-    """Print all trials of a study, with one row for those that differ only by their seeds."""
-    cells: dict[tuple[str, str], list[Trial]] = {}
-    for trial in planned.trials:
-        cells.setdefault((trial.cell.variant, trial.cell.group), []).append(trial)
+    """Print all trials of a study, with one row for those that differ only by their seeds, and what they take."""
     done = finished(folder, planned.distinct)
-    named = _Names(planned.trials)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    costs = [
-        each
-        for each in QUANTITIES.values()
-        if each.is_study_cost
-        and each.study == "table"
-        and any(each.field in c for c in planned.costs.values())
-    ]
-    for header in ("variant", *named.headers, "seeds"):
-        table.add_column(header, overflow="fold")
-    for header in (*(each.header for each in costs), "done"):
-        table.add_column(header, justify="right", no_wrap=True)
-    first: dict[str, str] = {}
-    for trials in cells.values():
-        cell = trials[0].cell
-        cost = planned.costs[cell.digest]
-        name = " · ".join([cell.variant, *named.of(cell)])
-        same = first.setdefault(cell.digest, name)
-        table.add_row(
-            visible(cell.variant if same == name else f"{cell.variant} (same as {same})"),
-            *map(visible, named.of(cell)),
-            _ranges([trial.seed for trial in trials]),
-            *("" if (value := cost.get(each.field)) is None else each.small_text(value) for each in costs),
-            f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
-        )
-    out.print(table)
+    print_table(_plan_table(planned, done))
     refused = (
         f"{each.cell.variant} is not trained on {each.cell.group}, which refuses it: {each.reason}"
         for each in planned.refused
@@ -85,6 +58,42 @@ def print_plan(planned: PlannedStudy, folder: Path) -> None:
         f"{len(planned.trials)} trials, {len(distinct)} distinct, {len(done)} done; {images:,} training images, "
         f"about {macs / 1e12:.3g} T MACs (forward and backward)"
     )
+
+
+def _plan_table(planned: PlannedStudy, done: Container[str]) -> Table:
+    """Return the cells of a study with what they cost, and how many trials of each are done."""
+    cells: dict[tuple[str, str], list[Trial]] = {}
+    for trial in planned.trials:
+        cells.setdefault((trial.cell.variant, trial.cell.group), []).append(trial)
+    named = _Names(planned.trials)
+    costs = [
+        each
+        for each in QUANTITIES.values()
+        if each.is_study_cost
+        and each.study == "table"
+        and any(each.field in c for c in planned.costs.values())
+    ]
+    headers = [*map(left, ("variant", *named.headers, "seeds")), *(right(each.header) for each in costs)]
+    rows: list[list[str]] = []
+    first: dict[str, str] = {}
+    for trials in cells.values():
+        cell = trials[0].cell
+        cost = planned.costs[cell.digest]
+        name = " · ".join([cell.variant, *named.of(cell)])
+        same = first.setdefault(cell.digest, name)
+        rows.append(
+            [
+                cell.variant if same == name else f"{cell.variant} (same as {same})",
+                *named.of(cell),
+                _ranges([trial.seed for trial in trials]),
+                *(
+                    "" if (value := cost.get(each.field)) is None else each.small_text(value)
+                    for each in costs
+                ),
+                f"{sum(trial.id in done for trial in trials)}/{len(trials)}",
+            ]
+        )
+    return Table.of("", [*headers, right("done")], rows)
 
 
 class _Names:
@@ -206,13 +215,15 @@ class _LiveTable(Unwatched):
     def note(self, text: str) -> None:
         self._note = text
 
-    def _table(self) -> Table:
+    def _table(self) -> RichTable:
         self._epochs.look(self._folder, self._chosen)
-        table = Table(
+        table = RichTable(
             box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(self._summary()), caption_justify="left"
         )
-        for header, right in (("state", 0), ("trial", 0), ("epoch", 1), ("score", 1), ("left", 1)):
-            table.add_column(header, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+        for header, numeric in (("state", 0), ("trial", 0), ("epoch", 1), ("score", 1), ("left", 1)):
+            table.add_column(
+                header, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis"
+            )
         for trial in self._shown():
             outcome = self._outcomes.get(trial.id)
             state: str = outcome.status if outcome else "waiting"

@@ -14,6 +14,7 @@ from hmhsa_insert.commands.options import (
     ModelArgument,
     SizeOption,
 )
+from hmhsa_insert.tables import Table, left, right
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -44,7 +45,7 @@ def stages(
     measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.commands.printed import check_writable_file, write_drawing
+    from hmhsa_insert.commands.printed import check_writable_file, print_table, write_drawing
     from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
     from hmhsa_insert.surgery.locate.stages import locate
@@ -59,7 +60,7 @@ def stages(
         return
     out.print(_tree(loaded, located))
     if all_cut_points:
-        out.print(_cut_points(located))
+        print_table(_cut_points(located))
     if not located.stages:
         out.print(f"There is no stage: {why_no_maps(located)}.", markup=False)
         if located.maps:
@@ -89,17 +90,19 @@ def _where(point: CutPoint) -> str:
     return name if point.host else f"{name} (inside its forward)"
 
 
-def _cut_points(located: Located) -> Any:
-    from rich.table import Table
-
-    table = Table(
-        "fx node", "stride", "map", "module", "edit", box=None, title="Every map that all paths pass through"
-    )
-    for point in located.all_cut_points:
-        edit = "module tree" if point.host else "in forward"
-        size = f"{point.channels}×{point.height}×{point.width}"
-        table.add_row(point.node, str(point.stride), size, point.qualname or "(root)", edit)
-    return table
+def _cut_points(located: Located) -> Table:
+    headers = [left("fx node"), right("stride"), right("map"), left("module"), left("edit")]
+    rows = [
+        (
+            point.node,
+            point.stride,
+            f"{point.channels}×{point.height}×{point.width}",
+            point.qualname or "(root)",
+            "module tree" if point.host else "in forward",
+        )
+        for point in located.all_cut_points
+    ]
+    return Table.of("Every map that all paths pass through", headers, rows)
 
 
 def _as_data(loaded: LoadedModel, located: Located, all_cut_points: bool) -> dict[str, Any]:
