@@ -13,6 +13,7 @@ Span = tuple[int, int] | None  # first and last position along an axis; None: al
 Need = tuple[Span, Span]  # rows and columns
 Read = Callable[[Need], Need]
 EVERYTHING: Need = (None, None)
+_NUMPY = {"dim": "axis", "keepdim": "keepdims"}
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,23 @@ class Operation:
         return max(self.sources.values(), key=lambda grid: sum(axis is not None for axis in grid.axes))
 
     def argument(self, names: str, name: str, default: Any = None) -> Any:
-        """Return an argument; `names` are those by position."""
+        """Return an argument; `names` are those by position. torch takes those of NumPy's name as well."""
         values, named = self.node.meta.get("values") or (), self.node.meta.get("named") or {}
         place = names.split().index(name)
-        return values[place] if place < len(values) else named.get(name, default)
+        if place < len(values):
+            return values[place]
+        return named.get(name, named.get(_NUMPY.get(name, name), default))
+
+    def only(self) -> tuple[Node, Grid]:
+        """Return the one input that is a map.
+
+        Raises:
+            UnknownReach: there is none, or more than one.
+        """
+        maps = [(node, grid) for node, grid in self.sources.items() if grid.axes != (None, None)]
+        if len(maps) != 1:
+            raise UnknownReach
+        return maps[0]
 
 
 Reads = tuple[Grid, dict[Node, Read]]

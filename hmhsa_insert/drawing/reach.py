@@ -51,7 +51,7 @@ def reads(operation: Operation) -> Reads:
 def _reshaped(operation: Operation) -> Reads:
     """A reshape keeps positions if what lies before and after them keeps its extent."""
     grid, read = same(operation)
-    ((source, before),) = operation.sources.items()
+    source, before = operation.only()
     if _around(before, tuple(source.meta["shape"])) != _around(grid, operation.shape):
         raise UnknownReach
     return grid, read
@@ -123,6 +123,16 @@ def _norm_of_map(operation: Operation) -> Reads:
     return grid, {source: lambda need: EVERYTHING for source in found}
 
 
+def _norm_unless_stored(flag: str, by_default: bool) -> Rule:
+    """Return the rule of a norm whose statistics are those of the whole map if `flag`, else stored ones."""
+
+    def rule(operation: Operation) -> Reads:
+        of_map = operation.argument(f"input mean variance weight bias {flag}", flag, by_default)
+        return _norm_of_map(operation) if of_map else same(operation)
+
+    return rule
+
+
 def _layer_norm(operation: Operation) -> Reads:
     normalized = operation.argument("input normalized_shape", "normalized_shape")
     count = 1 if isinstance(normalized, int) else len(normalized)
@@ -190,7 +200,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_max_pool2d"), _adaptive),
     **dict.fromkeys(("cat", "concat", "concatenate", "stack"), _over("tensors dim", "dim", 0)),
     "softmax": _over("input dim", "dim"),
-    **dict.fromkeys(("group_norm", "instance_norm"), _norm_of_map),
+    "group_norm": _norm_of_map,
+    "instance_norm": _norm_unless_stored("use_input_stats", True),
+    "batch_norm": _norm_unless_stored("training", False),
     "layer_norm": _layer_norm,
     "linear": _linear,
     "scaled_dot_product_attention": _attention,
@@ -210,7 +222,7 @@ RULES: dict[str, Rule] = {
                 "unbind",
                 "channel_shuffle",
             ),
-            *("batch_norm", "dropout", "dropout2d", "alpha_dropout", "identity", "local_response_norm"),
+            *("dropout", "dropout2d", "alpha_dropout", "identity", "local_response_norm"),
             *(
                 "to",
                 "float",

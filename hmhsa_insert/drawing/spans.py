@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from hmhsa_insert.drawing.grid import Grid, Operation, Reads, Rule, Size, Span, UnknownReach
+from hmhsa_insert.drawing.grid import EVERYTHING, Grid, Operation, Reads, Rule, Size, Span, UnknownReach
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    sides = (value, value) if isinstance(value, int) else tuple(value) * (2 // len(value))
+def _pair(value: Any) -> tuple[Any, Any]:
+    sides = (value, value) if isinstance(value, int | float) else tuple(value) * (2 // len(value))
     return sides[0], sides[1]
 
 
 def _windows(operation: Operation, read: Callable[[int, tuple[int, int]], tuple[int, int]]) -> Reads:
-    """Return the grid of an N×C×H×W value whose positions read spans of one input; `read` is given the axis, 0 or 1."""
-    ((source, grid),) = operation.sources.items()
+    """Return the grid of an N×C×H×W value whose positions read spans of one input; `read` is given the axis, 0 or 1.
+
+    Other inputs, such as the weights of a dynamic convolution, are read whole; they may not be maps.
+    """
+    source, grid = operation.only()
     if not grid.is_plain or len(operation.shape) != 4 or len(operation.other) != 4:
         raise UnknownReach
     (_, _, *sides), (_, _, *others) = operation.shape, operation.other
@@ -25,18 +29,24 @@ def _windows(operation: Operation, read: Callable[[int, tuple[int, int]], tuple[
     def along(axis: int, span: Span) -> Span:
         return None if span is None or grid.axes[axis] is None else read(axis, span)
 
-    return made, {source: lambda need: (along(0, need[0]), along(1, need[1]))}
+    reads_whole = dict.fromkeys(operation.sources, lambda need: EVERYTHING)
+    return made, {**reads_whole, source: lambda need: (along(0, need[0]), along(1, need[1]))}
 
 
 _CONV = "input weight bias stride padding dilation groups"
 
 
-def convolution(operation: Operation) -> Reads:
-    """A convolution of any kernel, stride, padding and dilation."""
+def _kernel_size(operation: Operation) -> Size:
+    """Return rows and columns of a convolution's kernel, whose weights may depend on the image."""
     weight = operation.argument(_CONV, "weight")
     if not isinstance(weight, tuple):
         weight = operation.node.args[1].meta["shape"]  # type: ignore[union-attr]
-    return _kernel(operation, _CONV, weight[2:], (1, 1))
+    return tuple(weight[2:])
+
+
+def convolution(operation: Operation) -> Reads:
+    """A convolution of any kernel, stride, padding and dilation."""
+    return _kernel(operation, _CONV, _kernel_size(operation), (1, 1))
 
 
 def pool(names: str) -> Rule:
@@ -66,17 +76,17 @@ def _kernel(operation: Operation, names: str, kernel: Size, stride: Size) -> Rea
 def transposed(operation: Operation) -> Reads:
     """A transposed convolution whose kernel is no shorter than its stride."""
     names = "input weight bias stride padding output_padding groups dilation"
-    weight = operation.argument(names, "weight")
+    kernel = _kernel_size(operation)
     steps, margin = (
         _pair(operation.argument(names, name, 1 - (name == "padding"))) for name in ("stride", "padding")
     )
     if _pair(operation.argument(names, "dilation", 1)) != (1, 1) or any(
-        k < s for k, s in zip(weight[2:], steps, strict=True)
+        k < s for k, s in zip(kernel, steps, strict=True)
     ):
         raise UnknownReach
 
     def read(axis: int, span: tuple[int, int]) -> tuple[int, int]:
-        first = ceil((span[0] + margin[axis] - weight[2 + axis] + 1) / steps[axis])
+        first = ceil((span[0] + margin[axis] - kernel[axis] + 1) / steps[axis])
         return first, floor((span[1] + margin[axis]) / steps[axis])
 
     return _windows(operation, read)
@@ -91,12 +101,18 @@ def interpolate(operation: Operation) -> Reads:
     corners = bool(operation.argument(names, "align_corners", False))
     grid = operation.grid
     lengths = ((grid.rows[0], operation.shape[-2]), (grid.cols[0], operation.shape[-1]))
+    factors = None
+    if not operation.argument(names, "recompute_scale_factor", False):
+        # Positions are then scaled by the factor itself, from which that of the lengths differs a little.
+        factors = operation.argument(names, "scale_factor")
+    ratios = [Fraction(*pair) for pair in lengths] if factors is None else [1 / f for f in _pair(factors)]
 
     def read(axis: int, span: tuple[int, int]) -> tuple[int, int]:
-        old, new = lengths[axis]
+        (old, new), ratio = lengths[axis], ratios[axis]
         if mode == "nearest":
-            return span[0] * old // new, span[1] * old // new
-        ratio = (old - 1) / max(new - 1, 1) if corners else old / new
+            return floor(span[0] * ratio), floor(span[1] * ratio)
+        if corners:
+            ratio = (old - 1) / max(new - 1, 1)
         first, last = (p * ratio if corners else (p + 0.5) * ratio - 0.5 for p in span)
         more = mode == "bicubic"
         return floor(first) - more, ceil(last) + more
@@ -107,7 +123,7 @@ def interpolate(operation: Operation) -> Reads:
 def pad(operation: Operation) -> Reads:
     """Padding of any kind: positions are counted from the edge of the input."""
     amounts = operation.argument("input pad mode value", "pad")
-    ((source, grid),) = operation.sources.items()
+    source, grid = operation.only()
     row, col = grid.axes
     if row is None or col is None or grid.is_flat:
         raise UnknownReach

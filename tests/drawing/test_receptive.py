@@ -118,6 +118,33 @@ NETS = {
     ),
     "chunks": (3, 3, Made(lambda m, x: torch.mul(*m.a(x).chunk(2, 1)), a=conv(padding=1))),
     "group norm": (None, None, nn.Sequential(conv(padding=1), nn.GroupNorm(1, 4))),
+    "statistics of the batch": (
+        None,
+        None,
+        nn.Sequential(conv(padding=1), nn.BatchNorm2d(4, track_running_stats=False)),
+    ),
+    "instance norm": (None, None, nn.Sequential(conv(padding=1), nn.InstanceNorm2d(4))),
+    "instance norm, stored": (
+        3,
+        3,
+        nn.Sequential(conv(padding=1), nn.InstanceNorm2d(4, track_running_stats=True)),
+    ),
+    "axis": (3, None, Made(lambda m, x: m.a(x).sum(axis=3, keepdims=True) + m.a(x), a=conv(padding=1))),
+    "mean of channels": (
+        5,
+        5,
+        Made(lambda m, x: m.b(m.a(x).mean(axis=1, keepdim=True)), a=conv(padding=1), b=conv(1, padding=1)),
+    ),
+    "bilinear, an odd factor": (
+        9,
+        9,
+        nn.Sequential(conv(stride=2, padding=1), nn.Upsample(scale_factor=1.7, mode="bilinear"), conv(4, 4)),
+    ),
+    "dynamic convolution": (
+        None,
+        None,
+        Made(lambda m, x: F.conv2d(m.a(x), m.b.weight * m.a(x).mean()), a=conv(padding=1), b=conv(4, 4)),
+    ),
     "batch norm": (3, 3, nn.Sequential(conv(padding=1), nn.BatchNorm2d(4))),
     "squeeze": (
         None,
@@ -175,6 +202,9 @@ UNKNOWN = {
     "roll": lambda m, x: torch.roll(m.a(x), 1, 2),
     "a scrambling view": lambda m, x: m.b(
         m.a(x).reshape(len(x), x.shape[2] - 2, x.shape[3] - 2, 4).permute(0, 3, 1, 2)
+    ),
+    "a kernel cut from a map": lambda m, x: F.conv2d(
+        m.a(x), m.a(x)[:2].reshape(4, -1)[:, :36].view(4, 4, 3, 3)
     ),
     "cumsum": lambda m, x: m.a(x).cumsum(3),
     "a shift": lambda m, x: F.pad(m.a(x)[:, :, 1:], (0, 0, 0, 1)),
