@@ -58,13 +58,19 @@ class TensorDifferences:
         ]
         largest = sorted(changed.items(), key=lambda item: -(float("inf") if item[1] is None else item[1]))
         values: list[list[Cell]] = [[key, "" if most is None else f"{most:.3g}"] for key, most in largest]
-        for title, names, rows in (
-            ("keys of one alone", ("Key", "In"), keys),
-            ("other shapes", ("Key", "First", "Second"), shaped),
-            ("other values, the largest difference first", ("Key", "max |Δ|"), values),
+        without = "without a number: the types differ, or a value is not a finite number"
+        for title, names, rows, notes in (
+            ("keys of one alone", ("Key", "In"), keys, []),
+            ("other shapes", ("Key", "First", "Second"), shaped, []),
+            (
+                "other values, the largest difference first",
+                ("Key", "max |Δ|"),
+                values,
+                [without] if None in changed.values() else [],
+            ),
         ):
             more = [f"and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
-            found += [Table.of(title, map(left, names), rows[:_MOST_ROWS], more)] if rows else []
+            found += [Table.of(title, map(left, names), rows[:_MOST_ROWS], more + notes)] if rows else []
         return found
 
 
@@ -111,5 +117,8 @@ def _is_same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _largest(a: torch.Tensor, b: torch.Tensor) -> float | None:
-    most = float((a.double() - b.double()).abs().max())
+    if a.dtype != b.dtype:
+        return None
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    most = float((a.to(wide) - b.to(wide)).abs().max())
     return most if most < float("inf") else None

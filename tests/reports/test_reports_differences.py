@@ -67,6 +67,8 @@ def test_tensors_are_compared_bit_by_bit(tmp_path):
         "shape": torch.ones(2, 3),
         "zero": torch.tensor([0.0]),
         "half": torch.ones(2, dtype=torch.bfloat16),
+        "empty": torch.ones(0),
+        "turned": torch.tensor([1 + 0j]),
         "first": torch.ones(1),
     }
     other = dict(one) | {
@@ -74,6 +76,8 @@ def test_tensors_are_compared_bit_by_bit(tmp_path):
         "shape": torch.ones(3, 2),
         "zero": torch.tensor([-0.0]),
         "half": torch.ones(2),
+        "empty": torch.ones(0, dtype=torch.float16),
+        "turned": torch.tensor([0 + 1j]),
         "second": torch.ones(1),
     }
     del other["first"]
@@ -83,7 +87,8 @@ def test_tensors_are_compared_bit_by_bit(tmp_path):
     assert (found.only_one, found.only_other) == (("first",), ("second",))
     assert found.shapes == {"shape": ((2, 3), (3, 2))}
     assert found.equal == 2  # "nan" has the same bits
-    assert found.changed == {"other": 0.25, "zero": 0.0, "half": 0.0}
+    turned = pytest.approx(2**0.5)
+    assert found.changed == {"other": 0.25, "zero": 0.0, "half": None, "empty": None, "turned": turned}
 
 
 def test_diff_of_artifacts_and_networks(monkeypatch, tmp_path):
