@@ -44,6 +44,7 @@ def arguments() -> dict[str, dict[str, Any]]:
         "base_state_dict": {"model": edited},
         "build_block": {"spec": {"type": "timm/eca"}, "channels": 8},
         "detector": {"kind": "retinanet", "backbone": model, "input_size": 64},
+        "draw": {"plan": RECIPE, **image},
         "evaluate": {"model": model, "data": "digits"},
         "export": {"path": "net.pt2", **image},
         "load": {"folder": "edited"},

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.drawing.contents import Contents, contents_of
 from hmhsa_insert.drawing.layout import Layout
 from hmhsa_insert.errors import HmhsaInsertError
@@ -50,6 +51,7 @@ class Drawing:
         return self.svg
 
 
+@reads_arguments
 def draw(
     model: nn.Module,
     plan: Plan | str | Path | Mapping[str, Any] | None = None,
