@@ -192,7 +192,10 @@ def _from_artifact(
         return model, set(), []
     built, taken = _build(source.spec, {**kwargs, **asked})
     for ledger in ledgers:
-        splice(built, ledger.plan, ledger.seed)
+        plan = ledger.plan
+        if "in_chans" in taken:  # what is made of the run reads there which images its network takes
+            plan = replace(plan, inputs=plan.inputs.recolored(taken["in_chans"]))
+        splice(built, plan, ledger.seed)
     new, notes = transfer(model, built)
     return built, new, [*([_fitted(taken)] if taken.keys() & asked.keys() else []), *notes]
 

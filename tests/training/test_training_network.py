@@ -11,7 +11,8 @@ from torch import nn
 from training_nets import RECIPE, SETTINGS, few_digits, irb_nano, plain
 
 from hmhsa_insert.errors import HmhsaInsertError, ModelError, WeightsError
-from hmhsa_insert.surgery.artifact.artifact import save
+from hmhsa_insert.surgery.apply import apply
+from hmhsa_insert.surgery.artifact.artifact import open_model, save
 from hmhsa_insert.surgery.base.load import load_model
 from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.surgery.edit.undo import base_state_dict
@@ -152,6 +153,17 @@ def test_an_artifact_goes_on_as_it_is_or_for_other_classes(tmp_path: Path) -> No
     assert f"{head}.weight" in fewer.fresh
     before, after = first.model.state_dict(), fewer.model.state_dict()
     assert all(torch.equal(after[key], before[key]) for key in before if not key.startswith(head))
+
+
+def test_an_artifact_for_images_of_other_channels_says_them(tmp_path: Path) -> None:
+    loaded = load_model("timm/test_resnet", num_classes=10)
+    save(apply(loaded.model, RECIPE, (3, 64, 48)), tmp_path / "artifact")
+    made = _build(str(tmp_path / "artifact"), _data(10, 1))
+    assert made.channels == 1
+    save(made.model, tmp_path / "again")
+    opened = open_model(str(tmp_path / "again"))
+    assert opened.input_size == (1, 64, 48)
+    assert opened.model(torch.zeros(1, *opened.input_size)).shape == (1, 10)
 
 
 def test_drop_path_and_dropout_reach_the_factory() -> None:

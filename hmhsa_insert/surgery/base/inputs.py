@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.errors import ModelError, Problem
-from hmhsa_insert.surgery.base.input import FORMS_TIP, Input, parse_input
+from hmhsa_insert.surgery.base.input import FORMS_TIP, Input, Size, parse_input
 
 # Where a tensor stands in nested tuples, lists and mappings: indices and keys, outermost first; () is the whole value.
 LeafPath: TypeAlias = tuple[int | str, ...]
@@ -136,13 +136,17 @@ class Inputs:
 
     def resized(self, change: Callable[[int, int], tuple[int, int]]) -> Inputs:
         """Return these inputs with height and width of every image changed; other inputs as they are."""
+        return self._with_images(lambda size: (*size[:-2], *change(*size[-2:])))
 
-        def resize(leaf: Input) -> Input:
-            if not _has_image(leaf):
-                return leaf
-            return replace(leaf, size=(*leaf.size[:-2], *change(*leaf.size[-2:])), example=None)
+    def recolored(self, channels: int) -> Inputs:
+        """Return these inputs with other channels of every image; other inputs as they are."""
+        return self._with_images(lambda size: (*size[:-3], channels, *size[-2:]))
 
-        return self._mapped(resize)
+    def _with_images(self, change: Callable[[Size], Size]) -> Inputs:
+        def changed(leaf: Input) -> Input:
+            return replace(leaf, size=change(leaf.size), example=None) if _has_image(leaf) else leaf
+
+        return self._mapped(changed)
 
     def empty(self, dtype: torch.dtype, device: torch.device | str, batch: int = BATCH) -> Args:
         """Return uninitialized arguments; `dtype` is that of the weights, a fixed batch replaces `batch`."""
