@@ -15,7 +15,7 @@ from hmhsa_insert.commands.options import (
     PretrainedOption,
     SizeOption,
     WeightsOption,
-    size_setting,
+    read_size,
 )
 from hmhsa_insert.commands.printed import check_writable_file, print_table
 from hmhsa_insert.commands.shared import shared
@@ -86,18 +86,19 @@ def evaluate(
     }
     given |= {"pretrained": pretrained, "weights": weights}
     refuse_options(task, {name: bool(value) for name, value in given.items()})
-    chosen = [*(overrides or ()), *size_setting(task, input_size)]
+    side = read_size(input_size)
     rows: list[dict[str, Any]] = []
     for model in models:
         with progress.status(Text(f"scoring {model}")) as status:
             what = candidate(
                 model,
                 data,
-                overrides=chosen,
+                overrides=overrides or (),
                 data_dir=data_dir,
                 weights=weights,
                 checkpoint=checkpoint,
                 pretrained=pretrained,
+                input_size=side,
                 allow_code=allow_code,
                 renamed=read_renaming(renamed or ()),
                 watch=watching(status),

@@ -56,14 +56,14 @@ def open_with_weights(model: str, weights: Path | None, pretrained: bool, allow_
     return loaded
 
 
-def parse_size(text: str | None, default: tuple[int, ...], option: str = "input_size") -> tuple[int, ...]:
-    """Return (C, H, W) from ``224``, ``320x480`` or ``1x28x28``; channels default to those of `default`.
+def read_size(text: str | None, option: str = "input_size") -> list[int] | None:
+    """Return the numbers of ``224``, ``320x480`` or ``1x28x28``, as many as there are; None of None.
 
     Raises:
         HmhsaInsertError: the text is not a size.
     """
     if text is None:
-        return default
+        return None
     parts = text.lower().replace("×", "x").split("x")
     if not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts) or len(parts) > 3:
         raise HmhsaInsertError(
@@ -71,28 +71,18 @@ def parse_size(text: str | None, default: tuple[int, ...], option: str = "input_
                 Argument(option), f"'{text}' is not a size", "write 224, 320x480 (H×W) or 1x28x28 (C×H×W)"
             )
         )
-    numbers = [int(part) for part in parts]
+    return [int(part) for part in parts]
+
+
+def parse_size(text: str | None, default: tuple[int, ...], option: str = "input_size") -> tuple[int, ...]:
+    """Return (C, H, W) from ``224``, ``320x480`` or ``1x28x28``; channels default to those of `default`.
+
+    Raises:
+        HmhsaInsertError: the text is not a size.
+    """
+    numbers = read_size(text, option)
+    if numbers is None:
+        return default
     if len(numbers) == 1:
         numbers *= 2
     return (default[0], *numbers) if len(numbers) == 2 else tuple(numbers)
-
-
-def size_setting(task: str, text: str | None) -> list[str]:
-    """Return the training size that ``--input-size`` says, as a setting; none where it was not given.
-
-    Raises:
-        HmhsaInsertError: it is not a square, or the task has no such setting.
-    """
-    from hmhsa_insert.tasks.table import task_class
-
-    if text is None:
-        return []
-    sides = parse_size(text, (0,))
-    if "input_size" not in task_class(task).settings_type.model_fields:
-        message = f"the task '{task}' does not use it"
-        tip = "the size of a detector's images: `overrides=['detector.min_size=…', 'detector.max_size=…']`"
-        raise HmhsaInsertError(Problem(Argument("input_size"), message, tip))
-    if sides[0] or sides[1] != sides[2]:
-        message = f"'{text}': images are cut to squares, and their channels are those of the data"
-        raise HmhsaInsertError(Problem(Argument("input_size"), message, "write one number, such as 224"))
-    return [f"input_size={sides[1]}"]

@@ -19,7 +19,7 @@ from hmhsa_insert.commands.options import (
     SeedOption,
     SizeOption,
     WeightsOption,
-    size_setting,
+    read_size,
 )
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.commands.suggest_data import check_mode, try_placements
@@ -121,7 +121,7 @@ def suggest(
     }
     check_mode(data is not None, blocks, of_costs if data is not None else {**of_race, **of_training})
     if data is not None:
-        of_training["overrides"] = [*(overrides or []), *size_setting("classify", input_size)]
+        of_training |= {"overrides": overrides or [], "input_size": read_size(input_size)}
         of_training |= {"blocks": blocks, "allow_code": allow_code}
         tried = try_placements(model, data, limits, output, entrants, share, budget, **of_training)
         if json:

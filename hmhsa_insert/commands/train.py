@@ -20,7 +20,7 @@ from hmhsa_insert.commands.options import (
     SeedOption,
     SizeOption,
     WeightsOption,
-    size_setting,
+    read_size,
 )
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import HmhsaInsertError
@@ -64,7 +64,9 @@ def train(
             help="Training settings: a file or a shipped name; default: by data and weights.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data; wins over the settings.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; wins over the settings.")
+    ] = None,
     seed: SeedOption = 0,
     output: Annotated[
         Path | None,
@@ -102,8 +104,9 @@ def train(
             with problems.part():
                 refuse_options(task, {"detector": detector is not None, "data_dir": data_dir is not None})
             chosen = [f"epochs={epochs}"] if epochs is not None else []
+            side = None
             with problems.part():
-                chosen += size_setting(task, input_size)
+                side = read_size(input_size)
             planned = plan_run(
                 model,
                 data,
@@ -114,6 +117,7 @@ def train(
                 seed=seed,
                 init_from=weights,
                 pretrained=pretrained,
+                input_size=side,
                 data_dir=data_dir,
                 allow_code=allow_code,
                 watch=watching(status),

@@ -138,7 +138,7 @@ def _cells(study: Study, data_dir: str | None, plugins: tuple[str, ...]) -> Iter
                         options=study.options,
                         spec=entry.model,
                         pretrained=entry.pretrained,
-                        init_from=entry.init_from,
+                        init_from=entry.weights,
                         recipe=recipe,
                         settings=settings,
                         data=data,

@@ -47,12 +47,12 @@ class ModelEntry(_Section):
     Attributes:
         model: what ``hi.load_model`` takes, or the folder of an artifact.
         pretrained: begin with the library's weights.
-        init_from: a checkpoint of the base network, beside the study file or a whole path.
+        weights: a checkpoint of the base network, beside the study file or a whole path.
     """
 
     model: Annotated[str, Field(min_length=1)]
     pretrained: bool = False
-    init_from: str | None = None
+    weights: str | None = None
 
 
 class VariantEntry(_Section):

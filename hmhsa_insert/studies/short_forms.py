@@ -1,4 +1,4 @@
-"""The short forms of a study file, written out: a name for a mapping, a number of seeds for a list of them."""
+"""The short forms of a study file, written out: a name for a mapping, a number of seeds for a list; and old names."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def written_out(document: Document) -> Document:
 
     _by_label(put, "models", written.get("models"), "model")
     _by_label(put, "settings", written.get("settings"), "base")
+    _weights(put, written.get("models"))
     variants = written.get("variants")
     for label, entry in variants.items() if isinstance(variants, dict) else ():
         path: KeyPath = ("variants", label)
@@ -55,6 +56,15 @@ def _by_label(put: _Put, key: str, value: Any, inner: str) -> None:
         for label, item in value.items():
             if isinstance(item, str):
                 put((key, label), {inner: item}, (key, label))
+
+
+def _weights(put: _Put, models: Any) -> None:
+    """Write out ``init_from``, as ``weights`` of a model were called before."""
+    for label, entry in models.items() if isinstance(models, dict) else ():
+        if isinstance(entry, dict) and "init_from" in entry and "weights" not in entry:
+            path: KeyPath = ("models", label)
+            put(path, {"weights" if key == "init_from" else key: item for key, item in entry.items()}, path)
+            put((*path, "weights"), entry["init_from"], (*path, "init_from"))
 
 
 def _axes(put: _Put, variant: KeyPath, axes: dict[str, Any]) -> None:

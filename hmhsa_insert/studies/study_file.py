@@ -161,9 +161,9 @@ def _made(
             more += error.problems
     models = {label: _beside(entry, folder) for label, entry in file.models.items()}
     for label, entry in models.items():
-        if entry.init_from is not None and not Path(entry.init_from).is_file():
+        if entry.weights is not None and not Path(entry.weights).is_file():
             tip = f"give its path, whole or from {folder or 'here'}"
-            findings.add(("models", label, "init_from"), f"there is no file {shown(entry.init_from)}", tip)
+            findings.add(("models", label, "weights"), f"there is no file {shown(entry.weights)}", tip)
     _refuse_repeated(findings, "data", file.data)
     _refuse_repeated(findings, "seeds", file.seeds)
     baseline = _baseline(findings, file, variants)
@@ -205,9 +205,9 @@ def _check_number(findings: Findings, file: StudyFile, variants: int) -> None:
 
 def _beside(entry: ModelEntry, folder: Path) -> ModelEntry:
     """Return an entry whose checkpoint is named from anywhere."""
-    if entry.init_from is None or not (folder / entry.init_from).exists():
+    if entry.weights is None or not (folder / entry.weights).exists():
         return entry
-    return entry.model_copy(update={"init_from": str(folder / entry.init_from)})
+    return entry.model_copy(update={"weights": str(folder / entry.weights)})
 
 
 def _refuse_repeated(findings: Findings, key: str, values: Sequence[Any]) -> None:

@@ -37,6 +37,7 @@ class TrainArguments(TypedDict, total=False):
     data_dir: str | Path | None
     weights: str | Path | None
     pretrained: bool
+    input_size: int | Sequence[int] | None
     allow_code: bool
     reporter: Reporter | None
 
@@ -55,6 +56,7 @@ class EvaluateArguments(TypedDict, total=False):
     weights: str | Path | None
     checkpoint: str | None
     pretrained: bool
+    input_size: int | Sequence[int] | None
     allow_code: bool
     renamed: Mapping[str, str] | None
 

@@ -47,9 +47,7 @@ def check_outputs(model: nn.Module, channels: int, side: int, num_classes: int) 
         scores = _scores(model.eval(), channels, side)
     except Exception as error:  # a network refuses an image in any way it likes: timm's assert their size
         message = f"an image of {channels}×{side}×{side} does not run: {first_line(error)}"
-        raise TrainingError(
-            Problem(type(model).__name__, message, "another size: `overrides=['input_size=…']`")
-        ) from error
+        raise TrainingError(Problem(type(model).__name__, message, "another size: `input_size=N`")) from error
     finally:
         model.train(training)
     shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__

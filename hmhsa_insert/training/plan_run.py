@@ -19,7 +19,7 @@ from hmhsa_insert.training.first_look import look_at_network
 from hmhsa_insert.training.problems import Problems
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import LoaderSettings
-from hmhsa_insert.training.settings import load_settings, shipped_settings
+from hmhsa_insert.training.settings import load_settings, shipped_settings, size_setting
 from hmhsa_insert.training.task import Task
 
 
@@ -35,6 +35,7 @@ def plan_run(
     data_dir: str | Path | None = None,
     init_from: str | Path | None = None,
     pretrained: bool = False,
+    input_size: int | Sequence[int] | None = None,
     allow_code: bool = False,
     watch: Watch | None = None,
     problems: Problems | None = None,
@@ -62,6 +63,8 @@ def plan_run(
         check_start(init_from, pretrained)
     with found.part():
         own = kind.checked_options(options)
+    with found.part():
+        overrides = [*overrides, *size_setting(input_size, task, kind.settings_type)]
     with found.part():
         asked = settings if settings is not None else kind.default_settings(data, knows)
         chosen = _read_settings(asked, overrides, kind)

@@ -74,6 +74,7 @@ def train(
     data_dir: str | Path | None = None,
     weights: str | Path | None = None,
     pretrained: bool = False,
+    input_size: int | Sequence[int] | None = None,
     allow_code: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
@@ -99,6 +100,7 @@ def train(
         data_dir: where downloaded data is kept.
         weights: a file of base weights, by the base network's own keys.
         pretrained: begin with the library's weights.
+        input_size: of the images, 96 for squares of 96 × 96; wins over the settings.
         allow_code: build an artifact's base network with the factory that it names, if you trust the artifact.
         reporter: is called with what happens.
         options: the task's own: ``detector`` of ``detect`` and ``segment``.
@@ -116,8 +118,8 @@ def train(
 
     Example:
         >>> import hmhsa_insert as hi
-        >>> small = ["epochs=1", "input_size=16", "compute.device=cpu"]
-        >>> result = hi.train("test_resnet", "digits", overrides=small, folder="run")
+        >>> quick = ["epochs=1", "compute.device=cpu"]
+        >>> result = hi.train("test_resnet", "digits", input_size=16, overrides=quick, folder="run")
         >>> result.task, result.epochs, result.top1 > 10
         ('classify', 1, True)
     """
@@ -135,6 +137,7 @@ def train(
         data_dir=data_dir,
         init_from=weights,
         pretrained=pretrained,
+        input_size=input_size,
         allow_code=allow_code,
         **options,
     )

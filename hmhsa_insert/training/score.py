@@ -27,7 +27,7 @@ from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
 from hmhsa_insert.training.run_weights import WEIGHTS, fill, weights_file
 from hmhsa_insert.training.scored import Asked
-from hmhsa_insert.training.settings import S, load_settings
+from hmhsa_insert.training.settings import S, load_settings, size_setting
 from hmhsa_insert.training.task import Task
 
 
@@ -60,6 +60,7 @@ def evaluate(
     weights: str | Path | None = None,
     checkpoint: str | None = None,
     pretrained: bool = False,
+    input_size: int | Sequence[int] | None = None,
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
 ) -> Evaluated:
@@ -69,11 +70,12 @@ def evaluate(
         model: the folder of a run, an artifact or a detector, what ``hi.load_model`` takes, or a network.
         data: a source; None: that of the run.
         task: what it does; None: as its folder says, else ``classify``.
-        overrides: of the settings: the run's, or the network's own; such as ``input_size=256``.
+        overrides: of the settings: the run's, or the network's own; such as ``augment.crop_pct=1``.
         data_dir: where downloaded data is kept.
         weights: of a network that is not a run: a file of weights, by its own keys.
         checkpoint: of a run: best, last or ema; best if left out.
         pretrained: of a named network: the library's weights.
+        input_size: of the images, 96 for squares of 96 × 96; by default the run's, or the network's own.
         allow_code: run the factory that the folder names, if you trust the folder.
         renamed: class of the data -> class of the run, where they are called otherwise.
 
@@ -90,7 +92,7 @@ def evaluate(
     Example:
         >>> import hmhsa_insert as hi
         >>> model = hi.load_model("test_resnet", num_classes=10, in_chans=1).model
-        >>> found = hi.evaluate(model, "digits", overrides=["input_size=16"])
+        >>> found = hi.evaluate(model, "digits", input_size=16)
         >>> len(found.targets), found.confusion.shape
         (360, (10, 10))
     """
@@ -104,6 +106,7 @@ def evaluate(
             weights=weights,
             checkpoint=checkpoint,
             pretrained=pretrained,
+            input_size=input_size,
             allow_code=allow_code,
             renamed=renamed,
         )
@@ -120,6 +123,7 @@ def candidate(
     weights: str | Path | None = None,
     checkpoint: str | None = None,
     pretrained: bool = False,
+    input_size: int | Sequence[int] | None = None,
     allow_code: bool = False,
     renamed: Mapping[str, str] | None = None,
     watch: Watch | None = None,
@@ -129,8 +133,10 @@ def candidate(
     if checkpoint is None and weights in WEIGHTS:
         warnings.warn(f"weights={weights!r} is now checkpoint={weights!r}", DeprecationWarning, stacklevel=3)
         weights, checkpoint = None, str(weights)
-    asked = Asked(source, data_dir, overrides, renamed or {}, watch)
-    kind: type[Task] = task_class(task or task_of(model))
+    named = task or task_of(model)
+    kind: type[Task] = task_class(named)
+    chosen = [*overrides, *size_setting(input_size, named, kind.settings_type)]
+    asked = Asked(source, data_dir, chosen, renamed or {}, watch)
     if not isinstance(model, nn.Module) and is_run(model):
         if task is not None and task != (own := task_of(model)):
             raise RunError(Problem(str(model), f"its task is '{own}', and '{task}' was asked for"))

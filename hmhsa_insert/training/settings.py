@@ -83,6 +83,30 @@ def load_settings(
     return made
 
 
+def size_setting(size: int | Sequence[int] | None, task: str, kind: type[RunSettings]) -> list[str]:
+    """Return the override that says the size of the images; none where no size is given.
+
+    Args:
+        size: the side of a square; or a list of it, or of its two sides.
+        task: its name, for the error.
+        kind: of settings: the task's own.
+
+    Raises:
+        SettingsError: it is not a square, or the task has no such setting.
+    """
+    if size is None:
+        return []
+    if "input_size" not in kind.model_fields:
+        tip = "the size of a detector's images: `overrides=['detector.min_size=…', 'detector.max_size=…']`"
+        raise SettingsError(Problem(Argument("input_size"), f"the task '{task}' does not use it", tip))
+    sides = [size] if isinstance(size, int) else list(size)
+    if len(sides) not in (1, 2) or sides[0] != sides[-1] or sides[0] < 1:
+        given = "×".join(map(str, sides))
+        message = f"'{given}': images are cut to squares, and their channels are those of the data"
+        raise SettingsError(Problem(Argument("input_size"), message, "write one number, such as 224"))
+    return [f"input_size={sides[0]}"]
+
+
 def shipped_settings() -> dict[str, Path]:
     """Return the shipped files by name, without ``.yaml``."""
     return shipped_files("training")

@@ -36,7 +36,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "shapes are enough": COUNTS,
         "an artifact or a run has its own": ("detect", "attend"),
         "ultralytics has its own": ("ultralytics",),
-        "the study says it: init_from": ("ablate",),
+        "the study says it: weights": ("ablate",),
         "any weights do": ("zoo",),
     },
     "--checkpoint": {

@@ -99,7 +99,7 @@ def check_yaml(text: str, folder: Path) -> None:
     if "edits" in keys:
         parse_text(text)
     elif "models" in keys:
-        for weights in re.findall(r"init_from: ([\w.]+)", text):
+        for weights in re.findall(r"weights: ([\w.]+)", text):
             (folder / weights).touch()
         (folder / "checked.yaml").write_text(text, encoding="utf-8")
         load_study(str(folder / "checked.yaml"), allow_code=True)

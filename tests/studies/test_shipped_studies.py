@@ -64,14 +64,15 @@ def test_silu_costs_what_gelu_does() -> None:
     assert len({(cost["num_params"], cost["macs"]) for cost in planned.costs.values()}) == 1
 
 
+@pytest.mark.parametrize("key", ["weights", "init_from"])
 def test_a_study_begins_with_the_weights_of_a_file_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """As the shipped study's comment says, from any folder; the frozen base of a trial is the file's, bit for bit."""
     home = tmp_path / "home"
     (home / "weights").mkdir(parents=True)
     study = read_yaml(shipped_files("studies")["pretrained"], StudyError)
-    study["models"] = {"resnet": {"model": "test_resnet", "init_from": "weights/mine.pth"}}
+    study["models"] = {"resnet": {"model": "test_resnet", key: "weights/mine.pth"}}
     study["settings"]["tuned"] |= {"epochs": 1, "input_size": 16, "batch_size": 500, "ema": None}
     study["settings"]["tuned"]["optimizer"]["lr_batch_size"] = None
     study |= {"seeds": 1, "variants": {"plain": None}}
@@ -80,7 +81,8 @@ def test_a_study_begins_with_the_weights_of_a_file_beside_it(
     with pytest.raises(StudyError) as caught:
         load_study(home / "mine.yaml")
     (problem,) = caught.value.problems
-    assert problem.where.startswith(f"{home / 'mine.yaml'}:1:")
+    column = (home / "mine.yaml").read_text().index('"weights/mine.pth"') + 1
+    assert problem.where == f"{home / 'mine.yaml'}:1:{column}"
     assert problem.message == "there is no file 'weights/mine.pth'"
     torch.manual_seed(7)
     given = hi.load_model("test_resnet", num_classes=7).model.state_dict()

@@ -240,7 +240,7 @@ def test_real_runs_use_the_values_of_examples() -> None:
 
 
 def test_a_fixed_batch_is_asked_for_where_it_is_needed() -> None:
-    with pytest.raises(hi.ModelError, match=r"--fixed-batch, or Inputs.of\(size, batch=8\)"):
+    with pytest.raises(hi.ModelError, match=r"`Inputs.of\(size, batch=N\)`"):
         hi.apply(Shift(), EDIT, SIZE)
     with pytest.raises(hi.ModelError, match="say which inputs are integers"):
         hi.apply(Functional(), EDIT, [SIZE, ()])
