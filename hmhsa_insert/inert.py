@@ -88,7 +88,8 @@ _MARKDOWN = re.compile(
 )
 # GitHub makes links of such words, even with escapes in them, but not inside code.
 _LINK = re.compile(r"\S*(?:[a-z]:/|\bwww\.|\bmailto:|\bxmpp:|\S@|@\S)\S*", re.IGNORECASE)
-_BLOCK = re.compile(r"(\d*)([.)](?= |$)|#(?=#* |#*$)|>|[-+](?= |$)|=(?==*$)|-(?=-*$))")
+# "#MACs" is a heading to Python-Markdown, which makes the site, and none to GitHub.
+_BLOCK = re.compile(r"(\d*)([.)](?= |$)|#|>|[-+](?= |$)|=(?==*$)|-(?=-*$))")
 
 
 def markdown(text: str) -> str:

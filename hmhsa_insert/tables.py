@@ -138,7 +138,9 @@ def rich_table(table: Table) -> RichTable:
     from rich.text import Text
 
     named = any(header.text for header in table.headers)
-    shown = RichTable(show_header=named, box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(
+        show_header=named, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=_natural_width(table) > WIDTH
+    )
     for header in table.headers:
         justify: Literal["left", "right"] = "right" if header.numeric else "left"
         shown.add_column(Text(visible(header.text)), justify=justify, no_wrap=header.numeric, overflow="fold")
@@ -147,6 +149,17 @@ def rich_table(table: Table) -> RichTable:
         shown.add_row(*_texts(row, before))
         before = row
     return shown
+
+
+def _natural_width(table: Table) -> int:
+    """Return how many columns of a terminal a table takes if no cell is wrapped, three between two cells."""
+    from rich.cells import cell_len
+
+    lines = [
+        [header.text for header in table.headers],
+        *([cell.text for cell in row.cells] for row in table.rows),
+    ]
+    return sum(3 + max(map(cell_len, column)) for column in zip(*lines, strict=True)) - 1
 
 
 def _texts(row: TableRow, before: TableRow | None) -> list[Text]:

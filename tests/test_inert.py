@@ -76,7 +76,7 @@ def test_lines_of_markdown_begin_nothing():
         r"\===",
         "a",
         "-5.0%",
-        "#Params",
+        r"\#Params",
     ]
     assert markdown_code("a`b|c") == r"`` a`b\|c ``"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import sys
 from pathlib import Path
@@ -42,7 +43,8 @@ def _output(output: dict[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
+    """Return printed text as it is, which looks unlike the code above it and has no button to copy it."""
+    return f'<pre class="nb-out">{html.escape(text.rstrip())}</pre>' if text.strip() else ""
 
 
 def execute(path: Path, folder: Path) -> Any:

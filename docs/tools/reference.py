@@ -31,11 +31,16 @@ from hmhsa_insert.training.settings_keys import settings_keys
 def table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table; cells are Markdown."""
     lines = [tuple(headers), *(tuple(row) for row in rows)]
-    shown = [" | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in line) for line in lines]
+    shown = [" | ".join(" ".join(_cell(text).split()) for text in line) for line in lines]
     return (
         "\n".join(f"| {line} |" for line in (shown[0], " | ".join("---" for _ in lines[0]), *shown[1:]))
         + "\n"
     )
+
+
+def _cell(text: str) -> str:
+    """Return text without the bars that would end the cell; those of inline code end none."""
+    return re.sub(r"`[^`]*`|(\|)", lambda found: "\\|" if found[1] else found[0], text)
 
 
 def code(text: str) -> str:

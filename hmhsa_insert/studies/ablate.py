@@ -66,7 +66,7 @@ class StudyRun(Printed):
         headers = [left("trial"), left("status"), right("best score"), left("why")]
         title = f"{self.planned.study.name}: {self.count('done')} of {len(rows)} trials done"
         return [
-            Table.of(title, headers, rows, [f"`hmhsa-insert report {self.folder}` compares the variants"])
+            Table.of(title, headers, rows, [f"to compare the variants: hmhsa-insert report {self.folder}"])
         ]
 
 

@@ -46,7 +46,7 @@ def test_train_says_what_it_did(run: tuple[Path, Result]) -> None:
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == "built for the data, head: 10 classes, stem: 1 channel"
-    assert lines[1] == "117 of 1,437 images, others every epoch, fill no batch: left out"
+    assert lines[1] == "117 of 1,437 images, others each epoch, do not fill a batch and are left out"
     assert lines[2].startswith("epoch   1  lr ")
     assert "images/s" in lines[2]
     assert lines[3].startswith("top-1 ")

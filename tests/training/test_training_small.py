@@ -98,9 +98,11 @@ def test_a_ragged_end_is_left_out_and_said(tmp_path: Path, images: int, batch: i
     settings = QUICK | {"epochs": 1, "batch_size": batch}
     result = train_plain(tmp_path / "run", few_digits(images, 8), settings=settings, reporter=told)
     assert result.images == images - left
-    said = [note for note in told.notes if note.endswith("fill no batch: left out")]
+    said = [note for note in told.notes if note.endswith("do not fill a batch and are left out")]
     assert said == (
-        [f"{left} of {images} images, others every epoch, fill no batch: left out"] if left else []
+        [f"{left} of {images} images, others each epoch, do not fill a batch and are left out"]
+        if left
+        else []
     )
 
 

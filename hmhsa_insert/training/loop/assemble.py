@@ -54,7 +54,7 @@ def assemble(
         check_one_image(*planned.one_image(network))
     if (left := len(planned.data.train) % settings.batch_size) and settings.epoch_steps is None:
         images = f"{left} of {len(planned.data.train):,} images"
-        reporter.note(f"{images}, others every epoch, fill no batch: left out")
+        reporter.note(f"{images}, others each epoch, do not fill a batch and are left out")
     if settings.compute.channels_last:
         model.to(memory_format=torch.channels_last)
     # The average is copied from the network on its device, and before a wrapper changes its forward.
