@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from hmhsa_insert.blocks.base import OptionProblem
 from hmhsa_insert.errors import near
-from hmhsa_insert.recipe.explain import Found, refusal
+from hmhsa_insert.recipe.explain import Found, number_tip, refusal
 from hmhsa_insert.recipe.fields import must
 from hmhsa_insert.recipe.scalars import shown
 
@@ -27,7 +27,8 @@ _HEAD_WORD = re.compile(r"auto|near ([1-9]\d{0,4})")
 def _head_word(value: object) -> object:
     if _HEAD_WORD.fullmatch(str(value)) is None:
         message = f" must be 'auto', 'near N' or an integer, found {shown(value)}"
-        raise refusal([Found((), message, near(str(value), ["auto"]), named=True)], value)
+        tip = number_tip(str(value)) or near(str(value), ["auto"])
+        raise refusal([Found((), message, tip, named=True)], value)
     return value
 
 

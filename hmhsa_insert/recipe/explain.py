@@ -135,7 +135,7 @@ def _explained(details: ErrorDetails, path: KeyPath, root: type[BaseModel], what
     elif kind == "literal_error":
         guess = near(str(value), re.findall("'([^']*)'", rule_of(details)), most=1)
     elif kind.startswith(("int_", "float_")) and isinstance(value, str):
-        guess = _number_tip(value)
+        guess = number_tip(value)
     return Found(path, f"'{_name(path)}' must be {rule_of(details)}, found {shown(value)}", guess)
 
 
@@ -168,7 +168,7 @@ def _tip(root: type[BaseModel], path: KeyPath) -> str:
     return next((each.missing for each in metadata if isinstance(each, Tip)), "")
 
 
-def _number_tip(value: str) -> str:
+def number_tip(value: str) -> str:
     """Help with a number that YAML has read as text: one in quotes, or 1e-3 without a point."""
     try:
         number = Decimal(value)

@@ -35,20 +35,30 @@ def _of_profiles(records: Sequence[Record]) -> list[Listing]:
     recipes = {
         str(recipe.get("name")): recipe for record in records for recipe in record.get("recipes") or ()
     }
-    networks = list(dict.fromkeys(record["network"] for record in records if record.get("network")))
     here = [record["environment"] for record in records if record.get("environment")]
     made = [listing(f"recipe {name}", recipe) for name, recipe in recipes.items()]
     made += [machine_listing(here)] if here else []
-    made += [commands_listing([_command(records, networks, list(recipes))])] if networks else []
+    commands = _commands(records)
+    made += [commands_listing(commands)] if commands else []
     return [replace(each, title=f"profiles: {each.title}") for each in made]
 
 
-def _command(records: Sequence[Record], networks: Sequence[str], recipes: Sequence[str]) -> str:
-    """Return the command that measures all of these again."""
+def _commands(records: Sequence[Record]) -> list[str]:
+    """Return the commands that measure all of these again: one for each network."""
+    recipes: dict[str, list[str]] = {}
+    for record in records:
+        if network := record.get("network"):
+            own = recipes.setdefault(network, [])
+            own += [f"{recipe.get('name')}.yaml" for recipe in record.get("recipes") or ()]
     sizes = dict.fromkeys(size_label(*record["input_size"][1:]).replace("×", "x") for record in records)
-    words = ["hmhsa-insert", "profile", *networks]
-    words += chain.from_iterable(("--recipe", f"{name}.yaml") for name in recipes)
-    words += chain.from_iterable(("--input-size", size) for size in sizes)
-    words += ["--memory"] if any(record.get("memory") for record in records) else []
-    words += ["--latency"] if any(record.get("inference") for record in records) else []
-    return shlex.join(words)
+    asked = list(chain.from_iterable(("--input-size", size) for size in sizes))
+    asked += ["--memory"] if any(record.get("memory") for record in records) else []
+    asked += ["--latency"] if any(record.get("inference") for record in records) else []
+    return [
+        shlex.join(
+            ["hmhsa-insert", "profile", network]
+            + [word for name in dict.fromkeys(own) for word in ("--recipe", name)]
+            + asked
+        )
+        for network, own in recipes.items()
+    ]

@@ -55,7 +55,7 @@ BAD = [
     (
         {"type": "hmhsa", "head_dim": "64"},
         ("head_dim",),
-        "'head_dim' must be an integer, found '64'",
+        "'head_dim' must be 'auto', 'near N' or an integer, found '64'",
         "write 64 without quotes",
     ),
     ({"type": "mhsa", "head_dim": 6.5}, ("head_dim",), "'head_dim' must be an integer, found 6.5", ""),
@@ -210,10 +210,11 @@ REFUSED = [
 def test_refusals(spec, channels, message):
     options, _ = parse_options(spec)
     inp = MapSize(channels, 14, 14)
-    assert refusals(options, inp, channels) == [OptionProblem(("head_dim",), message, "")]
+    tip = "head_dim: auto chooses one that does"
+    assert refusals(options, inp, channels) == [OptionProblem(("head_dim",), message, tip)]
     with pytest.raises(BlockError) as error:
         build_block(spec, channels, 14)
-    assert error.value.problems == (Problem("head_dim", message),)
+    assert error.value.problems == (Problem("head_dim", message, tip),)
 
 
 def test_same_blocks_refuse_other_channels_and_all_reasons_come_together():

@@ -58,6 +58,7 @@ RECIPES = {
         recipe(block="{type: hmhsa, head_dim: 48}"),
         REFUSED,
         "  r.yaml:7:36: at '6': head_dim 48 does not divide 64 channels; nearest that do: 32, 64",
+        "    head_dim: auto chooses one that does",
     ),
     "stage that does not exist": (
         recipe("{stage: 4}"),
@@ -150,6 +151,7 @@ RECIPES = {
         "  r.yaml:9:37: no stage 4: the network's stages are 1, 2, 3 (strides 4, 8, 16)",
         f"    {STAGES}",
         "  r.yaml:10:72: at '6': head_dim 48 does not divide 64 channels; nearest that do: 32, 64",
+        "    head_dim: auto chooses one that does",
         "  r.yaml:11:38: no module of class 'GELU'",
         "    did you mean 'ReLU'?",
     ),
@@ -212,7 +214,7 @@ def test_check_reports_options_without_a_network(here) -> None:
         f"{UNUSABLE} (3 problems)",
         "  r.yaml:8:5: unknown key 'inti' in an edit",
         "    did you mean 'init'? allowed: at, block, id, init, keep, op, position",
-        "  r.yaml:7:36: 'head_dim' must be an integer, found 'x'",
+        "  r.yaml:7:36: 'head_dim' must be 'auto', 'near N' or an integer, found 'x'",
         "  r.yaml:7:47: 'grids[0]' must be 1 or more, found 0",
     ]
     assert error_of("recipe check r.yaml").splitlines() == report

@@ -44,7 +44,7 @@ def test_the_options_of_a_block_type(name: str) -> None:
     text = output(f"blocks {name}")
     assert text.startswith(f"{name}: ")
     if name == "hmhsa":
-        assert "head_dim  64       channels of one attention head; must divide the channels" in text
+        assert "head_dim  64       channels of one attention head, which must divide the" in text
     if name == "silu":
         assert text.endswith("it has no options\n")
 

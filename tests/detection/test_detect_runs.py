@@ -227,7 +227,7 @@ def test_python_takes_detectors_as_it_takes_classifiers(
     ("options", "error", "message"),
     [
         ({"detector": "retinanett"}, ModelError, "did you mean 'retinanet'"),
-        ({"detector": "maskrcnn"}, ModelError, "makes masks, which does not fit --task detect"),
+        ({"detector": "maskrcnn"}, ModelError, "makes masks, which does not fit the task detect"),
         ({"task": "segment", "detector": "retinanet"}, ModelError, "makes no masks"),
         ({"settings": SETTINGS | {"input_size": 64}}, SettingsError, "unknown key 'input_size'"),
         (
