@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from hmhsa_insert.tables import Cell, Table, TableCell, TableRow, left, right
+from hmhsa_insert.tables import Cell, Table, TableCell, left, right
 
 Counts = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
@@ -86,28 +86,23 @@ def class_tables(
     notes = [
         "recall: images of the class that were recognized; precision: images taken for it that are of it"
     ]
-    found = [Table.of("Per class, lowest recall first", heads, rows, notes)]
-    if confusion is not None:
-        found.append(_confused(list(shares), confusion))
-    return [Table(each.title, each.headers, each.rows, each.notes, folded) for each in found]
+    found = [Table.of("Per class, lowest recall first", heads, rows, notes, folded)]
+    return found if confusion is None else [*found, _confused(list(shares), confusion, folded)]
 
 
 def _percent(value: float | None) -> TableCell:
     return TableCell("" if value is None else f"{value:.1f}", value)
 
 
-def _confused(classes: Sequence[str], confusion: Counts) -> Table:
+def _confused(classes: Sequence[str], confusion: Counts, folded: bool) -> Table:
     """Return the matrix where it fits a screen, else the pairs that are confused most often."""
     cells = [max(len(name), len(str(int(confusion.max())))) + 3 for name in classes]
     if max(map(len, classes)) + sum(cells) <= _WIDEST:
-        rows = [
-            TableRow((TableCell(name, name), *map(_count, line)), "")
-            for name, line in zip(classes, confusion, strict=True)
+        title = "Confusion: images of the true class (row) by predicted class (column)"
+        counts: list[list[Cell]] = [
+            [name, *line.tolist()] for name, line in zip(classes, confusion, strict=True)
         ]
-        heads = (left("true class"), *map(right, classes))
-        return Table(
-            "Confusion: images of the true class (row) by predicted class (column)", heads, tuple(rows)
-        )
+        return Table.of(title, [left("true class"), *map(right, classes)], counts, folded=folded)
     wrong = confusion - np.diag(np.diag(confusion))
     places = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_PAIRS]
     pairs = [divmod(int(place), len(classes)) for place in places]
@@ -116,10 +111,5 @@ def _confused(classes: Sequence[str], confusion: Counts) -> Table:
         for true, other in pairs
         if wrong[true, other]
     ]
-    return Table.of(
-        "Most often taken for another class", [left("true class"), left("taken for"), right("images")], listed
-    )
-
-
-def _count(value: np.int64) -> TableCell:
-    return TableCell(f"{int(value):,}", int(value))
+    heads = [left("true class"), left("taken for"), right("images")]
+    return Table.of("Most often taken for another class", heads, listed, folded=folded)

@@ -99,11 +99,16 @@ class Table:
 
     @classmethod
     def of(
-        cls, title: str, headers: Iterable[Header], rows: Iterable[Sequence[Cell]], notes: Iterable[str] = ()
+        cls,
+        title: str,
+        headers: Iterable[Header],
+        rows: Iterable[Sequence[Cell]],
+        notes: Iterable[str] = (),
+        folded: bool = False,
     ) -> Table:
         """Return a table of plain texts and numbers; None is an empty cell."""
         made = tuple(TableRow(tuple(map(_cell, row)), str(number)) for number, row in enumerate(rows))
-        return cls(title, tuple(headers), made, tuple(notes))
+        return cls(title, tuple(headers), made, tuple(notes), folded)
 
 
 def left(text: str = "") -> Header:
@@ -111,9 +116,9 @@ def left(text: str = "") -> Header:
     return Header(text, numeric=False)
 
 
-def right(text: str = "") -> Header:
+def right(text: str = "", *notes: str) -> Header:
     """Return the head of a column of numbers."""
-    return Header(text, numeric=True)
+    return Header(text, numeric=True, notes=notes)
 
 
 def _cell(value: Cell) -> TableCell:

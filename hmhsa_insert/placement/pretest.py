@@ -37,7 +37,7 @@ def pretest(
     progress: Progress | None = None,
     **training: Any,
 ) -> Finding:
-    """Say where a block may pay, in minutes: score every block at every stage, and race the best.
+    """Find where a block may pay, in minutes: score every block at every stage, and race the best.
 
     Args:
         model: as of :func:`~hmhsa_insert.training.run.train`.

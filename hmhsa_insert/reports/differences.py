@@ -15,7 +15,7 @@ from hmhsa_insert.recipe.canonical import dump_yaml
 from hmhsa_insert.reports.frame import tidy
 from hmhsa_insert.reports.listing import Listing
 from hmhsa_insert.reports.sources import Record
-from hmhsa_insert.tables import Table, TableCell, TableRow, left, right
+from hmhsa_insert.tables import Table, TableCell, left, right
 
 _NETWORK = ("task", "model", "detector", "init_from", "pretrained", "seed")
 _DATA = ("source", "fingerprint", "train", "val", "classes", "channels")
@@ -107,9 +107,7 @@ class Differences:
         side = right if title in _NUMBERS else left
         heads = [left(""), side(self.one.name), side(self.other.name)]
         heads += [right("Δ")] if title in _NUMBERS else []
-        return Table(
-            title, tuple(heads), tuple(TableRow(tuple(_cells(title, *each)), "") for each in pairs.items())
-        )
+        return Table.of(title, heads, [list(_cells(title, *each)) for each in pairs.items()])
 
     def page(self) -> list[Table | Listing]:
         """Return the same as :meth:`tables`."""

@@ -14,7 +14,7 @@ from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
 from hmhsa_insert.reports.study_verdict_tables import folded_tables, seeds_tables, verdict_tables
 from hmhsa_insert.reports.study_verdicts import Verdict, verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
-from hmhsa_insert.tables import Header, Table, TableCell, TableRow
+from hmhsa_insert.tables import Header, Table, TableCell, TableRow, left, right
 
 _BASELINE = "baseline"
 _FAIR = ("Images: seen in training, augmented ones counted each time; updates: steps of the optimizer",)
@@ -66,7 +66,7 @@ def _overview(study: StudyOutcomes, frame: pd.DataFrame, title: str) -> Table:
     """Return how many trials there are, with the study's intent and notes."""
     names = ("planned", "done", "failed", "pending")
     cells = [TableCell(study.baseline, study.baseline), *(_count(int(frame[name].sum())) for name in names)]
-    headers = (Header("Baseline", False), *(Header(name.title(), True) for name in names))
+    headers = (left("Baseline"), *(right(name.title()) for name in names))
     notes = [" ".join(study.intent.split())] if study.intent.strip() else []
     return Table(title, headers, (TableRow(tuple(cells), ""),), (*notes, *study.notes, *_unfair(frame)))
 
@@ -91,7 +91,7 @@ def _of_group(study: StudyOutcomes, prefix: str, rows: list[dict[str, Any]]) -> 
 def _table(
     title: str, headers: Iterable[str], rows: Mapping[str, list[TableCell]], notes: list[str]
 ) -> Table:
-    heads = (Header("Variant", False), *(Header(text, True) for text in headers))
+    heads = (left("Variant"), *map(right, headers))
     body = tuple(TableRow((TableCell(variant, variant), *cells), variant) for variant, cells in rows.items())
     return Table(title, heads, body, tuple(notes))
 
@@ -99,12 +99,12 @@ def _table(
 def _costs(title: str, costs: list[Quantity], rows: list[dict[str, Any]]) -> Table:
     headers = []
     for each in costs:
-        headers.append(Header(each.header, True, (each.note,) if each.note else ()))
-        headers += [Header("Δ", True, ("Δ: against the baseline",))] if is_compared(each) else []
+        headers.append(right(each.header, *filter(None, [each.note])))
+        headers += [right("Δ", "Δ: against the baseline")] if is_compared(each) else []
     body = ((TableCell(row["variant"], row["variant"]), *_cost(row, costs)) for row in rows)
     return Table(
         title,
-        (Header("Variant", False), *headers),
+        (left("Variant"), *headers),
         tuple(TableRow(cells, str(cells[0].value)) for cells in body),
     )
 

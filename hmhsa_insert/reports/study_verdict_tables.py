@@ -8,10 +8,10 @@ from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.study_comparisons import Comparison
 from hmhsa_insert.reports.study_verdicts import Verdict, more_text, notes, p_text, sd_notes
 from hmhsa_insert.studies.statistics import Interval, coverage
-from hmhsa_insert.tables import Header, Table, TableCell, TableRow
+from hmhsa_insert.tables import Cell, Table, TableCell, left, right
 
 VERDICT = "verdict"
-_NAMES = (Header("Variant", False), Header("Against", False))
+_NAMES = (left("Variant"), left("Against"))
 _SIGN_FLIPS = (
     "p: two-sided sign-flip test of these differences, exact up to 16 seeds; least p: the smallest that so many seeds "
     "can give"
@@ -43,21 +43,21 @@ def verdict_tables(groups: Mapping[str, Sequence[Verdict]], score: Quantity) -> 
 def _verdict_table(title: str, found: Sequence[Verdict], more: Iterable[str], score: Quantity) -> Table:
     headers = (
         *_NAMES,
-        Header("Pairs", True),
-        Header(f"Δ {score.header}", True),
-        Header("95 % t interval", True),
-        Header("Verdict", False),
+        right("Pairs"),
+        right(f"Δ {score.header}"),
+        right("95 % t interval"),
+        left("Verdict"),
     )
     rows = [
         (
             *_pair(each.comparison),
             _delta(each.comparison.said.mean if each.comparison.said else None, score),
             _interval(each.comparison.said.t if each.comparison.said else None, score),
-            TableCell(each.word, each.word),
+            each.word,
         )
         for each in found
     ]
-    return _table(title, headers, rows, (*(each.sentence for each in found), *more), folded=False)
+    return Table.of(title, headers, rows, (*(each.sentence for each in found), *more))
 
 
 def folded_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iterator[Table]:
@@ -72,22 +72,18 @@ def folded_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Ite
     if said := [each for each in compared if each.said]:
         headers = (
             *_NAMES,
-            Header("Pairs", True),
-            Header(f"Δ {score.header}", True),
-            Header("95 % BCa interval", True),
-            Header("p", True, (_SIGN_FLIPS,)),
-            Header("Least p", True),
+            right("Pairs"),
+            right(f"Δ {score.header}"),
+            right("95 % BCa interval"),
+            right("p", _SIGN_FLIPS),
+            right("Least p"),
         )
-        yield _table(
-            f"{prefix}other tests, paired by seed",
-            headers,
-            (_tests(each, score) for each in said),
-            _covered(said),
-        )
+        rows = (_tests(each, score) for each in said)
+        yield Table.of(f"{prefix}other tests, paired by seed", headers, rows, _covered(said), folded=True)
     if seen := [each for each in compared if each.images]:
         names = ("Seeds", "Lost", "Won", "McNemar p")
-        heads = (*_NAMES, *(Header(name, True) for name in names))
-        yield _table(f"{prefix}image by image", heads, map(_images, seen), _IMAGES)
+        heads = (*_NAMES, *map(right, names))
+        yield Table.of(f"{prefix}image by image", heads, map(_images, seen), _IMAGES, folded=True)
     yield from seeds_tables(prefix, found, score)
 
 
@@ -102,9 +98,9 @@ def seeds_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iter
     )
     headers = (
         *_NAMES,
-        Header("Pairs", True),
-        Header(f"sd of Δ {score.header}", True),
-        *(Header(h, True) for h in heads),
+        right("Pairs"),
+        right(f"sd of Δ {score.header}"),
+        *map(right, heads),
     )
     rows = (
         (
@@ -119,42 +115,26 @@ def seeds_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iter
         "Seeds beyond these pairs with which Student's test at 95 % finds a true difference of that size in four of "
         f"five studies (noncentral t, with the standard deviation seen){unit}"
     )
-    yield _table(f"{prefix}further seeds", headers, rows, (note, *sd_notes(found)))
+    yield Table.of(f"{prefix}further seeds", headers, rows, (note, *sd_notes(found)), folded=True)
 
 
-def _table(
-    title: str,
-    headers: tuple[Header, ...],
-    rows: Iterable[tuple[TableCell, ...]],
-    more: Iterable[str],
-    folded: bool = True,
-) -> Table:
-    body = tuple(TableRow(cells, str(number)) for number, cells in enumerate(rows))
-    return Table(title, headers, body, tuple(more), folded)
+def _pair(each: Comparison) -> tuple[Cell, Cell, Cell]:
+    return each.variant.label, each.other.label, each.said.n if each.said else 0
 
 
-def _pair(each: Comparison) -> tuple[TableCell, TableCell, TableCell]:
-    pairs = each.said.n if each.said else 0
-    return (
-        TableCell(each.variant.label, each.variant.label),
-        TableCell(each.other.label, each.other.label),
-        TableCell(str(pairs), pairs),
-    )
-
-
-def _tests(each: Comparison, score: Quantity) -> tuple[TableCell, ...]:
+def _tests(each: Comparison, score: Quantity) -> tuple[Cell, ...]:
     assert each.said is not None
     ps = (TableCell(p_text(p), p) for p in (each.said.p, each.said.least_p))
     return (*_pair(each), _delta(each.said.mean, score), _interval(each.said.bca, score), *ps)
 
 
-def _images(each: Comparison) -> tuple[TableCell, ...]:
+def _images(each: Comparison) -> tuple[Cell, ...]:
     row = each.as_columns()
     low, high = row["mcnemar_low"], row["mcnemar_high"]
     text = p_text(low) if low == high else f"{p_text(low)} … {p_text(high)}"
     means = (TableCell(f"{row[name]:.1f}", row[name]) for name in ("lost", "won"))
     first, second, _ = _pair(each)
-    return first, second, TableCell(str(row["compared"]), row["compared"]), *means, TableCell(text, low)
+    return first, second, row["compared"], *means, TableCell(text, low)
 
 
 def _covered(found: Iterable[Comparison]) -> Iterator[str]:
