@@ -29,6 +29,7 @@ from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
     from hmhsa_insert.costs.suggested import Suggestion, Suggestions
+    from hmhsa_insert.surgery.base.load import LoadedModel
 
 
 def suggest(
@@ -96,11 +97,9 @@ def suggest(
     Examples: `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`,
     `hmhsa-insert suggest resnet18 --data /data/birds --block hmhsa --block timm/se --budget 30m -o tried`
     """
-    from hmhsa_insert.commands.console import print_json, progress
+    from hmhsa_insert.commands.console import print_json
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.costs.suggest import budget as read_limits
-    from hmhsa_insert.costs.suggest import suggest as find
-    from hmhsa_insert.surgery.artifact.artifact import open_model
 
     limits = {"max_macs": max_macs, "max_params": max_params, "max_memory": max_memory}
     read_limits(**limits)  # refused before any work is done
@@ -129,13 +128,40 @@ def suggest(
         else:
             print_tables(tried)
         return
+    loaded, found = _by_cost(model, blocks[0], limits, input_size, inputs, fixed_batch, allow_code)
+    if json:
+        print_json([_as_data(each) for each in found])
+    else:
+        print_tables(found)
+    if output is not None or not json:
+        _deliver(found, loaded.name, output, overwrite)
+
+
+def _by_cost(
+    model: str,
+    block: str,
+    limits: dict[str, str | None],
+    input_size: str | None,
+    inputs: list[str] | None,
+    fixed_batch: int | None,
+    allow_code: bool,
+) -> tuple[LoadedModel, Suggestions]:
+    """Return the network of MODEL, and what the limits allow on it.
+
+    Raises:
+        HmhsaInsertError: they allow nothing.
+    """
+    from hmhsa_insert.commands.console import progress
+    from hmhsa_insert.costs.suggest import suggest as find
+    from hmhsa_insert.surgery.artifact.artifact import open_model
+
     with progress.status("building the network"):
         loaded = open_model(model, allow_code=allow_code, meta=True)
     taken = described(loaded, input_size, inputs, fixed_batch)
     with progress.status("resolving recipes") as status:
         found = find(
             loaded.model,
-            blocks[0],
+            block,
             inputs=taken,
             progress=lambda done, whole: status.update(f"rehearsing recipe {done} of {whole}"),
             **limits,
@@ -144,12 +170,7 @@ def suggest(
     if not found.found:
         message, tip = found.why_none
         raise HmhsaInsertError(Problem("", message, tip or "`hmhsa-insert stages MODEL` shows its stages"))
-    if json:
-        print_json([_as_data(each) for each in found])
-    else:
-        print_tables(found)
-    if output is not None or not json:
-        _deliver(found, loaded.name, output, overwrite)
+    return loaded, found
 
 
 def _as_data(each: Suggestion) -> dict[str, Any]:
