@@ -24,11 +24,11 @@ from hmhsa_insert.detection.network import build_around, build_backbone, fresh_p
 from hmhsa_insert.detection.objective import DetectObjective
 from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.detection.schema import CELL, DetectSettings
+from hmhsa_insert.detection.score_table import precision_table
 from hmhsa_insert.errors import Argument, ModelError, Problem, near
 from hmhsa_insert.files.hub import fetched
-from hmhsa_insert.files.numbers import big
 from hmhsa_insert.surgery.apply import apply
-from hmhsa_insert.tables import Table, left, right
+from hmhsa_insert.tables import Table
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
@@ -37,7 +37,6 @@ from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_folder import ARTIFACT
 from hmhsa_insert.training.run_schema import RunSettings
-from hmhsa_insert.training.score_tables import damaged_notes
 from hmhsa_insert.training.scored import Asked, Scored
 from hmhsa_insert.training.settings import load_settings
 from hmhsa_insert.training.task import Base, Task
@@ -251,17 +250,7 @@ class Detect(Task):
     @classmethod
     def tables(cls, rows: Sequence[Mapping[str, Any]], source: str) -> list[Table]:
         """Return the averages of boxes and masks, and what each detector costs."""
-        cells, costs = [], []
-        for row in rows:
-            for kind, of, name in (("box", "boxes", row["name"]), ("mask", "masks", "")):
-                if row[kind] is not None:
-                    shares = (row[kind][average] for average in NAMES)
-                    cells.append([name, of, *("–" if share is None else f"{share:.3f}" for share in shares)])
-            cost = f"{big(row['num_params'])} parameters, {big(row['macs'])} MACs at {row['size'][0]}×{row['size'][1]}"
-            costs.append(f"{row['name']} ({row['detector']}): {cost}, {row['images_per_s']:.1f} images/s")
-        title = f"{source}: {rows[0]['images']:,} images of the validation split, COCO's average precision"
-        headers = [left(), left("of"), *map(right, NAMES)]
-        return [Table.of(title, headers, cells, [*damaged_notes(rows), *costs])]
+        return [precision_table(rows, source)]
 
     def write_found(self, found: Any, option: str, path: Path) -> str:
         """Write detections in COCO's result format."""
