@@ -54,7 +54,7 @@ def format_asked_for(how: str | None, output: Path | None, json: bool) -> str:
 
 def print_parts(parts: Iterable[Table | Listing]) -> None:
     """Print the tables and the text of a report; of folded tables the titles, and how to see them."""
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import notes, out
     from hmhsa_insert.reports.listing import Listing
 
     folded = []
@@ -68,7 +68,7 @@ def print_parts(parts: Iterable[Table | Listing]) -> None:
         else:
             print_table(part)
     if folded:
-        out.print(Text(f"Also in `report … -o FILE.html`: {'; '.join(folded)}", style="dim"))
+        notes.print(Text(f"Also in `report … -o FILE.html`: {'; '.join(folded)}", style="dim"))
 
 
 def print_table(table: Table, on: Console | None = None) -> None:

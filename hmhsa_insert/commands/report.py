@@ -51,7 +51,7 @@ def report(
 
     Example: `hmhsa-insert report profile.json runs/resnet18-stage3-digits-s0 --published -o table.html`
     """
-    from hmhsa_insert.commands.console import out
+    from hmhsa_insert.commands.console import note
     from hmhsa_insert.reports.formats import written
     from hmhsa_insert.reports.report import compared, opened
 
@@ -66,8 +66,6 @@ def report(
     if chosen == "table" and output is None:
         print_parts(found.tables())
         if found.context():
-            out.print(
-                "What made this (recipes, settings, data, software, commands): -o FILE.html, or --format md"
-            )
+            note("What made this (recipes, settings, data, commands): -o FILE.html or --format md")
         return
     deliver(written(found, "md" if chosen == "table" else chosen), output)

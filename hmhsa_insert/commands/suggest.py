@@ -184,11 +184,11 @@ def _as_data(each: Suggestion) -> dict[str, Any]:
 
 def _deliver(found: Suggestions, network: str, folder: Path | None, overwrite: bool) -> None:
     """Write every recipe to `folder`, or print the one on the most channels."""
-    from hmhsa_insert.commands.console import out, wrote
+    from hmhsa_insert.commands.console import note, out, wrote
 
     if folder is None:
         assert found.widest is not None
-        out.print("the one on the most channels; -o DIR writes all of them:\n")
+        note("the one on the most channels; -o DIR writes all of them:")
         out.print(found.widest.text(found.base, network), markup=False, soft_wrap=True)
         return
     files = {folder / f"{each.recipe.name}.yaml": each for each in found.found}

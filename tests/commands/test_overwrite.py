@@ -271,3 +271,26 @@ def test_a_trial_is_forgotten_without_what_a_user_put_there(tmp_path: Path) -> N
     (folder / "notes.txt").unlink()
     forget(tmp_path, row["id"])
     assert not folder.exists()
+
+
+SUGGEST = "suggest usernet:small --input-size 64 --block hmhsa --max-macs +70% -o s"
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "there"),
+    [
+        (SUGGEST, "s/hmhsa-s3-last.yaml", "it exists already"),
+        ("data make-shapes s --images 5 --size 64", "s/annotations/instances_val.json", "s: "),
+    ],
+)
+def test_what_a_command_wrote_is_replaced_with_overwrite_and_nothing_else(
+    here: Path, line: str, place: str, there: str
+) -> None:
+    run(line)
+    written = listing(Path("s"))
+    assert place.removeprefix("s/") in written
+    assert there in error_of(line)
+    assert run(f"{line} --overwrite").exit_code == 0
+    assert listing(Path("s")) == written
+    Path(place).write_text("somebody's work")
+    assert Path(place).name in error_of(f"{line} --overwrite")
