@@ -23,7 +23,7 @@ from hmhsa_insert.commands.printed import (
 )
 from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import HmhsaInsertError, ModelError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def profile(
     per: Annotated[
         Literal["stage", "module"] | None, typer.Option(help="Where it is spent: by stage, or by module.")
     ] = None,
+    drawings: Annotated[
+        bool, typer.Option("--drawings", help="Draw each network on the page, and keep it in the JSON.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N: where steps run.")] = "cpu",
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16", "float64"] | None, typer.Option(help="Of weights, images.")
@@ -94,6 +97,9 @@ def profile(
 
     check_writable_file(output)
     chosen = format_asked_for(how, output, json)
+    if drawings and chosen not in ("html", "json"):
+        tip = "`output='costs.html'` writes a page"
+        raise HmhsaInsertError(Problem(Argument("drawings"), f"'{chosen}' shows no drawings", tip))
     measure = {
         "batch": batch,
         "memory": memory,
@@ -116,6 +122,7 @@ def profile(
             "inputs": bool(inputs),
             "fixed_batch": fixed_batch is not None,
             "per module": per == "module",
+            "drawings": drawings,
         }
         refuse_measuring(measured | run | other)
         with progress.status("building the networks"):
@@ -129,7 +136,7 @@ def profile(
         # Shapes are enough to count.
         networks = _networks(models, allow_code, meta=not is_run)
     taken = [described(networks[0], text, inputs, fixed_batch) for text in input_size or (None,)]
-    records = _records(networks, recipe or [], taken, measure)
+    records = _records(networks, recipe or [], taken, measure, drawings)
     _show(records, chosen, output, parts=measure["per"] is not None)
 
 
@@ -165,11 +172,16 @@ def _networks(specs: list[str], allow_code: bool, *, meta: bool) -> list[LoadedM
 
 
 def _records(
-    networks: list[LoadedModel], recipes: list[str], inputs: list[Inputs], measure: dict[str, Any]
+    networks: list[LoadedModel],
+    recipes: list[str],
+    inputs: list[Inputs],
+    measure: dict[str, Any],
+    drawings: bool,
 ) -> list[dict[str, Any]]:
     from hmhsa_insert.commands.console import progress as shown
     from hmhsa_insert.costs.candidates import candidates
     from hmhsa_insert.costs.profile import profile_all
+    from hmhsa_insert.drawing.draw import draw
     from hmhsa_insert.recipe import load_recipe
 
     read = [load_recipe(recipe) for recipe in recipes]
@@ -178,7 +190,13 @@ def _records(
         with shown.status("planning"):
             found = candidates(networks, read, each)
         with _progress(bool(measure["timing"])) as progress:
-            records += [record.as_dict() for record in profile_all(found, each, progress=progress, **measure)]
+            measured = [record.as_dict() for record in profile_all(found, each, progress=progress, **measure)]
+        if drawings:
+            with shown.status("drawing"):
+                for record in measured:
+                    name = record["name"]
+                    record["drawing"] = draw(found[name], input_size=each, name=name).contents.as_dict()
+        records += measured
     return records
 
 

@@ -1,16 +1,16 @@
-"""What a drawing shows, as plain data: the stages of a network, their blocks, and where edits went in."""
+"""What a drawing shows, found in a network: its stages, their blocks, and where edits went in."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from torch import nn
 
 from hmhsa_insert.costs.count import Counts, count
 from hmhsa_insert.costs.parts import Parts, named_stages, parts_of
-from hmhsa_insert.drawing.receptive import Receptive, receptive_fields
+from hmhsa_insert.drawing.data import Box, Column, Contents, Mark, Receptive
+from hmhsa_insert.drawing.receptive import receptive_fields
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.surgery.locate.maps import keyed
@@ -25,76 +25,6 @@ VERBS: Mapping[Action, str] = {
 }
 # Modules of the last column that are named.
 _MOST_OTHERS = 6
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One edit at one place.
-
-    Attributes:
-        edit: its id.
-        label: what was done there: ``+ hmhsa``, ``stride 1``.
-        where: the module that was edited.
-        key: that of the new module; empty if there is none.
-    """
-
-    edit: str
-    label: str
-    where: str
-    key: str
-
-
-@dataclass
-class Box:
-    """One block of a stage, with the edits in it; `entry` for a downsampling layer in front of the blocks."""
-
-    name: str
-    end: int
-    entry: bool = False
-    marks: list[Mark] = field(default_factory=list)
-
-
-@dataclass
-class Column:
-    """One stage, or what no stage holds.
-
-    Attributes:
-        name: ``stage 3``, ``neck 1``.
-        stride: pixels of the image for each pixel of the map; 0 for what no stage holds.
-        size: C×H×W of the map at its end; empty for what no stage holds.
-        neck: whether it follows the backbone.
-        boxes: its blocks in order.
-        share: its part of all MACs, from 0 to 1; None where nothing is counted.
-        sees: the receptive field of the map at its end.
-        share_before, sees_before: those of the network before the edits; None if there is none, or no such stage.
-    """
-
-    name: str
-    stride: int = 0
-    size: str = ""
-    neck: bool = False
-    boxes: list[Box] = field(default_factory=list)
-    share: float | None = None
-    sees: Receptive | None = None
-    share_before: float | None = None
-    sees_before: Receptive | None = None
-
-
-@dataclass(frozen=True)
-class Contents:
-    """A network as columns.
-
-    Attributes:
-        name: of the network.
-        inputs: its input, as text.
-        columns: in the order of the forward; what no stage holds comes last.
-        marks: all edits, in the order in which they were made.
-    """
-
-    name: str
-    inputs: str
-    columns: tuple[Column, ...]
-    marks: tuple[Mark, ...]
 
 
 def contents_of(model: nn.Module, inputs: InputSize, base: nn.Module | None, name: str) -> Contents:

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from hmhsa_insert.arguments import reads_arguments
-from hmhsa_insert.drawing.contents import Contents, contents_of
+from hmhsa_insert.drawing.contents import contents_of
+from hmhsa_insert.drawing.data import Contents
 from hmhsa_insert.drawing.layout import Layout
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.whole import write_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from hmhsa_insert.drawing.contents import Box, Column, Contents, Mark
+from hmhsa_insert.drawing.data import Box, Column, Contents, Mark
 from hmhsa_insert.drawing.svg import COLORS, Sheet
 
 _COLUMN, _GAP, _MARGIN = 190, 22, 16
@@ -114,9 +114,11 @@ class Layout:
 
     def _legend(self, top: float, width: float) -> float:
         """Draw a line for each edit; return where the sheet ends."""
-        for edit, color in self._colors.items():
-            marks = [mark for mark in self._contents.marks if mark.edit == edit]
-            self.sheet.box(_MARGIN, top - 10, 11, 11, "hi-edit", color)
+        places: dict[str, list[Mark]] = {edit: [] for edit in self._colors}
+        for mark in self._contents.marks:
+            places[mark.edit].append(mark)
+        for edit, marks in places.items():
+            self.sheet.box(_MARGIN, top - 10, 11, 11, "hi-edit", self._colors[edit])
             self.sheet.label(_MARGIN + 18, top, _in_words(edit, marks), width - 18, 12)
             top += _LINE
         return top

@@ -16,34 +16,13 @@ from torch.fx import Node
 
 from hmhsa_insert.blocks.looks import Looks
 from hmhsa_insert.drawing.attention import attending
+from hmhsa_insert.drawing.data import Receptive
 from hmhsa_insert.drawing.grid import EVERYTHING, Grid, Need, Operation, Read, Span, UnknownReach, found_again
 from hmhsa_insert.drawing.reach import reads
 from hmhsa_insert.surgery.locate.maps import keyed
 from hmhsa_insert.surgery.locate.recorder import ModuleCall
 from hmhsa_insert.surgery.locate.stages import Located
 from hmhsa_insert.surgery.locate.trace import Trace
-
-
-@dataclass(frozen=True)
-class Receptive:
-    """The receptive field of the position at the centre of a map.
-
-    Attributes:
-        rows, cols: in pixels of the image; None: all of them.
-        unknown: why it is not known; empty if it is.
-    """
-
-    rows: int | None = None
-    cols: int | None = None
-    unknown: str = ""
-
-    def __str__(self) -> str:
-        if self.unknown:
-            return "not known"
-        if self.rows is None and self.cols is None:
-            return "whole map"
-        rows, cols = ("all" if side is None else str(side) for side in (self.rows, self.cols))
-        return f"{rows} px" if rows == cols else f"{rows}×{cols} px"
 
 
 def receptive_fields(model: nn.Module, located: Located, names: Iterable[str]) -> dict[str, Receptive]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 from hmhsa_insert.inert import html, visible
@@ -57,9 +58,10 @@ def cut(text: str, width: float, size: float, *, keep_end: bool = False) -> str:
     """Return `text`, cut with an ellipsis so that it fits into `width` pixels at a font size."""
     if width_of(text, size) <= width:
         return text
-    while text and width_of(text, size) + width_of("…", size) > width:
-        text = text[1:] if keep_end else text[:-1]
-    return f"…{text}" if keep_end else f"{text}…"
+    room = width - width_of("…", size)
+    widths = accumulate(width_of(char, size) for char in (reversed(text) if keep_end else text))
+    kept = sum(1 for _ in takewhile(lambda taken: taken <= room, widths))
+    return f"…{text[len(text) - kept :]}" if keep_end else f"{text[:kept]}…"
 
 
 @dataclass

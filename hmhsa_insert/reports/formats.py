@@ -13,6 +13,7 @@ from hmhsa_insert.reports.problems import ReportError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hmhsa_insert.reports.drawings import NetworkDrawing
     from hmhsa_insert.reports.listing import Listing
     from hmhsa_insert.reports.plots import Plot
     from hmhsa_insert.tables import Table
@@ -28,8 +29,8 @@ class Report(Protocol):
     def tables(self) -> Sequence[Table | Listing]:
         """Return narrow tables and text, in the order in which they are read."""
 
-    def page(self) -> Sequence[Table | Listing | Plot]:
-        """Return the parts of a page: tables that are whole, text and plots."""
+    def page(self) -> Sequence[Table | Listing | Plot | NetworkDrawing]:
+        """Return the parts of a page: tables that are whole, text, plots and drawings of networks."""
 
     def context(self) -> Sequence[Listing]:
         """Return what made the figures, for a reader who has nothing else."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 
 from hmhsa_insert.inert import html as escape
+from hmhsa_insert.reports.drawings import NetworkDrawing
 from hmhsa_insert.reports.listing import Listing
 from hmhsa_insert.reports.plots import Plot
 from hmhsa_insert.tables import Header, Table, TableRow
@@ -17,12 +18,12 @@ _LONG = 40
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def to_html(title: str, sections: Iterable[Table | Listing | Plot]) -> str:
+def to_html(title: str, sections: Iterable[Table | Listing | Plot | NetworkDrawing]) -> str:
     """Return a self-contained page with `sections` in their order; all text in them is escaped.
 
     Args:
         title: of the page.
-        sections: tables, text and plots.
+        sections: tables, text, plots and drawings of networks.
     """
     body = [_section(part, title) for part in sections]
     lines = [
@@ -45,8 +46,8 @@ def to_html(title: str, sections: Iterable[Table | Listing | Plot]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(part: Table | Listing | Plot, page_title: str) -> str:
-    if isinstance(part, Listing):
+def _section(part: Table | Listing | Plot | NetworkDrawing, page_title: str) -> str:
+    if isinstance(part, Listing | NetworkDrawing):
         return part.to_html()
     return _table(part.shown(), page_title) if isinstance(part, Table) else _plot(part)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
+from hmhsa_insert.drawing.data import Contents, drawable
 from hmhsa_insert.files.run_shapes import Averages
 from hmhsa_insert.files.shapes import Count, Name, Shape, of_kind
 from hmhsa_insert.files.shapes import Quantity as Amount
@@ -76,6 +77,7 @@ class RecordShape(Shape):
     crosscheck: _CrossCheck | None = None
     network: str | None = None
     recipes: list[dict[str, Any]] | None = None
+    drawing: Annotated[Contents, AfterValidator(drawable)] | None = None
 
 
 # What records have inside others, beside quantities.

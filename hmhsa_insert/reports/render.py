@@ -10,6 +10,7 @@ import pandas as pd
 
 from hmhsa_insert.quantities import QUANTITIES
 from hmhsa_insert.reports.columns import measured
+from hmhsa_insert.reports.drawings import NetworkDrawing, network_drawings
 from hmhsa_insert.reports.findings import findings
 from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records, tidy
@@ -39,8 +40,8 @@ def render(
     """Return the report of `records` as text.
 
     Markdown and LaTeX hold the table of methods, a table of growth where a method comes at several sizes, and a table
-    of parts on request; HTML adds the plots. CSV and JSON are the tidy frame, all of it, whatever `columns` are. All
-    but LaTeX and CSV say what made the figures.
+    of parts on request; HTML adds the plots, and the drawings that records carry. CSV and JSON are the tidy frame, all
+    of it, whatever `columns` are. All but LaTeX and CSV say what made the figures.
 
     Args:
         records: profiles, training runs and published figures.
@@ -85,8 +86,8 @@ class RecordsReport:
         """Return the tables of methods and of growth, and one of parts for each profile."""
         return self._tables(parts_tables(parts_frame(self.records)) if self.parts else [])
 
-    def page(self) -> list[Table | Plot]:
-        """Return tables, plots, and the parts last, because there can be a thousand of them."""
+    def page(self) -> list[Table | Plot | NetworkDrawing]:
+        """Return tables, plots, drawings, and the parts last, because there can be a thousand of them."""
         # Imported here: matplotlib takes longer than everything else, and tables do without it.
         from hmhsa_insert.reports.plots import against_macs, against_size, part_bars
 
@@ -101,7 +102,9 @@ class RecordsReport:
         ]
         # A table that sorts is best whole.
         last = [] if where.empty else [parts_table(where)]
-        return [*self._tables([]), *(plot for plot in plots if plot), *last, *class_reports(self.records)]
+        shown = [plot for plot in plots if plot]
+        drawings = network_drawings(self.records)
+        return [*self._tables([]), *shown, *drawings, *last, *class_reports(self.records)]
 
     def context(self) -> list[Listing]:
         """Return what made the records."""

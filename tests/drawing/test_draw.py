@@ -13,9 +13,8 @@ from drawn_nets import InForward, UNet
 from torch import nn
 
 import hmhsa_insert as hi
-from hmhsa_insert.drawing.contents import Box, Column, Contents, Mark
+from hmhsa_insert.drawing.data import Box, Column, Contents, Mark, Receptive
 from hmhsa_insert.drawing.layout import Layout
-from hmhsa_insert.drawing.receptive import Receptive
 from hmhsa_insert.drawing.svg import cut, width_of
 
 MANY = {
