@@ -23,7 +23,7 @@ from hmhsa_insert.commands.options import (
     read_size,
 )
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.files.machine import is_first_process
 from hmhsa_insert.inert import visible
 from hmhsa_insert.quantities import QUANTITIES, line
@@ -64,9 +64,7 @@ def train(
             help="Training settings: a file or a shipped name; default: by data and weights.",
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data; wins over the settings.")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data; wins over the settings.")] = None,
     seed: SeedOption = 0,
     output: Annotated[
         Path | None,
@@ -92,7 +90,7 @@ def train(
     `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
-    from hmhsa_insert.training import Stopped, plan_run, train_run
+    from hmhsa_insert.training import SettingsError, Stopped, plan_run, train_run
     from hmhsa_insert.training.problems import Problems
     from hmhsa_insert.training.processes import leave_processes
 
@@ -103,7 +101,12 @@ def train(
             problems = Problems()
             with problems.part():
                 refuse_options(task, {"detector": detector is not None, "data_dir": data_dir is not None})
-            chosen = [f"epochs={epochs}"] if epochs is not None else []
+            chosen = [f"epochs={epochs}"] if epochs is not None and epochs > 0 else []
+            with problems.part():
+                if epochs is not None and not chosen:
+                    raise SettingsError(
+                        Problem(Argument("epochs"), f"must be greater than 0, found {epochs}")
+                    )
             side = None
             with problems.part():
                 side = read_size(input_size)

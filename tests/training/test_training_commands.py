@@ -108,9 +108,10 @@ def test_evaluate_prints_a_row_for_each_and_the_classes_of_one(
     [
         (("train", "timm/test_resnet", "--data", "nowhere"), "no such folder, and no data set of that name"),
         (("train", "timm/test_resnet", "--config", "digit"), "did you mean 'digits'?"),
+        (("train", "timm/test_resnet", "--epochs", "0"), " epochs: must be greater than 0, found 0"),
         (
-            ("train", "timm/test_resnet", "--epochs", "0"),
-            "overrides epochs: 'epochs' must be greater than 0, found 0",
+            ("train", "timm/test_resnet", "--set", "epochs=0"),
+            "overrides epochs: 'epochs' must be greater than 0",
         ),
         (("train", "test_resnett"), "neither timm nor torchvision has a network of this name"),
         (("train", "timm/test_resnet", "--recipe", "stag3"), "did you mean 'stage3'"),
