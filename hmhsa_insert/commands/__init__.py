@@ -54,8 +54,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Splice H-MHSA attention blocks and TDB downsamplers into any CNN from a recipe, "
-    "prove what the edit did, keep the weights, and measure what it costs.",
+    help="Put attention blocks into a CNN from a recipe, keep its weights, "
+    "prove what the edit did, and measure what it costs and what it buys.",
 )
 
 

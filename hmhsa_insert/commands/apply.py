@@ -51,7 +51,7 @@ def apply(
     ] = False,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Splice a recipe's blocks into a network, prove what the edit did, and write the result.
+    """Put a recipe's blocks into a network, prove what the edit did, and write the result.
 
     Example: `hmhsa-insert apply resnet50 --recipe stage3.yaml -o out`
     """

@@ -70,7 +70,8 @@ def attend(
     for name, weights in pictures.items():
         write_file(output / name, overlay(shown, weights, query).save, HmhsaInsertError)
     write_manifest(output)
-    wrote(output, f"{len(pictures)} pictures of {len(found)} block{'s' if len(found) != 1 else ''}")
+    sizes = ((len(pictures), "picture"), (len(found), "block"))
+    wrote(output, " of ".join(f"{number} {what}{'s' if number != 1 else ''}" for number, what in sizes))
 
 
 def _open(folder: str, image: Path, allow_code: bool) -> tuple[nn.Module, Tensor, Tensor]:

@@ -44,7 +44,7 @@ def report(
     json: JsonOption = False,
     output: Annotated[Path | None, shared("--output", writes="what would be printed", metavar="FILE")] = None,
 ) -> None:
-    """Build the paper's table: method, size, parameters, MACs, memory, throughput, top-1, Δ to its group's base.
+    """Make a table or a page of runs, profiles or a study: scores, sizes, costs, and differences to the first.
 
     What nobody measured is blank. CSV and JSON hold every quantity, unrounded. A study's folder has a report of its
     own: accuracy over seeds, differences to its baseline with their uncertainty, costs, and what failed.

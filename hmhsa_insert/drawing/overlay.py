@@ -10,6 +10,8 @@ from torch.nn import functional as F
 # What is not looked at stays grey and dim; what is looked at most has this color.
 _HOT = (255, 92, 20)
 _ASKED = (0, 220, 255)
+# Networks may take images too small to be looked at: their pixels become squares, until a side has so many.
+_LEAST_SIDE = 256
 
 
 def overlay(image: Tensor, weights: Tensor, query: tuple[int, int] | None = None) -> Image.Image:
@@ -29,4 +31,6 @@ def overlay(image: Tensor, weights: Tensor, query: tuple[int, int] | None = None
         side = max(1, min(height, width) // 64)
         rows, cols = (slice(max(place - side, 0), place + side + 1) for place in query)
         mixed[:, rows, cols] = torch.tensor(_ASKED, dtype=torch.float32)[:, None, None]
-    return Image.fromarray(mixed.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+    drawn = Image.fromarray(mixed.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+    factor = -(-_LEAST_SIDE // min(height, width))
+    return drawn.resize((width * factor, height * factor), Image.Resampling.NEAREST)

@@ -39,7 +39,9 @@ def test_a_picture_for_each_step_and_head(artifact: Path) -> None:
     stem = "1-layer1.0.steps.block"
     assert names == {f"{stem}-step{step}{head}.png" for step in (0, 1) for head in ("", "-head0", "-head1")}
     picture = np.asarray(Image.open(f"looks/{stem}-step0.png")).astype(int)
-    assert picture.shape == (64, 64, 3)
+    assert picture.shape == (256, 256, 3)  # every pixel of the network's image is a square of 4×4
+    assert (picture == picture[::4, ::4].repeat(4, 0).repeat(4, 1)).all()
+    picture = picture[::4, ::4]
     assert (picture[9, 5] == (0, 220, 255)).all()
     # Stage 1 is at 1/4: the pixel lies in the cell of 16×16 pixels at the top left, and looks at no other.
     colored = picture.max(2) - picture.min(2) > 0

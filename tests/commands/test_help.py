@@ -47,7 +47,7 @@ def test_help_of_every_command_needs_no_torch_and_80_columns() -> None:
     lines = commands()
     assert {"stages", "plan", "apply", "show", "recipes", "blocks", "models", "recipe schema"} <= set(lines)
     text = run(HELP, *lines)
-    assert "Splice a recipe's blocks into a network, prove what the edit did" in text
+    assert "Put a recipe's blocks into a network, prove what the edit did" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
