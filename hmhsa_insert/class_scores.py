@@ -48,7 +48,8 @@ def _share(confusion: Counts, sizes: Counts) -> Shares:
 
 
 def auc(targets: Counts, margins: Shares) -> float | None:
-    """Return the area under the ROC curve of two classes; None where there is no image of one of them.
+    """Return the area under the ROC curve of two classes; None where there is no image of one of them, or a
+    margin is not a number.
 
     It is the share of pairs, one image of each class, in which the image of class 1 has the larger margin; a tie counts
     half (Mann and Whitney's U over the number of pairs).
@@ -59,7 +60,7 @@ def auc(targets: Counts, margins: Shares) -> float | None:
     """
     ones = int((targets == 1).sum())
     zeros = len(targets) - ones
-    if not ones or not zeros:
+    if not ones or not zeros or np.isnan(margins).any():
         return None
     ranks = float(rankdata(margins)[targets == 1].sum())
     return (ranks - ones * (ones + 1) / 2) / (ones * zeros)

@@ -30,6 +30,7 @@ def test_auc_is_that_of_sklearn_and_of_all_pairs(digits):
 
 def test_there_is_no_auc_of_one_class():
     assert auc(np.zeros(3, dtype=np.int64), np.ones(3)) is None
+    assert auc(np.array([0, 1, 1]), np.array([0.0, np.nan, 1.0])) is None
 
 
 def test_the_lowest_recall_comes_first_and_blanks_are_blank():
