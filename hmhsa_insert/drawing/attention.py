@@ -102,7 +102,7 @@ def attention(
         step 0, all 10×10 (1, 6, 10, 10) 1.000
     """
     images = image[None] if image.ndim == 3 else image
-    if images.ndim != 4:
+    if images.ndim != 4 or not len(images):
         raise ModelError(Problem("image", f"a tensor of shape {tuple(image.shape)}", "give C×H×W or N×C×H×W"))
     height, width = images.shape[2:]
     if query is not None and not (0 <= query[0] < height and 0 <= query[1] < width):

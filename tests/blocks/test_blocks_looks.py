@@ -152,6 +152,8 @@ def test_what_cannot_be_shown_is_an_error():
         hi.attention(net, torch.randn(3, 64, 64), query=(64, 0))
     with pytest.raises(hi.ModelError, match="give C×H×W"):
         hi.attention(net, torch.randn(64, 64))
+    with pytest.raises(hi.ModelError, match="give C×H×W"):
+        hi.attention(net, torch.randn(0, 3, 64, 64))
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     assert list(hi.attention(net, torch.randn(3, 64, 64), block="layer3.0.attn")) == ["layer3.0.attn.block"]
     assert all(torch.equal(tensor, before[key]) for key, tensor in net.state_dict().items())
