@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -80,6 +82,29 @@ def test_a_class_is_a_block_with_its_options(net) -> None:
     assert site.num_params == 192 * 48 * 2 + 48 + 192 + 192  # gamma last
     assert site.macs == 192 * 48 * 2 * 4 * 4
     assert all(check.passed for check in hi.verify(net, edited))
+
+
+class Drawn(nn.Module):
+    """Scale the map by numbers that no state dict keeps, drawn from the generators of Python, numpy and torch."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.factors = random.random() * float(np.random.rand())
+        self.register_buffer("scale", torch.rand(1, channels, 1, 1), persistent=False)
+        self.mix = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mix(x) * self.factors * self.scale
+
+
+def test_what_its_class_draws_is_drawn_again_when_it_is_loaded(net, tmp_path) -> None:
+    hi.register_block(Drawn)
+    edited = hi.apply(net, recipe({"type": "drawn"}), input_size=64)
+    nn.init.ones_(edited.get_submodule("layer3.0.it").gamma)
+    again = hi.load(hi.save(edited, tmp_path / "saved"))
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(edited.eval()(x), again.eval()(x))
+    assert not torch.equal(again(x), net(x))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def _seed_numpy(generator: np.random.Generator, seed: int) -> None:
 _KINDS: dict[type, _Kind] = {
     random.Random: _Kind(random.Random.getstate, random.Random.setstate, random.Random.seed),
     np.random.RandomState: _Kind(
-        np.random.RandomState.get_state, np.random.RandomState.set_state, np.random.RandomState.seed
+        np.random.RandomState.get_state, np.random.RandomState.set_state, lambda g, s: g.seed(s % 2**32)
     ),
     np.random.Generator: _Kind(lambda g: g.bit_generator.state, _set_numpy, _seed_numpy),
     torch.Generator: _Kind(torch.Generator.get_state, torch.Generator.set_state, torch.Generator.manual_seed),
@@ -46,9 +46,14 @@ _KINDS: dict[type, _Kind] = {
 
 
 @contextmanager
-def seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Seed every generator that `model` may use, and restore each at the end."""
-    devices = [*{p.device for p in model.parameters() if p.is_cuda}]
+def seeded(model: nn.Module | None, seed: int) -> Iterator[None]:
+    """Seed every generator that `model` may use, and restore each at the end.
+
+    Args:
+        model: None for one that is yet to be built: the global generators.
+        seed: from 0; of numpy's only the lowest 32 bits.
+    """
+    devices = [*{p.device for p in model.parameters() if p.is_cuda}] if model is not None else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
         torch.manual_seed(seed)
         for kind, generator in _generators(model):
@@ -57,11 +62,12 @@ def seeded(model: nn.Module, seed: int) -> Iterator[None]:
         yield
 
 
-def _generators(model: nn.Module) -> Iterator[tuple[_Kind, Any]]:
+def _generators(model: nn.Module | None) -> Iterator[tuple[_Kind, Any]]:
     """Yield every generator except torch's global ones, with its kind."""
-    files = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
+    modules = [] if model is None else list(model.modules())
+    files = {cls.__module__ for module in modules for cls in type(module).__mro__}
     spaces = [vars(sys.modules[name]) for name in files if name in sys.modules]
-    spaces += [vars(module) for module in model.modules()]
+    spaces += [vars(module) for module in modules]
     values = [value for space in spaces for value in list(space.values())]
     own = {
         id(v): v for v in values if isinstance(v, tuple(_KINDS)) and not isinstance(v, random.SystemRandom)

@@ -18,6 +18,7 @@ from torch import nn
 from hmhsa_insert.blocks import build_block
 from hmhsa_insert.surgery.base.fake import LEDGER, fake_copy, notes
 from hmhsa_insert.surgery.base.input import DTYPES
+from hmhsa_insert.surgery.base.seeded import seeded
 from hmhsa_insert.surgery.edit.graph_node import insert_node
 from hmhsa_insert.surgery.edit.inserted import InsertedBlock, InsertedResidual, RunsChild
 from hmhsa_insert.surgery.edit.rewrite import rewrite_forward
@@ -118,8 +119,7 @@ def make_module(site: Site, host: nn.Module, model: nn.Module, seed: int) -> nn.
 def _drawn(site: Site, device: str, seed: int) -> nn.Module:
     """Build the new module of a site with initial values that depend on `seed` and its key alone."""
     digest = hashlib.sha256(f"{seed}:{site.key or site.qualname}".encode()).digest()
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+    with seeded(None, int.from_bytes(digest[:7], "big")), torch.device(device):
         return _wrapped(site, _build(site))
 
 
