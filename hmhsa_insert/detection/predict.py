@@ -87,7 +87,7 @@ def read_file(path: Path) -> Image.Image:
         with path.open("rb") as file:
             return read_picture(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = first_line(error)
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise DataError(Problem(str(path), f"cannot be read: {reason}")) from error
 
 

@@ -58,7 +58,8 @@ def published_records() -> list[Record]:
 
 def _from_path(path: Path) -> list[Record]:
     if not os.path.isdir(path):
-        return _from_data(read_json(path, ReportError), path)
+        tip = "give run folders, a study's folder, or the JSON of `profile`"
+        return _from_data(read_json(path, ReportError, tip=tip), path)
     if is_run(path):
         return [run_record(path)]
     return [record for file in sorted(path.glob("*.json")) for record in _from_path(file)]

@@ -68,7 +68,19 @@ def load_settings(
     except ValidationError as error:
         made = None
         for found in explain(error, kind, "the settings"):
-            option = next((path for path, _ in from_options if found.path[: len(path)] == path), None)
+            # An unknown section that an option names is in no file: its path is shorter than the option's.
+            inside = not isinstance(document.value, dict) or (
+                found.path[:1] and found.path[0] in document.value
+            )
+            option = next(
+                (
+                    path
+                    for path, _ in from_options
+                    if found.path[: len(path)] == path
+                    or (not inside and found.path == path[: len(found.path)])
+                ),
+                None,
+            )
             if option is None:
                 document.findings.add(found.path, found.message, found.tip, key=found.key)
             else:

@@ -216,3 +216,12 @@ def test_what_is_no_mapping_at_all_is_said(value: Any) -> None:
 def test_a_key_that_is_called_like_a_part_of_a_path_of_pydantic_is_named(key: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"unknown key '{key}' in the settings")):
         load_settings({"epochs": 1, "batch_size": 1, key: 2})
+
+
+def test_an_unknown_section_is_of_the_option_or_of_the_file_that_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("version: 1\nepochs: 1\nbatch_size: 4\nlos: {smoothing: 0.1}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as found:
+        load_settings(file, ["optimiser.momentum=1", "los.smoothing=0"])
+    places = {problem.message.split("'")[1]: str(problem.where) for problem in found.value.problems}
+    assert places == {"los": f"{file}:4:1", "optimiser": "overrides optimiser.momentum"}
