@@ -177,10 +177,17 @@ def seeds_to_resolve(difference: float, sd: float) -> int | None:
     """
     if sd <= 0:
         return 2
-    low, high = 1, MOST_SEEDS  # too few, enough
+    # With a normal distribution in place of Student's it would be these, a few too few.
+    quantiles = stats.norm.ppf([(1 + CONFIDENCE) / 2, POWER])
+    about = min(int((quantiles.sum() * sd / difference) ** 2), MOST_SEEDS - 1)
+    low, high = max(1, about - 1), min(about + 4, MOST_SEEDS)
+    if low > 1 and power(low, difference, sd) >= POWER:
+        low = 1
     if power(high, difference, sd) < POWER:
-        return None
-    while high - low > 1:
+        low, high = high, MOST_SEEDS
+        if power(high, difference, sd) < POWER:
+            return None
+    while high - low > 1:  # too few, enough
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle, difference, sd) >= POWER else (middle, high)
     return high
