@@ -68,19 +68,7 @@ def load_settings(
     except ValidationError as error:
         made = None
         for found in explain(error, kind, "the settings"):
-            # An unknown section that an option names is in no file: its path is shorter than the option's.
-            inside = not isinstance(document.value, dict) or (
-                found.path[:1] and found.path[0] in document.value
-            )
-            option = next(
-                (
-                    path
-                    for path, _ in from_options
-                    if found.path[: len(path)] == path
-                    or (not inside and found.path == path[: len(found.path)])
-                ),
-                None,
-            )
+            option = _option_at(found.path, [path for path, _ in from_options], document.value)
             if option is None:
                 document.findings.add(found.path, found.message, found.tip, key=found.key)
             else:
@@ -93,6 +81,18 @@ def load_settings(
     if problems or made is None:
         raise SettingsError(problems)
     return made
+
+
+def _option_at(place: KeyPath, options: Sequence[KeyPath], in_file: Any) -> KeyPath | None:
+    """Return the option that a problem is of; None where it is the file's.
+
+    An unknown section that an option names is in no file, and its path is shorter than the option's.
+    """
+    from_file = not isinstance(in_file, dict) or not place or place[0] in in_file
+    for path in options:
+        if place[: len(path)] == path or (not from_file and place == path[: len(place)]):
+            return path
+    return None
 
 
 def size_setting(size: int | Sequence[int] | None, task: str, kind: type[RunSettings]) -> list[str]:
