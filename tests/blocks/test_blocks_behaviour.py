@@ -147,7 +147,9 @@ def test_exports_with_any_batch(name):
     x = torch.randn(3, CHANNELS, 13, 17)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(block, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        exported = torch.export.export(
+            block, (x,), dynamic_shapes=({0: torch.export.Dim("batch", max=1024)},), strict=False
+        )
     other = torch.randn(5, CHANNELS, 13, 17)
     with torch.no_grad():
         torch.testing.assert_close(exported.module()(other), block(other))
@@ -156,7 +158,8 @@ def test_exports_with_any_batch(name):
 @pytest.mark.parametrize("name", ALL)
 def test_runs_on_fake_and_meta_tensors(name):
     expected = (2, CHANNELS, *output_size(name, (13, 17)))
-    for device in ("cpu", "cuda"):
+    # Where there is no GPU, group norm of a fake GPU tensor aborts torch 2.7.
+    for device in ("cpu", "cuda") if torch.cuda.is_available() or TORCH >= (2, 11) else ("cpu",):
         with FakeTensorMode(), torch.device(device):
             block = build(name)
             y = block(torch.empty(2, CHANNELS, 13, 17).to(memory_format=torch.channels_last))

@@ -98,7 +98,7 @@ def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
 def test_a_file_that_does_not_agree_is_not_kept(tmp_path: Path) -> None:
     said = refusal(tmp_path, Sized(), tmp_path / "net.pt", input_size=SIZE, dynamic=("size",), size="32..64")
     assert said.startswith("TorchScript: the file differs from the network by ")
-    assert "--to pt2 or onnx" in said
+    assert "`to='pt2'` or onnx" in said
 
 
 def test_an_older_file_stays_where_the_new_one_is_refused(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> 
         tmp_path, Lopsided(), tmp_path / "net.pt2", input_size=SIZE, dynamic=["size"], size="32..128"
     )
     assert said.startswith("torch.export: torch cannot export it: Not all values of width")
-    assert said.endswith("(another range with --size may do; one size, or any batch alone, does)")
+    assert said.endswith("(another range with `size=RANGE` may do; one size, or any batch alone, does)")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_torch_cannot_export_is_refused_with_its_reason(tmp_path: Path) -> 
         ({"dynamic": ["batches"]}, "dynamic: there is no axis 'batches' (did you mean 'batch'?)"),
         (
             {"size": "32..64"},
-            "size: a range of sizes is for files of any size (add size to dynamic: batch,size)",
+            "size: a range of sizes is for files of any size (`dynamic=('batch', 'size')`)",
         ),
         (
             {"dynamic": ["size"], "size": "64..32"},

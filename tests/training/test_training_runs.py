@@ -46,7 +46,8 @@ def test_a_run_folder_holds_what_it_says(done: Path) -> None:
         "best.safetensors", "last.safetensors", "ema.safetensors", "predictions.csv", "curves.png", "artifact",
         "result.json",
     }  # fmt: skip
-    metrics, timing = pd.read_csv(done / "metrics.csv"), pd.read_csv(done / "timing.csv")
+    metrics = pd.read_csv(done / "metrics.csv", float_precision="round_trip")
+    timing = pd.read_csv(done / "timing.csv")
     assert metrics.epoch.tolist() == timing.epoch.tolist() == [1, 2, 3]
     lines = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
     assert pd.DataFrame(lines).equals(metrics)

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from packaging.version import Version
 from PIL import Image
 from torch import nn
 
@@ -27,6 +29,8 @@ def _image(mode: str) -> Image.Image:
 @pytest.mark.parametrize("policy", ["rand-m9-mstd0.5-inc1", "rand-m10-n4-mstd5-inc1", "v0", "augmix-m9"])
 def test_every_operation_of_a_policy_runs(mode: str, policy: str) -> None:
     channels = len(mode)
+    if (mode, policy) == ("L", "augmix-m9") and Version(timm.__version__) < Version("1.0.30"):
+        pytest.skip("augmix of older timm fails on gray images")
     transform = train_transform(
         _settings(auto_augment=policy, erasing=0.5, hflip=0.5), nn.Identity(), channels
     )

@@ -96,7 +96,7 @@ def test_workers_that_are_killed_again_and_again_are_given_up() -> None:
     assert problem.where == "loader.workers"
     assert "3 times at the same images" in problem.message
     assert "SIGKILL" in problem.message or "Killed" in problem.message
-    assert "loader.workers=1 or 0" in problem.tip
+    assert "`overrides=['loader.workers=1']` or 0" in problem.tip
     loader.close()
 
 
