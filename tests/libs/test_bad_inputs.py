@@ -126,7 +126,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a range without its axis": (
         exported("n.pt2", size="64..128"),
-        "size: a range of sizes is for files of any size (add size to dynamic: batch,size)",
+        "size: a range of sizes is for files of any size (`dynamic=('batch', 'size')`)",
     ),
     "no range": (
         exported("n.pt2", dynamic=("size",), size="a..b"),
