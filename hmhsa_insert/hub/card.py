@@ -111,6 +111,7 @@ def _record(run: Path) -> Record:
     for key in reversed(outer):
         best = {key: best}
     record.pop("scores", None)
+    record.pop("run")  # where its data lies, and on which machine it ran
     return {**record, **best, "data": f"{_data_name(data.source)}, {data.val:,} images"}
 
 

@@ -26,11 +26,11 @@ def test_what_it_prints_from_network_to_folder(here) -> None:
     assert checks == [
         ["ok", "base weights", "13 of 13 base tensors byte-identical"],
         ["ok", "eval outputs", "0", "identical to the base network's on 3×64×64"],
-        ["ok", "other size", "runs on 3×128×192 with the base network's"],
+        ["ok", "other size", "runs on 3×128×192 with the base network's shapes"],
         ["ok", "wiring", "10 operations as in the base network, and all"],
-        ["ok", "train outputs", "0", "outputs and running statistics identical under"],
+        ["ok", "train outputs", "0", "outputs and running statistics identical under one"],
         ["ok", "gradients", "reach 6 of 6 new parameters"],
-        ["ok", "blocks act", "each of 1 moves the outputs once its gamma is"],
+        ["ok", "blocks act", "each of 1 moves the outputs once its gamma is not"],
     ]
     assert " parameters     11.573 k    28.213 k    +16.640 k   +143.8 %" in lines
     assert lines[-1] == "wrote out (load it with hi.load, or give it as MODEL)"

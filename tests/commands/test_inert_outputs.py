@@ -205,7 +205,7 @@ def test_paths_are_shown_too(here: Path) -> None:
 
 def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from hmhsa_insert.commands.console import print_json
-    from hmhsa_insert.commands.evaluate import _print
+    from hmhsa_insert.commands.printed import print_table
     from hmhsa_insert.tasks.classify import Classify
     from hmhsa_insert.training.curves import draw_confusion
     from hmhsa_insert.training.evaluation import Evaluation
@@ -237,8 +237,8 @@ def test_names_of_classes_and_images(tmp_path: Path, capsys: pytest.CaptureFixtu
             "unseen": True,
         }
     ]
-    for table in Classify.shown(rows_shown, HOSTILE[4]):
-        _print(table)
+    for table in Classify.tables(rows_shown, HOSTILE[4]):
+        print_table(table)
     assert live(capsys.readouterr().out) == []
     print_json(rows_shown)
     printed = capsys.readouterr().out

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
@@ -72,20 +71,23 @@ def _key(file: File) -> bytes:
 
 def _read_all(root: Path, files: Sequence[File], watch: Watch | None) -> Iterator[bytes]:
     """Yield the digests. Several threads read files that are waited for or large, and one what memory holds already."""
-    groups = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
-    done, where = 0, str(root)
+    where = str(root)
 
     def read(group: Sequence[File]) -> list[bytes]:
         return [_digest(open_path(where, file), file) for file in group]
 
     began, computed = time.perf_counter(), time.thread_time()
-    first = [read(group) for group in groups[:1]]
+    first = read(files[:_AT_ONCE])
     waited = time.perf_counter() - began > _WAITED * (time.thread_time() - computed)
     large = sum(file.size for file in files) > _LARGE * len(files)
+    yield from first
+    done = len(first)
+    if watch is not None and first:  # before the rest is asked for: it may end this
+        watch(done, len(files))
+    groups = [files[start : start + _AT_ONCE] for start in range(done, len(files), _AT_ONCE)]
     with ThreadPoolExecutor(min(8, cores())) as pool:
         # Threads that do not wait for a disk, and hash little, wait for each other.
-        mapped = (pool.map if waited or large else map)(read, groups[1:])
-        for found in chain(first, mapped):
+        for found in (pool.map if waited or large else map)(read, groups):
             yield from found
             done += len(found)
             if watch is not None:
