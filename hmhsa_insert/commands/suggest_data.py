@@ -59,7 +59,8 @@ def try_placements(
     for each in chosen:
         recipe = each.candidate.recipe
         write_text(folder / f"{recipe.name}.yaml", recipe.dump(), HmhsaInsertError)
-    wrote(folder, f"{FOUND}, {len(chosen)} recipes, and the runs of the race")
+    recipes = f"{len(chosen)} recipe{'s' * (len(chosen) != 1)}"
+    wrote(folder, f"{FOUND}, {recipes}, and the runs of the race")
     return found
 
 

@@ -79,7 +79,10 @@ def race(
         folder: of its run.
         watch: is called after optimizer steps.
     """
-    log = _LossLog(folder.parent / f"{folder.name}-{LOSSES}", watch)
+    losses = folder.parent / f"{folder.name}-{LOSSES}"
+    if not folder.exists():  # those of another run, which may have been longer
+        losses.unlink(missing_ok=True)
+    log = _LossLog(losses, watch)
     train_run(replace(run, recipe=recipe), folder, log)
     return log.losses()
 

@@ -138,7 +138,9 @@ def test_the_first_update_of_all_entrants_has_the_same_loss(tmp_path: Path) -> N
     short = replace(run, settings=race_settings(run.settings, 0.05, 44))
     base = run.base()
     candidates = find_candidates(base.model, locate(base.model, base.size), [{"type": "irb"}])
+    (tmp_path / "plain-losses.csv").write_text("1,1,9.0\n7,1,9.0\n")  # of a run that was removed
     plain = race(short, None, tmp_path / "plain")
+    assert len(plain) == short.settings.epochs * short.settings.epoch_steps
     other = race(short, candidates.blocks[2].recipe.to_dict(), tmp_path / "other")
     assert plain[0] == other[0]  # the identity form changes nothing before the first update
     assert not np.array_equal(plain, other)
