@@ -56,7 +56,7 @@ test-mutants: $(DEV_STAMP)
 
 # All 312 networks, and the report of the run (an hour on 2 cores).
 test-zoo: $(STAMP)
-	$(BIN)/hmhsa-insert zoo --report reports/zoo.md
+	$(BIN)/hmhsa-insert zoo --report reports/zoo.md --overwrite
 
 # The wheel and the source archive, in dist/.
 wheel: $(DEV_STAMP)

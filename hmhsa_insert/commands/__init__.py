@@ -29,6 +29,7 @@ from hmhsa_insert.commands.stages import stages
 from hmhsa_insert.commands.suggest import suggest
 from hmhsa_insert.commands.surroundings import (
     BASE,
+    OVERWRITE,
     PLUGIN,
     QUIET,
     UNSAFE_PICKLE,
@@ -72,21 +73,21 @@ _NETWORK = (BASE, UNSAFE_PICKLE, PLUGIN, QUIET)
 # Every command in the order of its group's help, with those of its shared options that it does not read itself.
 _COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], ...]] = {
     "": (
-        (stages, _NETWORK),
-        (plan, _NETWORK),
+        (stages, (*_NETWORK, OVERWRITE)),
+        (plan, (*_NETWORK, OVERWRITE)),
         (apply, _NETWORK),
-        (show, ()),
+        (show, (OVERWRITE,)),
         (diff, (UNSAFE_PICKLE, PLUGIN, QUIET)),
         (train, _NETWORK),
-        (evaluate, _NETWORK),
+        (evaluate, (*_NETWORK, OVERWRITE)),
         (detect, (BASE, PLUGIN, QUIET)),
         (attend, (BASE, PLUGIN, QUIET)),
         (ultralytics, (UNSAFE_PICKLE, PLUGIN, QUIET)),
         (export, _NETWORK),
         (push, (PLUGIN, QUIET)),
         (ablate, (PLUGIN, QUIET)),
-        (profile, _NETWORK),
-        (report, (PLUGIN, QUIET)),
+        (profile, (*_NETWORK, OVERWRITE)),
+        (report, (PLUGIN, QUIET, OVERWRITE)),
         (suggest, _NETWORK),
         (recipes, ()),
         (settings, (PLUGIN, QUIET)),

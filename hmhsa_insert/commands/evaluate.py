@@ -17,7 +17,7 @@ from hmhsa_insert.commands.options import (
     WeightsOption,
     read_size,
 )
-from hmhsa_insert.commands.printed import check_writable_file, print_table
+from hmhsa_insert.commands.printed import print_table
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.tasks.table import refuse_options
@@ -75,8 +75,6 @@ def evaluate(
     from hmhsa_insert.training.names import shown
     from hmhsa_insert.training.score import candidate, score
 
-    for path in (output, confusion):
-        check_writable_file(path)
     task = _one_task(models, {"output": output is not None, "confusion": confusion is not None})
     given: dict[str, object] = {
         "renamed": renamed,

@@ -18,7 +18,7 @@ from hmhsa_insert.commands.options import (
     open_with_weights,
 )
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import Argument, ModelError, Problem
+from hmhsa_insert.errors import Argument, ExportError, ModelError, Problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,13 +79,13 @@ def export(
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, wrote
     from hmhsa_insert.commands.printed import print_tables
-    from hmhsa_insert.exporting.export import check_place
     from hmhsa_insert.exporting.export import export as write
     from hmhsa_insert.exporting.formats import format_of
+    from hmhsa_insert.files.whole import check_place
 
     kind = format_of(to, output)
     target = output or Path(_file_name(model) + kind.suffix)
-    check_place(target, overwrite)
+    check_place(target, overwrite, ExportError)
     with progress.status("building the network") as status:
         network, taken = _opened(model, input_size, inputs, fixed_batch, weights, pretrained, allow_code)
         done = write(

@@ -25,7 +25,7 @@ def plan(
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.commands.printed import check_writable_file, print_table, print_tables, write_drawing
+    from hmhsa_insert.commands.printed import print_table, print_tables, write_drawing
     from hmhsa_insert.commands.tables import cost_table, headline
     from hmhsa_insert.costs.count import count
     from hmhsa_insert.surgery.apply import apply_plan
@@ -33,7 +33,6 @@ def plan(
     from hmhsa_insert.surgery.locate.stages import locate
     from hmhsa_insert.surgery.plan import plan_located, read_recipe
 
-    check_writable_file(draw)
     read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
     loaded = open_model(model, allow_code=allow_code, meta=True)
     located = locate(loaded.model, described(loaded, input_size, inputs, fixed_batch))

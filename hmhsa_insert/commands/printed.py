@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
-from hmhsa_insert.files.whole import place_to_write, write_text
+from hmhsa_insert.files.whole import write_text
 from hmhsa_insert.inert import visible
 from hmhsa_insert.reports.formats import FORMATS, checked_format, format_of
 from hmhsa_insert.reports.problems import ReportError
@@ -98,19 +98,6 @@ def write_drawing(path: Path, loaded: LoadedModel, **options: Any) -> None:
     from hmhsa_insert.drawing.draw import draw
 
     wrote(draw(loaded.model, name=loaded.source.spec, **options).save(path))
-
-
-def check_writable_file(path: Path | None) -> None:
-    """Refuse before any work is done if a report cannot be written at `path`.
-
-    Raises:
-        HmhsaInsertError: it is not a regular file, or its own folder does not exist.
-    """
-    if path is None:
-        return
-    target = place_to_write(path, HmhsaInsertError)
-    if not target.parent.is_dir():
-        raise HmhsaInsertError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
 
 
 def deliver(text: str, path: Path | None) -> None:

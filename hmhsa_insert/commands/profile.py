@@ -16,7 +16,6 @@ from hmhsa_insert.commands.options import (
 )
 from hmhsa_insert.commands.printed import (
     FormatOption,
-    check_writable_file,
     deliver,
     format_asked_for,
     print_parts,
@@ -95,7 +94,6 @@ def profile(
     from hmhsa_insert.commands.console import progress
     from hmhsa_insert.costs.latency import Timing
 
-    check_writable_file(output)
     chosen = format_asked_for(how, output, json)
     if drawings and chosen not in ("html", "json"):
         tip = "`output='costs.html'` writes a page"

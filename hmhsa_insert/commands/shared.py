@@ -77,7 +77,7 @@ _ROWS = (
         "SOURCE",
     ),
     SharedOption(("--output", "-o"), "Write {} here."),
-    SharedOption(("--overwrite",), "Replace what this command wrote there before."),
+    SharedOption(("--overwrite",), "Replace what is there; of a folder, only what this command wrote."),
     SharedOption(("--json",), "Print JSON for programs."),
     SharedOption(("--quiet", "-q"), "Print results and errors alone: no progress, no notes."),
     SharedOption(("--allow-code",), "Import and run factories that files name; for files that you trust."),

@@ -33,14 +33,13 @@ def show(
     from rich.syntax import Syntax
 
     from hmhsa_insert.commands.console import bold, out, print_json
-    from hmhsa_insert.commands.printed import check_writable_file, print_tables, write_drawing
+    from hmhsa_insert.commands.printed import print_tables, write_drawing
     from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.files.numbers import big
     from hmhsa_insert.recipe import load_recipe
     from hmhsa_insert.surgery.artifact.artifact import open_model, read_record, weights_summary
 
-    check_writable_file(draw)
     folder = Path(fetched(given))
     stored = read_detector(folder) if is_detector(folder) else None
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)

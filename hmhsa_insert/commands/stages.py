@@ -45,12 +45,11 @@ def stages(
     measured; no weights are needed.
     """
     from hmhsa_insert.commands.console import out, print_json
-    from hmhsa_insert.commands.printed import check_writable_file, print_table, write_drawing
+    from hmhsa_insert.commands.printed import print_table, write_drawing
     from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.no_maps import why_no_maps
     from hmhsa_insert.surgery.locate.stages import locate
 
-    check_writable_file(draw)
     loaded = open_model(model, allow_code=allow_code, meta=True)
     located = locate(loaded.model, described(loaded, input_size, inputs, fixed_batch))
     if draw is not None:

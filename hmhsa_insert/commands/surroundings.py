@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from hmhsa_insert.commands.shared import renamed, shared
 from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
+from hmhsa_insert.files.whole import check_place
 
 _CONTEXT = "context_"
 
@@ -62,6 +63,18 @@ def _plugins(names: Sequence[str] | None, values: dict[str, Any]) -> Iterator[No
     yield
 
 
+# What the parameters of commands that write one file are called.
+_FILES = ("output", "draw", "confusion")
+
+
+@contextmanager
+def _replacing(overwrite: bool, values: dict[str, Any]) -> Iterator[None]:
+    for name in _FILES:
+        if values.get(name) is not None:
+            check_place(values[name], overwrite, HmhsaInsertError)
+    yield
+
+
 @contextmanager
 def _base(factory: str | None, values: dict[str, Any]) -> Iterator[None]:
     if factory is None:
@@ -90,6 +103,7 @@ def _unpickling(allowed: bool, values: dict[str, Any]) -> Iterator[None]:
 QUIET = Surrounding("quiet", Annotated[bool, shared("--quiet")], False, _quiet)
 PLUGIN = Surrounding("plugin", Annotated[list[str] | None, shared("--plugin")], None, _plugins)
 BASE = Surrounding("base", Annotated[str | None, shared("--base")], None, _base)
+OVERWRITE = Surrounding("overwrite", Annotated[bool, shared("--overwrite")], False, _replacing)
 UNSAFE_PICKLE = Surrounding("unsafe_pickle", Annotated[bool, shared("--unsafe-pickle")], False, _unpickling)
 
 

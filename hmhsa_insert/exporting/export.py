@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from hmhsa_insert.exporting.format import Format, why
 from hmhsa_insert.exporting.formats import format_of
 from hmhsa_insert.exporting.quiet import quiet
 from hmhsa_insert.exporting.subject import Subject, subject
-from hmhsa_insert.files.whole import place_to_write, write_file
+from hmhsa_insert.files.whole import check_place, write_file
 from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tables import Table, left, right
@@ -114,7 +112,7 @@ def export(
     """
     target = Path(path)
     kind = format_of(to, target)
-    check_place(target, overwrite)
+    check_place(target, overwrite, ExportError)
     opened = subject(model, input_size, allow_code)
     asked = _asked(opened, kind, dynamic, size, opset)
     say("running the network")
@@ -128,27 +126,6 @@ def export(
 
     write_file(target, write, ExportError)
     return Exported(target, kind.name, asked, tuple(results))
-
-
-def check_place(path: Path, overwrite: bool) -> None:
-    """Refuse before any work is done if a file cannot be written.
-
-    Raises:
-        ExportError: something is there, there is no such folder, or nothing can be written in it.
-    """
-    target = place_to_write(path, ExportError)
-    if target.exists() and not overwrite:
-        tip = "choose another name, or replace it: `overwrite=True`"
-        raise ExportError(Problem(str(path), "a file is here already", tip))
-    if not target.parent.is_dir():
-        raise ExportError(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
-    try:  # os.access is wrong for root and for read-only file systems
-        handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
-    except OSError as error:
-        message = f"nothing can be written in '{path.parent}': {error.strerror or error}"
-        raise ExportError(Problem(str(path), message, "choose another folder")) from error
-    os.close(handle)
-    os.unlink(name)
 
 
 def _asked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,27 @@ def place_to_write(path: Path, error: type[HmhsaInsertError]) -> Path:
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file but a pipe, a device or the like"
         raise error(Problem(str(path), f"this is {kind}", "give the name of a file"))
     return target
+
+
+def check_place(path: Path, overwrite: bool, error: type[HmhsaInsertError]) -> None:
+    """Refuse before any work is done if a file may not be replaced or cannot be written.
+
+    Raises:
+        HmhsaInsertError: an `error`: something is there, there is no such folder, or nothing can be written in it.
+    """
+    target = place_to_write(path, error)
+    if target.exists() and not overwrite:
+        tip = "choose another name, or replace it: `overwrite=True`"
+        raise error(Problem(str(path), "a file is here already", tip))
+    if not target.parent.is_dir():
+        raise error(Problem(str(path), f"there is no folder '{path.parent}'", "make it first"))
+    try:  # os.access is wrong for root and for read-only file systems
+        handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+    except OSError as reason:
+        message = f"nothing can be written in '{path.parent}': {reason.strerror or reason}"
+        raise error(Problem(str(path), message, "choose another folder")) from reason
+    os.close(handle)
+    os.unlink(name)
 
 
 def write_text(path: Path, text: str, error: type[HmhsaInsertError]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import error_of, listing, output, run
+from test_shared_options import commands
 
 import hmhsa_insert as hi
 from hmhsa_insert.studies.problems import StudyError
@@ -294,3 +295,59 @@ def test_what_a_command_wrote_is_replaced_with_overwrite_and_nothing_else(
     assert listing(Path("s")) == written
     Path(place).write_text("somebody's work")
     assert Path(place).name in error_of(f"{line} --overwrite")
+
+
+# Every option of a command that names one file to write, and the shortest line that has it.
+FILES = {
+    "stages --draw": "stages usernet:small --input-size 64 --draw f.svg",
+    "plan --draw": "plan usernet:small -r good.yaml --input-size 64 --draw f.svg",
+    "show --draw": "show library --draw f.svg",
+    "profile --output": "profile usernet:small --input-size 64 -o f.html",
+    "report --output": "report --published -o f.csv",
+    "evaluate --output": "evaluate detector --data COCO -o f.json",
+    "evaluate --confusion": "evaluate run --confusion f.png",
+    "export --output": "export usernet:small --input-size 64 --dynamic none -o f.pt",
+    "zoo --report": "zoo --networks networks.txt --report f.md",
+}
+# Their check is that of the others; what they need is not made for it.
+_NEED_MORE = ("evaluate --output", "evaluate --confusion")
+
+
+def test_the_table_has_every_option_that_names_a_file_to_write() -> None:
+    found = {
+        f"{name} {max(option.opts, key=len)}"
+        for name, command in commands().items()
+        for option in command.params
+        if option.param_type_name == "option"
+        and option.metavar == "FILE"
+        and option.help.startswith(("Write", "Draw"))
+    }
+    assert found == FILES.keys()
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_is_replaced_with_overwrite_alone(here: Path, made: Path, what: str) -> None:
+    shutil.copytree(made / "library", "library")
+    Path("networks.txt").write_text("timm/test_resnet 3x64x64\n")
+    line = FILES[what]
+    file = Path(line.split()[-1])
+    file.write_text("ten years")
+    said = error_of(line)
+    assert f"{file}: a file is here already" in said
+    assert "choose another name, or replace it: --overwrite" in said
+    assert file.read_text() == "ten years"
+    missing = line.replace(str(file), f"nowhere/{file}")
+    assert f"nowhere/{file}: there is no folder 'nowhere'" in error_of(f"{missing} --overwrite")
+    folder = line.replace(str(file), "library")
+    if what not in ("zoo --report", "report --output"):
+        assert "library: this is a folder" in error_of(f"{folder} --overwrite")
+    if what not in _NEED_MORE:
+        assert run(f"{line} --overwrite").exit_code == 0
+        assert file.read_bytes() != b"ten years"
+
+
+def test_neither_table_of_the_zoo_is_replaced_without_overwrite(here: Path) -> None:
+    for name in ("f.md", "f.csv"):
+        Path(name).write_text("ten years")
+        assert f"{name}: a file is here already" in error_of(FILES["zoo --report"])
+        Path(name).unlink()

@@ -103,7 +103,7 @@ def test_a_link_stays_and_its_file_is_written(here):
     os.symlink("elsewhere/old.md", "table.md")
     os.symlink("elsewhere/new.md", "other.md")
     for name in ("table.md", "other.md"):
-        output(f"report --published -o {name}")
+        output(f"report --published -o {name} --overwrite")
         assert (here / name).is_symlink()
     written = [(here / "elsewhere" / name).read_text() for name in ("old.md", "new.md")]
     assert written[0] == written[1] == output("report --published --format md")

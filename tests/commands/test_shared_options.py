@@ -101,9 +101,8 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the folder is its argument": SHAPES,
     },
     "--overwrite": {
-        "it writes nothing but what it prints": ("stages", "plan", "show", "diff", *LISTS, *RECIPES),
+        "it writes nothing but what it prints": ("diff", *LISTS, *RECIPES),
         "a run or a study is gone on with, never replaced": ("train", "ablate"),
-        "a table is made anew each time": ("profile", "report", "evaluate", "zoo"),
         "it writes to the Hub": ("push",),
         "ultralytics chooses a new folder": ("ultralytics",),
     },

@@ -121,6 +121,20 @@ def test_where_nothing_can_be_done(made: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png"]
 
 
+def test_an_earlier_result_is_replaced_with_overwrite_alone(made: Path, tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "a" / "x.jpg"), picture(tmp_path / "a" / "y.jpg")
+    out = tmp_path / "out"
+    assert run("detect", made, first, "-o", out).exit_code == 0
+    refused = run("detect", made, second, "-o", out)
+    assert "replace what an earlier run wrote: --overwrite" in refused.stderr
+    assert run("detect", made, second, "-o", out, "--overwrite").exit_code == 0
+    assert sorted(path.name for path in out.glob("*.png")) == ["y.png"]
+    (out / "y.png").write_bytes(b"my drawing")
+    refused = run("detect", made, first, "-o", out, "--overwrite")
+    assert "did not write, or not like this: y.png" in refused.stderr
+    assert (out / "y.png").read_bytes() == b"my drawing"
+
+
 def test_masks_are_drawn_in_the_color_of_their_class() -> None:
     masks = torch.zeros(1, 1, 40, 40)
     masks[0, 0, 10:30, 10:30] = 1
