@@ -1,22 +1,25 @@
-"""The blocks: their names, options and costs, what each refuses, and how to build one."""
+"""The blocks: their names, options and costs, what each refuses, and how to build one. Torch is imported to build."""
 
 from __future__ import annotations
 
-from hmhsa_insert.blocks.base import (
-    BlockCost,
-    BlockType,
-    MapSize,
-    OptionProblem,
-    Options,
-    ResidualBlock,
-)
-from hmhsa_insert.blocks.build import build_block, cost_doubt, parse_options, refusals
-from hmhsa_insert.blocks.hmhsa import auto_grids
-from hmhsa_insert.blocks.identity import Residual
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.check import cost_doubt, parse_options, refusals
 from hmhsa_insert.blocks.installed import installed_blocks
 from hmhsa_insert.blocks.registered import register_block
 from hmhsa_insert.blocks.table import BLOCKS, block_names, block_type
-from hmhsa_insert.blocks.timm_layers import TIMM_NAMES
+from hmhsa_insert.blocks.types.hmhsa import auto_grids
+from hmhsa_insert.blocks.types.timm_names import TIMM_NAMES
+
+if TYPE_CHECKING:
+    from hmhsa_insert.blocks.build import build_block
+    from hmhsa_insert.blocks.identity import Residual
+    from hmhsa_insert.blocks.residual import ResidualBlock
+
+# What needs torch, imported at its first use.
+_MODULES = {"build_block": "build", "Residual": "identity", "ResidualBlock": "residual"}
 
 __all__ = [
     "BLOCKS",
@@ -38,3 +41,9 @@ __all__ = [
     "refusals",
     "register_block",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,16 +1,19 @@
-"""What every block file is written in: sizes, costs, options, and the residual protocol."""
+"""What every block file is written in: sizes, costs, options, and its row in the table."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
 
 from hmhsa_insert.recipe.explain import explain
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Shape = Literal["same", "half", "any"]
 
@@ -104,17 +107,11 @@ class BlockType:
             return None, [OptionProblem(each.path, each.message, each.tip) for each in found]
 
 
-class ResidualBlock(nn.Module):
-    """Base class of blocks whose published form ends in "+ x"; subclasses define `branch`.
+def built_by(file: str) -> Callable[[Any, MapSize, int], nn.Module]:
+    """Return the ``build`` of a block type: the function of that name in a file of blocks, imported when called."""
+    return partial(_build, f"hmhsa_insert.blocks.{file}")
 
-    :class:`~hmhsa_insert.blocks.identity.Residual` scales the branch alone. Computing it as
-    ``forward(x) - x`` would lose its low bits.
-    """
 
-    def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the block adds to `x`; both N×C×H×W."""
-        raise NotImplementedError
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x + branch(x)``, N×C×H×W."""
-        return x + self.branch(x)
+def _build(module: str, options: Any, inp: MapSize, out_channels: int) -> nn.Module:
+    made: nn.Module = importlib.import_module(module).build(options, inp, out_channels)
+    return made

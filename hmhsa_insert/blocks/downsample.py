@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import nn
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
-from hmhsa_insert.blocks.norm_act import make_norm, norm_params
-
-
-class DownsampleOptions(Options):
-    """Options of `downsample`."""
-
-    type: Literal["downsample"] = "downsample"
-    norm: Literal["batch", "group", "none"] = Field("batch", description="norm after the convolution")
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.norm_act import make_norm
+from hmhsa_insert.blocks.types.downsample import DownsampleOptions
 
 
 class Downsample(nn.Module):
@@ -42,23 +33,6 @@ class Downsample(nn.Module):
         return y
 
 
-def _build(options: DownsampleOptions, inp: MapSize, out_channels: int) -> nn.Module:
+def build(options: DownsampleOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
     return Downsample(inp.channels, out_channels, options.norm)
-
-
-def _cost(options: DownsampleOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    """Return 9CC′ weights, each used at ⌈H/2⌉·⌈W/2⌉ positions, C′ biases and 2C′ in the norm."""
-    weights = 9 * inp.channels * out_channels
-    positions = -(-inp.height // 2) * -(-inp.width // 2)
-    params = weights + out_channels + norm_params(options.norm, out_channels)
-    return BlockCost(params, weights * positions)
-
-
-DOWNSAMPLE = BlockType(
-    name="downsample",
-    summary="plain downsampling: 3x3 stride-2 convolution and norm",
-    options=DownsampleOptions,
-    build=_build,
-    cost=_cost,
-    shape="half",
-)

@@ -8,14 +8,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, create_model
-from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options, Shape
-from hmhsa_insert.blocks.trial import counted
 from hmhsa_insert.errors import BlockError, Problem, first_line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Cost = Callable[[Any, MapSize, int], BlockCost]
 
@@ -46,6 +47,8 @@ def block_of(
     Raises:
         BlockError: this is no such class, or no name.
     """
+    from torch import nn
+
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         found = f"an object of {type(cls).__name__}" if isinstance(cls, nn.Module) else repr(cls)[:80]
         message = f"a class derived from torch.nn.Module was expected, found {found}"
@@ -161,4 +164,6 @@ def _build(
 
 
 def _count(build: Callable[..., nn.Module], options: Options, inp: MapSize, out_channels: int) -> BlockCost:
+    from hmhsa_insert.blocks.trial import counted
+
     return counted(build, options, inp, out_channels)[1]

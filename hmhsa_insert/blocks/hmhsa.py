@@ -14,56 +14,25 @@ overflow in half precision.
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Discriminator, Field, Tag
 from torch import nn
 from torch.nn import functional as F
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import Auto, HeadDim, Memory, PreNorm, Sides, Width, head_problems, head_size
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.fields import head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look
-from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
-from hmhsa_insert.blocks.norm_act import make_norm, norm_params
+from hmhsa_insert.blocks.narrow import build_narrow
+from hmhsa_insert.blocks.norm_act import make_norm
 from hmhsa_insert.blocks.padded import PaddedCells
-from hmhsa_insert.blocks.partition import Cells, attention_pairs, cells_of, flatten_cells, split_cells
+from hmhsa_insert.blocks.partition import Cells, cells_of, flatten_cells, split_cells
+from hmhsa_insert.blocks.residual import ResidualBlock
 from hmhsa_insert.blocks.tokens import Pointwise, attend_cells, in_pieces, laid_out_like, to_map, to_tokens
+from hmhsa_insert.blocks.types.hmhsa import HmhsaOptions, grids_of, side_of
 
 _SOURCE = "arXiv 2106.03180 v1 and v2"
 Step = tuple[Cells | PaddedCells, list[torch.Tensor]]
-
-# `auto`: exact cells of the first of these sides that fits, until at most this many tokens are left for the last step.
-# 7 is first because it fits every map of a 224-pixel image (7·2ᵏ): one side at all stages, so that cost grows as the
-# tokens do. With 8 first, 28×28 would take 7 and 56×56 take 8, and MACs grow 4.33-fold for 4 times the tokens (C = 64).
-_EXACT_CELLS = (7, 8, 6, 5, 4)
-_LARGEST_CELL = 8
-_LAST_TOKENS = 100
-
-_Grids = Annotated[
-    Annotated[Auto, Tag("[word]")] | Annotated[Sides, Tag("[list]")],
-    Discriminator(lambda value: "[list]" if isinstance(value, list | tuple) else "[word]"),
-    Field(description="side of the cells of each step, first to last, or auto: from the size of the map"),
-]
-
-
-class HmhsaOptions(Options):
-    """Options of `hmhsa`."""
-
-    type: Literal["hmhsa"] = "hmhsa"
-    head_dim: HeadDim = 64
-    grids: _Grids = "auto"
-    upsample: Literal["nearest", "bilinear"] = Field(
-        "nearest", description="how the coarser steps return to the map's size"
-    )
-    norm: PreNorm = Field("group", description="norm in front of the first step")
-    last: Literal["global", "literal"] = Field(
-        "global", description="the last step covers the whole map that is left, or cells of its literal grid"
-    )
-    qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
-    width: Width = None
-    memory: Memory = "fast"
 
 
 class Hmhsa(Lean, ResidualBlock):
@@ -125,7 +94,7 @@ class Hmhsa(Lean, ResidualBlock):
                 cells, parts = steps[-1]
                 # A′ᵢ: a cell's tokens are axis 1, so pooling needs no map.
                 tokens = cells.gather(cells.pool(parts))
-            cells = cells_of(tokens, _side(self.grids, index, self.last))
+            cells = cells_of(tokens, side_of(self.grids, index, self.last))
             parts = cells.cut(tokens)
             attended = attend_cells(self, parts, qkv, self.num_heads, residual=True, mask=cells.mask)
             steps.append((cells, attended))
@@ -136,7 +105,7 @@ class Hmhsa(Lean, ResidualBlock):
         found: list[Look] = []
         side, rows, cols = 1, height, width
         for index in range(len(self.grids)):
-            cells = Cells(rows, cols, _side(self.grids, index, self.last) or max(rows, cols))
+            cells = Cells(rows, cols, side_of(self.grids, index, self.last) or max(rows, cols))
             whole = (cells.rows, cells.cols) == (1, 1)
             where = f"all {rows}×{cols}" if whole else f"cells of {cells.grid}×{cells.grid}"
             equation = f"A{index} = Attention(A′{index}) + A′{index}" if index else "A0 = Attention(X̂) + X̂"
@@ -157,12 +126,6 @@ class Hmhsa(Lean, ResidualBlock):
     def extra_repr(self) -> str:
         """Return the grids, for ``repr``."""
         return f"grids={list(self.grids)}, last={self.last}, upsample={self.upsample}"
-
-
-def _side(grids: tuple[int, ...], index: int, last: str) -> int | None:
-    """Return the side of the cells of one step; None: the whole map that is left, as for a last step not literal."""
-    whole = last == "global" and index == len(grids) - 1
-    return None if whole else grids[index]
 
 
 def _nearest_sum(steps: list[Step]) -> list[torch.Tensor]:
@@ -191,27 +154,9 @@ def _bilinear_sum(steps: list[Step]) -> list[torch.Tensor]:
     return first.cut(total)
 
 
-def auto_grids(height: int, width: int) -> tuple[int, ...]:
-    """Choose the grids of an H×W map: as few steps as cells of side 8 allow, with exact cells if possible.
-
-    Each step takes the first side of 7, 8, 6, 5 and 4 that divides H and W, or 8 if none does, until at most
-    100 tokens are left, which the last step covers. Gives (7, 8) at 56×56, (7, 4) at 28×28, (7, 2) at 14×14
-    and (7,) at 7×7.
-    """
-    grids: list[int] = []
-    while height * width > _LAST_TOKENS:
-        exact = [g for g in _EXACT_CELLS if height % g == 0 and width % g == 0]
-        grids.append(exact[0] if exact else _LARGEST_CELL)
-        height, width = -(-height // grids[-1]), -(-width // grids[-1])
-    return (*grids, max(height, width))
-
-
-def _grids(options: HmhsaOptions, inp: MapSize) -> tuple[int, ...]:
-    return auto_grids(inp.height, inp.width) if options.grids == "auto" else options.grids
-
-
-def _build(options: HmhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
-    grids = _grids(options, inp)
+def build(options: HmhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
+    grids = grids_of(options, inp)
     settings = (options.upsample, options.norm, options.last, options.qkv_bias)
     block = build_narrow(
         options.width,
@@ -219,41 +164,3 @@ def _build(options: HmhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
         lambda width: Hmhsa(width, head_size(options.head_dim, width), grids, *settings),
     )
     return set_lean(block, options.memory == "lean")
-
-
-def _cost(options: HmhsaOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    """Add up the steps and W^p.
-
-    Step i, with Nᵢ tokens: 3NᵢC² for q, k, v, and 2C for each of its (query, key) pairs, which are NᵢGᵢ² where
-    cells divide the map. W^p: NC². Parameters: 3C² a step (3C more with biases), C² + C for W^p, 2C for the norm.
-    """
-    return narrow_cost(options.width, inp, lambda inner: _inner_cost(options, inner))
-
-
-def _inner_cost(options: HmhsaOptions, inp: MapSize) -> BlockCost:
-    grids, channels = _grids(options, inp), inp.channels
-    height, width = inp.height, inp.width
-    macs = height * width * channels**2
-    for index in range(len(grids)):
-        side = _side(grids, index, options.last) or max(height, width)
-        macs += 3 * height * width * channels**2 + 2 * channels * attention_pairs(height, width, side)
-        height, width = -(-height // side), -(-width // side)
-    step_params = 3 * channels**2 + (3 * channels if options.qkv_bias else 0)
-    params = len(grids) * step_params + channels**2 + channels + norm_params(options.norm, channels)
-    return BlockCost(params, macs)
-
-
-def _refuse(options: HmhsaOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    return head_problems(options.head_dim, inp.channels, options.width)
-
-
-HMHSA = BlockType(
-    name="hmhsa",
-    summary="hierarchical attention in steps (the paper's v1): cells, then cells of cells, up to the map",
-    options=HmhsaOptions,
-    build=_build,
-    cost=_cost,
-    shape="same",
-    refuse=_refuse,
-    needs_size=lambda options: options.grids == "auto",
-)

@@ -13,21 +13,19 @@ With g = 1 it is plain global attention: Attention(norm(X)) W^p.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, Memory, Rate, Width, head_problems, head_size
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.fields import head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look, whole_map
-from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
+from hmhsa_insert.blocks.narrow import build_narrow
 from hmhsa_insert.blocks.norm_act import make_norm
 from hmhsa_insert.blocks.padded import PaddedCells, is_symbolic
-from hmhsa_insert.blocks.partition import Cells, attention_pairs, cells_of
+from hmhsa_insert.blocks.partition import Cells, cells_of
 from hmhsa_insert.blocks.tokens import (
     Pointwise,
     attend_cells,
@@ -38,21 +36,9 @@ from hmhsa_insert.blocks.tokens import (
     to_map,
     to_tokens,
 )
+from hmhsa_insert.blocks.types.hmhsa_pooled import HmhsaPooledOptions
 
 _SOURCE = "arXiv 2106.03180 v3 to v5"
-
-
-class HmhsaPooledOptions(Options):
-    """Options of `hmhsa_pooled`."""
-
-    type: Literal["hmhsa_pooled"] = "hmhsa_pooled"
-    head_dim: HeadDim = 64
-    grid_size: int = Field(7, ge=1, description="side of the cells; 1 is plain global attention")
-    pool: int = Field(2, ge=1, description="side of the average pool in front of the global attention")
-    norm: Literal["group", "batch"] = Field("group", description="group as in HAT-Net, batch as in TransCNN")
-    drop: Rate = Field(0.0, description="probability of dropping an output channel, in training")
-    width: Width = None
-    memory: Memory = "fast"
 
 
 class HmhsaPooled(Lean):
@@ -144,7 +130,8 @@ class HmhsaPooled(Lean):
         return f"grid_size={self.grid_size}, pool={self.pool}, num_heads={self.num_heads}"
 
 
-def _build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.Module:
+def build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
     settings = (options.grid_size, options.pool, options.norm, options.drop)
     block = build_narrow(
         options.width,
@@ -152,41 +139,3 @@ def _build(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> nn.M
         lambda width: HmhsaPooled(width, head_size(options.head_dim, width), *settings),
     )
     return set_lean(block, options.memory == "lean")
-
-
-def pooled_attention_cost(inp: MapSize, grid_size: int, pool: int) -> BlockCost:
-    """Return the cost of :class:`HmhsaPooled` on N = H·W tokens, pooled to n.
-
-    MACs: 3NC² for q, k, v in cells, 2C for each of their (query, key) pairs, NC² for the global q, 2nC² for k
-    and v, 2NnC for the global attention, NC² for W^p. Parameters: (3 + 1 + 2 + 1)C² in the projections, as many
-    C in their biases, and 6C in three norms. With grid 1: 3NC² + 2N²C + NC², and 4C² + 4C + 2C parameters.
-    """
-    channels, num_tokens = inp.channels, inp.height * inp.width
-    square = channels**2
-    if grid_size == 1:
-        return BlockCost(4 * square + 6 * channels, 4 * num_tokens * square + 2 * num_tokens**2 * channels)
-    pooled = -(-inp.height // pool) * -(-inp.width // pool)
-    pairs = attention_pairs(inp.height, inp.width, grid_size) + num_tokens * pooled
-    macs = 5 * num_tokens * square + 2 * pooled * square + 2 * channels * pairs
-    return BlockCost(7 * square + 13 * channels, macs)
-
-
-def _cost(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    return narrow_cost(
-        options.width, inp, lambda inner: pooled_attention_cost(inner, options.grid_size, options.pool)
-    )
-
-
-def _refuse(options: HmhsaPooledOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    return head_problems(options.head_dim, inp.channels, options.width)
-
-
-HMHSA_POOLED = BlockType(
-    name="hmhsa_pooled",
-    summary="attention in cells, then to the pooled map (the authors' released TransCNN and HAT-Net)",
-    options=HmhsaPooledOptions,
-    build=_build,
-    cost=_cost,
-    shape="same",
-    refuse=_refuse,
-)

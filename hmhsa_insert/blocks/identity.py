@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hmhsa_insert.blocks.base import ResidualBlock
+from hmhsa_insert.blocks.residual import ResidualBlock
 
 
 class Residual(nn.Module):

@@ -8,28 +8,15 @@ released checkpoints.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
-from hmhsa_insert.blocks.fields import Activation, Expansion, KernelSize, Memory
+from hmhsa_insert.blocks.base import MapSize
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
 from hmhsa_insert.blocks.tokens import in_pieces
-
-
-class IrbOptions(Options):
-    """Options of `irb`."""
-
-    type: Literal["irb"] = "irb"
-    expansion: Expansion = 4
-    kernel_size: KernelSize = 3
-    norm: Literal["batch", "group"] = Field("batch", description="batch as in TransCNN, group as in HAT-Net")
-    act: Activation = Field("silu", description="activation after the first two convolutions")
-    memory: Memory = "fast"
+from hmhsa_insert.blocks.types.irb import IrbOptions
 
 
 class Irb(Lean):
@@ -94,32 +81,7 @@ def _run(layers: list[nn.Module], x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def irb_cost(inp: MapSize, expansion: int, kernel_size: int, norm: str) -> BlockCost:
-    """Return the cost of :class:`Irb`, with h = expansion·C hidden channels.
-
-    The convolutions hold 2Ch + k²h weights, each used at all H·W positions. The norms hold 2h + 2h + 2C
-    parameters with "batch", 2C + 2C with "group".
-    """
-    hidden = expansion * inp.channels
-    weights = 2 * inp.channels * hidden + kernel_size**2 * hidden
-    norms = 4 * hidden + 2 * inp.channels if norm == "batch" else 4 * inp.channels
-    return BlockCost(weights + norms, weights * inp.height * inp.width)
-
-
-def _build(options: IrbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+def build(options: IrbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
     block = Irb(inp.channels, options.expansion, options.kernel_size, options.norm, options.act)
     return set_lean(block, options.memory == "lean")
-
-
-def _cost(options: IrbOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    return irb_cost(inp, options.expansion, options.kernel_size, options.norm)
-
-
-IRB = BlockType(
-    name="irb",
-    summary="inverted residual bottleneck: 1x1 expand, depthwise convolution, 1x1 project",
-    options=IrbOptions,
-    build=_build,
-    cost=_cost,
-    shape="same",
-)

@@ -9,30 +9,17 @@ Time is quadratic in the number of tokens; fused attention keeps memory linear.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import nn
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
-from hmhsa_insert.blocks.fields import HeadDim, Memory, PreNorm, Width, head_problems, head_size
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.fields import head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
 from hmhsa_insert.blocks.looks import Look, whole_map
-from hmhsa_insert.blocks.narrow import build_narrow, narrow_cost
-from hmhsa_insert.blocks.norm_act import make_norm, norm_params
+from hmhsa_insert.blocks.narrow import build_narrow
+from hmhsa_insert.blocks.norm_act import make_norm
 from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, self_attention, to_map, to_tokens
-
-
-class MhsaOptions(Options):
-    """Options of `mhsa`."""
-
-    type: Literal["mhsa"] = "mhsa"
-    head_dim: HeadDim = 64
-    norm: PreNorm = Field("group", description="norm in front")
-    qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
-    width: Width = None
-    memory: Memory = "fast"
+from hmhsa_insert.blocks.types.mhsa import MhsaOptions
 
 
 class Mhsa(Lean):
@@ -69,40 +56,11 @@ class Mhsa(Lean):
         return (whole_map("all positions", "A = softmax(Q Kᵀ/√d) V; arXiv 2106.03180", height, width),)
 
 
-def attention_cost(inp: MapSize, qkv_bias: bool) -> BlockCost:
-    """Return the cost of :class:`Mhsa` without its norm: 3NC² + 2N²C + NC² MACs, 4C² + C parameters."""
-    channels, num_tokens = inp.channels, inp.height * inp.width
-    params = 4 * channels**2 + channels + (3 * channels if qkv_bias else 0)
-    return BlockCost(params, 4 * num_tokens * channels**2 + 2 * num_tokens**2 * channels)
+def build(options: MhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
 
-
-def _build(options: MhsaOptions, inp: MapSize, out_channels: int) -> nn.Module:
     def made(width: int) -> Mhsa:
         return Mhsa(width, head_size(options.head_dim, width), options.norm, options.qkv_bias)
 
     block = build_narrow(options.width, inp.channels, made)
     return set_lean(block, options.memory == "lean")
-
-
-def _cost(options: MhsaOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    def inner_cost(inner: MapSize) -> BlockCost:
-        return attention_cost(inner, options.qkv_bias) + BlockCost(
-            norm_params(options.norm, inner.channels), 0
-        )
-
-    return narrow_cost(options.width, inp, inner_cost)
-
-
-def _refuse(options: MhsaOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    return head_problems(options.head_dim, inp.channels, options.width)
-
-
-MHSA = BlockType(
-    name="mhsa",
-    summary="plain global attention: every token attends to every token",
-    options=MhsaOptions,
-    build=_build,
-    cost=_cost,
-    shape="same",
-    refuse=_refuse,
-)

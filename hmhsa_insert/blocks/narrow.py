@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hmhsa_insert.blocks.base import BlockCost, MapSize, ResidualBlock
+from hmhsa_insert.blocks.residual import ResidualBlock
 
 
 class Narrow(nn.Module):
@@ -65,11 +65,3 @@ def build_narrow(width: int | None, channels: int, make: Callable[[int], nn.Modu
     if isinstance(block, ResidualBlock):
         return NarrowResidual(channels, width, block)
     return Narrow(channels, width, block)
-
-
-def narrow_cost(width: int | None, inp: MapSize, cost: Callable[[MapSize], BlockCost]) -> BlockCost:
-    """Return the cost of :func:`build_narrow`: the block's, and 2·C·width weights used at H·W positions."""
-    if width is None:
-        return cost(inp)
-    convs = 2 * inp.channels * width
-    return cost(MapSize(width, inp.height, inp.width)) + BlockCost(convs, convs * inp.height * inp.width)

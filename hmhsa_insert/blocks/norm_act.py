@@ -52,8 +52,3 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 def make_norm(name: str, channels: int) -> nn.Module:
     """Return the norm called `name` (a key of `NORMS`) for an N×C×H×W map with C = `channels`."""
     return NORMS[name](channels)
-
-
-def norm_params(name: str, channels: int) -> int:
-    """Return how many parameters :func:`make_norm` learns: a scale and a shift per channel, or none."""
-    return 0 if name == "none" else 2 * channels

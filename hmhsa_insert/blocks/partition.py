@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from hmhsa_insert.blocks.padded import PaddedCells, is_symbolic
+from hmhsa_insert.blocks.types.costs import spans
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Cells:
     mask: torch.Tensor | None = None
 
     def __init__(self, height: int, width: int, grid: int) -> None:
-        down, across = _spans(height, grid), _spans(width, grid)
+        down, across = spans(height, grid), spans(width, grid)
         self.height = height
         self.width = width
         self.grid = grid
@@ -154,22 +155,6 @@ def split_cells(flat: torch.Tensor, like: list[torch.Tensor]) -> list[torch.Tens
     sizes = [part.shape[0] * part.shape[1] for part in like]
     pieces = torch.split_with_sizes(flat, sizes) if len(like) > 1 else (flat,)
     return [torch.unflatten(piece, 0, part.shape[:2]) for piece, part in zip(pieces, like, strict=True)]
-
-
-def attention_pairs(height: int, width: int, grid: int) -> int:
-    """Return the number of (query, key) pairs of attention inside the cells of an H×W map.
-
-    A cell of h×w tokens has (hw)². Cells are a product of spans, so the sum factors into (Σh²)(Σw²).
-    """
-    down = sum(count * side * side for _, count, side in _spans(height, grid))
-    across = sum(count * side * side for _, count, side in _spans(width, grid))
-    return down * across
-
-
-def _spans(length: int, grid: int) -> list[tuple[int, int, int]]:
-    """Cut a line into (index of the first cell, cells, tokens per cell): the full cells, then the rest."""
-    full, rest = length // grid, length % grid  # divmod refuses the symbolic sizes of a compiler
-    return [span for span in ((0, full, grid), (full, 1, rest)) if span[1] and span[2]]
 
 
 def _uncut(part: torch.Tensor, region: Region) -> torch.Tensor:

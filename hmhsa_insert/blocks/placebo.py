@@ -12,16 +12,18 @@ block without the attention.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, ResidualBlock
-from hmhsa_insert.blocks.control import Lookup, control_options, cost_of, problems_of
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.residual import ResidualBlock
+from hmhsa_insert.blocks.table import block_type
 from hmhsa_insert.blocks.tokens import Pointwise, laid_out_like, to_map, to_tokens
+from hmhsa_insert.blocks.types.control import cost_of
+from hmhsa_insert.blocks.types.placebo import hidden_and_rest
 
 # As in this project's other norms over channels.
 _EPS = 1e-6
@@ -40,7 +42,7 @@ class Placebo(ResidualBlock):
 
     def __init__(self, channels: int, num_params: int) -> None:
         super().__init__()
-        hidden, rest = _hidden_and_rest(channels, num_params)
+        hidden, rest = hidden_and_rest(channels, num_params)
         self.hidden = hidden
         if hidden:
             self.fc1 = Pointwise(channels, hidden)
@@ -69,47 +71,11 @@ class Placebo(ResidualBlock):
         return f"hidden={self.hidden}, num_params={sum(p.numel() for p in self.parameters())}"
 
 
-def _hidden_and_rest(channels: int, num_params: int) -> tuple[int, int]:
-    """Return h, and the number of parameters that are left for s and b."""
-    return divmod(num_params, 2 * channels + 1)
-
-
 def _filled(values: torch.Tensor, channels: int) -> torch.Tensor:
     """Return `values` for the first channels and zero for the others."""
     return F.pad(values, (0, channels - len(values)))
 
 
-def placebo_type(lookup: Lookup) -> BlockType:
-    """Return the block type `placebo`.
-
-    Args:
-        lookup: returns the block type of a name; raises BlockError if there is none.
-    """
-    return BlockType(
-        name="placebo",
-        summary="control: the parameters of the block `of`, exactly, and no token sees another",
-        options=control_options("placebo", lookup),
-        build=partial(_build, lookup),
-        cost=partial(_cost, lookup),
-        shape="same",
-        refuse=partial(_refuse, lookup),
-        needs_size=lambda options: lookup(options.of.type).needs_size(options.of),
-    )
-
-
-def _build(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> nn.Module:
-    return Placebo(inp.channels, cost_of(lookup, options.of, inp).num_params)
-
-
-def _cost(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> BlockCost:
-    """Return P, and the 2Ch weights of W₁ and W₂ used at all H·W positions."""
-    num_params = cost_of(lookup, options.of, inp).num_params
-    hidden, _ = _hidden_and_rest(inp.channels, num_params)
-    return BlockCost(num_params, 2 * inp.channels * hidden * inp.height * inp.width)
-
-
-def _refuse(lookup: Lookup, options: Any, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    problems = problems_of(lookup, options.of, inp)
-    if problems or cost_of(lookup, options.of, inp).num_params:
-        return problems
-    return [OptionProblem(("of", "type"), f"{options.of.type} has no parameters that a placebo could have")]
+def build(options: Any, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
+    return Placebo(inp.channels, cost_of(block_type, options.of, inp).num_params)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, overload
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks.base import Shape
@@ -14,7 +12,10 @@ from hmhsa_insert.blocks.from_class import Cost, block_of, class_of
 from hmhsa_insert.blocks.table import BLOCKS, is_ours
 from hmhsa_insert.errors import BlockError, Problem
 
-M = TypeVar("M", bound=type[nn.Module])
+if TYPE_CHECKING:
+    from torch import nn
+
+M = TypeVar("M", bound="type[nn.Module]")
 
 
 @overload

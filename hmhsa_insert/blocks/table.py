@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from hmhsa_insert.blocks.activations import ACTIVATION_TYPES
 from hmhsa_insert.blocks.base import BlockType
-from hmhsa_insert.blocks.downsample import DOWNSAMPLE
-from hmhsa_insert.blocks.hmhsa import HMHSA
-from hmhsa_insert.blocks.hmhsa_pooled import HMHSA_POOLED
 from hmhsa_insert.blocks.installed import installed_block, installed_blocks
-from hmhsa_insert.blocks.irb import IRB
-from hmhsa_insert.blocks.matched import matched_type
-from hmhsa_insert.blocks.mhsa import MHSA
-from hmhsa_insert.blocks.placebo import placebo_type
-from hmhsa_insert.blocks.tdb import TDB
-from hmhsa_insert.blocks.timm_layers import PREFIX, TIMM_NAMES, timm_block_type
-from hmhsa_insert.blocks.transcnn import TRANSCNN
-from hmhsa_insert.blocks.transformer import TRANSFORMER
+from hmhsa_insert.blocks.types.activations import ACTIVATION_TYPES
+from hmhsa_insert.blocks.types.downsample import DOWNSAMPLE
+from hmhsa_insert.blocks.types.hmhsa import HMHSA
+from hmhsa_insert.blocks.types.hmhsa_pooled import HMHSA_POOLED
+from hmhsa_insert.blocks.types.irb import IRB
+from hmhsa_insert.blocks.types.matched import matched_type
+from hmhsa_insert.blocks.types.mhsa import MHSA
+from hmhsa_insert.blocks.types.placebo import placebo_type
+from hmhsa_insert.blocks.types.tdb import TDB
+from hmhsa_insert.blocks.types.timm_names import PREFIX, TIMM_NAMES
+from hmhsa_insert.blocks.types.transcnn import TRANSCNN
+from hmhsa_insert.blocks.types.transformer import TRANSFORMER
 from hmhsa_insert.errors import BlockError, Problem, near
 
 BLOCKS: dict[str, BlockType] = {
@@ -44,6 +44,8 @@ def block_type(name: str) -> BlockType:
     """
     found = BLOCKS.get(name)
     if found is None and name.startswith(PREFIX):
+        from hmhsa_insert.blocks.timm_layers import timm_block_type
+
         found = timm_block_type(name.removeprefix(PREFIX))
     if found is None:
         found = installed_block(name)

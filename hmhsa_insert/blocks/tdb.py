@@ -5,26 +5,15 @@ Y = act(norm1(Conv3×3 stride 2 (x)) + norm2(Conv1×1(MaxPool2×2(x))))
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options
-from hmhsa_insert.blocks.fields import Activation
+from hmhsa_insert.blocks.base import MapSize
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
 from hmhsa_insert.blocks.padded import is_symbolic
+from hmhsa_insert.blocks.types.tdb import TdbOptions
 from hmhsa_insert.blocks.windows import max_pool
-
-
-class TdbOptions(Options):
-    """Options of `tdb`."""
-
-    type: Literal["tdb"] = "tdb"
-    norm: Literal["batch", "group"] = Field("batch", description="norm of both branches")
-    act: Activation = Field("silu", description="activation of their sum")
 
 
 class Tdb(nn.Module):
@@ -58,22 +47,6 @@ class Tdb(nn.Module):
         return y
 
 
-def _build(options: TdbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+def build(options: TdbOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
     return Tdb(inp.channels, out_channels, options.norm, options.act)
-
-
-def _cost(options: TdbOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    """Return 9CC′ and CC′ weights, each used at ⌈H/2⌉·⌈W/2⌉ positions, 2C′ biases and 4C′ in two norms."""
-    weights = 10 * inp.channels * out_channels
-    positions = -(-inp.height // 2) * -(-inp.width // 2)
-    return BlockCost(weights + 6 * out_channels, weights * positions)
-
-
-TDB = BlockType(
-    name="tdb",
-    summary="two-branch downsampling: 3x3 stride-2 convolution beside a pooled projection",
-    options=TdbOptions,
-    build=_build,
-    cost=_cost,
-    shape="half",
-)

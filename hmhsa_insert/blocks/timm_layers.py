@@ -21,29 +21,7 @@ from torch import nn
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.trial import counted
-
-PREFIX = "timm/"
-
-# The names that timm's create_attn accepts; timm itself has no list of them.
-TIMM_NAMES = (
-    *(
-        "se",
-        "ese",
-        "eca",
-        "ecam",
-        "ceca",
-        "ge",
-        "gc",
-        "gca",
-        "cbam",
-        "lcbam",
-        "coord",
-        "scoord",
-        "ela",
-        "strip",
-    ),
-    *("sk", "splat", "lambda", "bottleneck", "halo", "nl", "bat"),
-)
+from hmhsa_insert.blocks.types.timm_names import PREFIX
 
 # Determined by the map and the site, or not plain data.
 _NOT_OPTIONS = {"feat_size", "dim_out", "out_channels", "stride", "device", "dtype"}

@@ -6,34 +6,18 @@ Y  = A′ + DropPath(MLP(norm2(A′)))
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from timm.layers import DropPath
 from torch import nn
 
-from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options, ResidualBlock
-from hmhsa_insert.blocks.fields import Activation, DropPathRate, HeadDim, Memory, head_problems, head_size
+from hmhsa_insert.blocks.base import MapSize
+from hmhsa_insert.blocks.fields import head_size
 from hmhsa_insert.blocks.lean import Lean, set_lean
-from hmhsa_insert.blocks.mhsa import Mhsa, attention_cost
+from hmhsa_insert.blocks.mhsa import Mhsa
 from hmhsa_insert.blocks.norm_act import ACTIVATIONS, make_norm
+from hmhsa_insert.blocks.residual import ResidualBlock
 from hmhsa_insert.blocks.tokens import Pointwise, to_map, to_tokens
-
-
-class TransformerOptions(Options):
-    """Options of `transformer`."""
-
-    type: Literal["transformer"] = "transformer"
-    head_dim: HeadDim = 64
-    mlp_ratio: int = Field(4, ge=1, description="hidden channels of the MLP over channels")
-    qkv_bias: bool = Field(False, description="add a bias to queries, keys and values")
-    norm: Literal["layer", "group", "batch"] = Field(
-        "layer", description="norm in front of attention and MLP"
-    )
-    act: Activation = Field("gelu", description="activation of the MLP")
-    drop_path: DropPathRate = 0.0
-    memory: Memory = "fast"
+from hmhsa_insert.blocks.types.transformer import TransformerOptions
 
 
 class Mlp(Lean):
@@ -98,7 +82,8 @@ class Transformer(ResidualBlock):
         return added
 
 
-def _build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.Module:
+def build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.Module:
+    """Return the block with these options, for a map."""
     block = Transformer(
         inp.channels,
         head_size(options.head_dim, inp.channels),
@@ -109,26 +94,3 @@ def _build(options: TransformerOptions, inp: MapSize, out_channels: int) -> nn.M
         options.drop_path,
     )
     return set_lean(block, options.memory == "lean")
-
-
-def _cost(options: TransformerOptions, inp: MapSize, out_channels: int) -> BlockCost:
-    """Add an MLP of ratio r to the attention: 2NrC² MACs, 2rC² + rC + C parameters; and 4C in two norms."""
-    hidden = options.mlp_ratio * inp.channels
-    weights = 2 * hidden * inp.channels
-    mlp = BlockCost(weights + hidden + inp.channels, inp.height * inp.width * weights)
-    return attention_cost(inp, options.qkv_bias) + mlp + BlockCost(4 * inp.channels, 0)
-
-
-def _refuse(options: TransformerOptions, inp: MapSize, out_channels: int) -> list[OptionProblem]:
-    return head_problems(options.head_dim, inp.channels)
-
-
-TRANSFORMER = BlockType(
-    name="transformer",
-    summary="the pre-norm transformer block: norm, global attention, MLP, both residual",
-    options=TransformerOptions,
-    build=_build,
-    cost=_cost,
-    shape="same",
-    refuse=_refuse,
-)

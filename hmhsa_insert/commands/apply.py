@@ -55,6 +55,7 @@ def apply(
 
     Example: `hmhsa-insert apply resnet50 --recipe stage3.yaml -o out`
     """
+    from hmhsa_insert.blocks.in_recipe import read_recipe
     from hmhsa_insert.commands.console import notes, out, print_json, progress, wrote
     from hmhsa_insert.commands.printed import print_table, print_tables
     from hmhsa_insert.commands.tables import cost_table, costs_as_data, headline
@@ -62,7 +63,7 @@ def apply(
     from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, save
     from hmhsa_insert.surgery.artifact.folder import check_writable
     from hmhsa_insert.surgery.locate.stages import locate
-    from hmhsa_insert.surgery.plan import plan_located, read_recipe
+    from hmhsa_insert.surgery.plan import plan_located
 
     if output is not None:
         check_writable(output, ARTIFACT, overwrite)

@@ -24,6 +24,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Resolve a recipe against a network: the sites, the new keys, the cost, or every reason why not."""
+    from hmhsa_insert.blocks.in_recipe import read_recipe
     from hmhsa_insert.commands.console import out, print_json
     from hmhsa_insert.commands.printed import print_table, print_tables, write_drawing
     from hmhsa_insert.commands.tables import cost_table, headline
@@ -31,7 +32,7 @@ def plan(
     from hmhsa_insert.surgery.apply import apply_plan
     from hmhsa_insert.surgery.artifact.artifact import open_model
     from hmhsa_insert.surgery.locate.stages import locate
-    from hmhsa_insert.surgery.plan import plan_located, read_recipe
+    from hmhsa_insert.surgery.plan import plan_located
 
     read, problems = read_recipe(recipe)  # before a network is built or downloaded for it
     loaded = open_model(model, allow_code=allow_code, meta=True)

@@ -13,9 +13,9 @@ def check(
 ) -> None:
     """Report every problem of a recipe that can be found without a network."""
     from hmhsa_insert.blocks import parse_options
+    from hmhsa_insert.blocks.in_recipe import read_recipe
     from hmhsa_insert.commands.console import out
     from hmhsa_insert.errors import Problem, RecipeError
-    from hmhsa_insert.surgery.plan import read_recipe
 
     parsed, problems = read_recipe(recipe)
     for edit in parsed.edits:

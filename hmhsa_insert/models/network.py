@@ -12,11 +12,11 @@ from timm.layers import DropPath, SelectAdaptivePool2d
 from timm.models import checkpoint_seq
 from torch import nn
 
-from hmhsa_insert.blocks.base import ResidualBlock
 from hmhsa_insert.blocks.downsample import Downsample
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled
 from hmhsa_insert.blocks.irb import Irb
 from hmhsa_insert.blocks.norm_act import make_norm
+from hmhsa_insert.blocks.residual import ResidualBlock
 from hmhsa_insert.blocks.tdb import Tdb
 from hmhsa_insert.blocks.transcnn import TransCnn
 from hmhsa_insert.models.configs import NetworkConfig

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hmhsa_insert.blocks import build_block
-from hmhsa_insert.blocks.base import ResidualBlock
+from hmhsa_insert.blocks.residual import ResidualBlock
 from hmhsa_insert.placement.candidates import Candidate
 from hmhsa_insert.placement.record import Recorded
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hmhsa_insert.blocks.in_recipe import checked_recipe
 from hmhsa_insert.errors import HmhsaInsertError, Problem, RecipeError, near
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.recipe import Recipe, find_recipe
@@ -20,7 +21,6 @@ from hmhsa_insert.recipe.yaml_text import read_text
 from hmhsa_insert.studies.compose import Composition
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import VariantEntry
-from hmhsa_insert.surgery.plan import checked_recipe
 
 # More than anyone trains: each is a recipe that is read and planned.
 MOST_VARIANTS = 1_000

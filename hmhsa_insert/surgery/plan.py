@@ -11,9 +11,9 @@ import warnings
 from torch import nn
 
 from hmhsa_insert.arguments import reads_arguments
-from hmhsa_insert.blocks import parse_options
+from hmhsa_insert.blocks.in_recipe import read_recipe
 from hmhsa_insert.errors import PlanError, Problem, RecipeError
-from hmhsa_insert.recipe import Recipe, RecipeSource, parse_recipe
+from hmhsa_insert.recipe import Recipe, RecipeSource
 from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.edit.splice import ledgers
@@ -64,25 +64,6 @@ def plan(
     for doubt in made.doubts:
         warnings.warn(doubt, stacklevel=2)
     return made
-
-
-def read_recipe(recipe: RecipeSource) -> tuple[Recipe, list[Problem]]:
-    """Read a recipe as far as possible; return it with its problems, blocks in invalid edits included.
-
-    Raises:
-        RecipeError: none of its edits can be planned; lists all problems.
-    """
-    return checked_recipe(*parse_recipe(recipe))
-
-
-def checked_recipe(parsed: Recipe, problems: list[Problem]) -> tuple[Recipe, list[Problem]]:
-    """Check what ``parse_recipe`` returned; otherwise as :func:`read_recipe`."""
-    for path, block in parsed.stray_blocks:
-        for found in parse_options(block)[1]:
-            problems.append(Problem(parsed.where((*path, *found.key)), found.message, found.tip))
-    if not parsed.edits:
-        raise RecipeError(problems)
-    return parsed, problems
 
 
 def plan_located(model: nn.Module, located: Located, recipe: Recipe, problems: list[Problem]) -> Plan:

@@ -18,7 +18,7 @@ from hmhsa_insert.blocks import (
     parse_options,
     refusals,
 )
-from hmhsa_insert.blocks.matched import matched_widths
+from hmhsa_insert.blocks.types.matched import matched_widths
 from hmhsa_insert.errors import BlockError
 
 STOOD_FOR = {name: spec for name, spec in SAME.items() if spec["type"] not in ("placebo", "matched")}

@@ -6,7 +6,8 @@ from plain import cells_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hmhsa_insert.blocks import tokens
-from hmhsa_insert.blocks.partition import Cells, attention_pairs, flatten_cells, split_cells
+from hmhsa_insert.blocks.partition import Cells, flatten_cells, split_cells
+from hmhsa_insert.blocks.types.costs import attention_pairs
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIDES = st.integers(1, 20)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from plain import PlainPooled, attend_in_cells, group_norm, hmhsa_loops, linear, pooled_loops, randomized
 
 from hmhsa_insert.blocks import build_block
-from hmhsa_insert.blocks.hmhsa import Hmhsa, auto_grids
+from hmhsa_insert.blocks.hmhsa import Hmhsa
 from hmhsa_insert.blocks.hmhsa_pooled import HmhsaPooled
+from hmhsa_insert.blocks.types.hmhsa import auto_grids
 
 SIDES = st.integers(1, 10)
 RANDOM = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

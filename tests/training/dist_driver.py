@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training_nets import RECIPE, SETTINGS, few_digits, irb_nano, plain
 
 from hmhsa_insert.blocks import BLOCKS
-from hmhsa_insert.blocks.activations import ACTIVATION_TYPES
+from hmhsa_insert.blocks.types.activations import ACTIVATION_TYPES
 from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.training import train
 from hmhsa_insert.training.data import Data
