@@ -241,7 +241,7 @@ def _joined(names: list[str]) -> str:
 
 
 def _found(value: Any) -> str:
-    if value is None or isinstance(value, bool | int | float):
+    if _is_shown(value):
         return repr(value)[:_SHOWN]
     if isinstance(value, str):
         return f"'{value[:_SHOWN]}'"
@@ -249,8 +249,14 @@ def _found(value: Any) -> str:
         return f"the class {value.__name__}"
     if inspect.isroutine(value):
         return f"the function {getattr(value, '__name__', '')}".strip()
+    if isinstance(value, list | tuple) and all(_is_shown(item) for item in value):
+        return repr(value)[:_SHOWN]
     plain: dict[Any, str] = {list: "a list", tuple: "a tuple", dict: "a dict", set: "a set", bytes: "bytes"}
     return plain.get(type(value), f"an object of type {type(value).__name__}")
+
+
+def _is_shown(item: Any) -> bool:
+    return item is None or isinstance(item, bool | int | float)
 
 
 class _Mistake(NamedTuple):
@@ -278,4 +284,5 @@ _MISTAKES = (
     _Mistake(lambda name, kind, value: typing.get_origin(kind) is not None and isinstance(value, str)
              and any(each.startswith("a list") for each in _names(kind)),
              lambda value: f"put it into a list: ['{value[:_SHOWN]}']"),
+    _Mistake(lambda name, kind, value: name == "query", lambda value: "a pixel is its row and its column: (120, 80)"),
 )  # fmt: skip

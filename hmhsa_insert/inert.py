@@ -137,6 +137,11 @@ _LATEX = {
 _LATEX_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
 
 
+def latex_comment(text: str) -> str:
+    """Return lines of `text` as comments of LaTeX, literally: nothing but the end of a line ends a comment."""
+    return "".join(f"% {visible(line)}".rstrip() + "\n" for line in text.split("\n"))
+
+
 def latex(text: str) -> str:
     """Return `text` so that LaTeX shows it literally, in one line."""
     written = _LATEX_SPECIAL.sub(lambda found: _LATEX[found[0]], visible(" ".join(text.split())))

@@ -7,6 +7,7 @@ through.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,7 @@ __all__ = [
     "any_length",
     "assume",
     "pretend_compiling",
+    "unlogged",
     "TorchDispatchMode",
     "TreeSpec",
     "tree_flatten",
@@ -75,6 +77,17 @@ def pretend_compiling(on: bool) -> Iterator[None]:
         yield
     finally:
         torch.compiler._is_compiling_flag = before
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep what torch logs of failures on fake tensors from the terminal: they become errors of their own."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

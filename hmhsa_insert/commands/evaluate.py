@@ -65,8 +65,9 @@ def evaluate(
     A folder without splits is scored whole. Classes are matched by name with those that a run was trained on.
     Detectors get COCO's average precision of boxes and masks: AP, AP50, AP75, and of small, medium, large objects.
 
-    Examples: `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`,
-    `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
+    Examples:
+    - `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`
+    - `hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json`
     """
     from rich.text import Text
 

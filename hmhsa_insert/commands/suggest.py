@@ -94,8 +94,9 @@ def suggest(
     No other recipe of those tried puts the block on as many channels for less. With `--data`, blocks are tried at the
     end of every stage: each is trained alone for some steps, and the best are raced in short trainings.
 
-    Examples: `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`,
-    `hmhsa-insert suggest resnet18 --data /data/birds --block hmhsa --block timm/se --budget 30m -o tried`
+    Examples:
+    - `hmhsa-insert suggest resnet50 --block hmhsa --max-macs +5% -o suggested`
+    - `hmhsa-insert suggest resnet18 --data /data/birds --block hmhsa --block timm/se --budget 30m -o tried`
     """
     from hmhsa_insert.commands.console import print_json
     from hmhsa_insert.commands.printed import print_tables

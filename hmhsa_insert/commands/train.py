@@ -85,9 +85,10 @@ def train(
 ) -> None:
     """Train a network, edited by a recipe or not. The same command goes on with an unfinished run.
 
-    Examples: `hmhsa-insert train irb_tiny --recipe transcnn.yaml --data digits --epochs 4 -o run`,
-    `hmhsa-insert train resnet50 --task detect --detector retinanet --data /data/coco --pretrained`,
-    `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
+    Examples:
+    - `hmhsa-insert train irb_tiny --recipe transcnn.yaml --data digits --epochs 4 -o run`
+    - `hmhsa-insert train resnet50 --task detect --detector retinanet --data /data/coco --pretrained`
+    - `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
     from hmhsa_insert.training import SettingsError, Stopped, plan_run, train_run

@@ -21,7 +21,7 @@ from hmhsa_insert.costs.ops import CONVOLUTIONS, FUSED_ATTENTION, PRODUCTS, left
 from hmhsa_insert.formulas import EXTRA_FORMULAS
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.locate.stand_in import with_stand_ins
-from hmhsa_insert.torch_private import TorchDispatchMode
+from hmhsa_insert.torch_private import TorchDispatchMode, unlogged
 
 aten = torch.ops.aten
 # A higher-order operation without a formula runs and is named; older torch cannot skip one, and refuses the model.
@@ -133,7 +133,8 @@ def count(model: nn.Module, input_size: InputSize = (3, 224, 224), batch: int = 
         return _counts(inputs, batch, _rows(stack, ledger), ledger.unknown | set(skipped))
 
     try:
-        return with_stand_ins(fake, run)
+        with unlogged():
+            return with_stand_ins(fake, run)
     except Exception as error:
         raise cannot_run(model, inputs, error) from error
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.base import fake as surgery_fake
 from hmhsa_insert.surgery.base.fake import swapped_copy
+from hmhsa_insert.surgery.base.given import image_tip
 from hmhsa_insert.surgery.base.inputs import Inputs
 from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode
 
@@ -82,7 +83,7 @@ def without_fast_path() -> Iterator[None]:
 def cannot_run(model: nn.Module, inputs: Inputs, error: Exception) -> ModelError:
     """Return the error that says `model` does not run on `inputs`."""
     message = f"cannot run on an input of {inputs}: {first_line(error)}"
-    return ModelError(Problem(type(model).__name__, message))
+    return ModelError(Problem(type(model).__name__, message, image_tip(model, inputs)))
 
 
 class ModuleStack:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hmhsa_insert.costs.fake import ModuleStack, cannot_run, fake_copy, home, real_copy
 from hmhsa_insert.costs.steps import Setting, prepare
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
-from hmhsa_insert.torch_private import FakeTensorMode
+from hmhsa_insert.torch_private import FakeTensorMode, unlogged
 
 GIB = 2**30
 
@@ -100,7 +100,8 @@ def training_memory(
     hollow, mode = fake_copy(model, dtype=dtype)
     computed = False
     try:
-        by_module = _saved(hollow, inputs, batch, mode)
+        with unlogged():
+            by_module = _saved(hollow, inputs, batch, mode)
     except Exception:
         # A forward that reads values (a loop until convergence, a boolean index) cannot run on fake tensors.
         computed = True

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hmhsa_insert.costs.fake import fake_copy, home
 from hmhsa_insert.surgery.base.inputs import Inputs, InputSize
 from hmhsa_insert.surgery.edit.splice import inserted_modules
-from hmhsa_insert.torch_private import TorchDispatchMode, tree_leaves
+from hmhsa_insert.torch_private import TorchDispatchMode, tree_leaves, unlogged
 
 # Bytes; what takes less is no one's concern.
 WORTH_SAYING = 2**30
@@ -41,7 +41,7 @@ def verification_peak(model: nn.Module, inputs: InputSize) -> int | None:
         inserted.requires_grad_(True)
     weights: int = sum(tensor.nbytes for tensor in (*hollow.parameters(), *hollow.buffers()))
     try:
-        with torch.random.fork_rng(), torch.enable_grad(), mode, _Live() as live:
+        with unlogged(), torch.random.fork_rng(), torch.enable_grad(), mode, _Live() as live:
             args, kwargs = Inputs.of(inputs).empty(*home(hollow))
             hollow(*args, **kwargs)
     except Exception:  # as training_memory, which computes then: here that is what is to be avoided

@@ -24,7 +24,7 @@ from hmhsa_insert.training.data.order import PADDING
 from hmhsa_insert.training.interfaces import Evaluated
 from hmhsa_insert.training.loop.checkpoint import write_text
 from hmhsa_insert.training.loop.progress import EpochRow
-from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.problems import ScoresError
 
 DETECTIONS = "predictions.json"
 _Found = tuple[
@@ -112,7 +112,7 @@ def evaluate_detector(
         on_batch: called with the images of every batch.
 
     Raises:
-        TrainingError: the scores are not numbers; no image could be read.
+        ScoresError: the scores are not numbers; no image could be read.
     """
     training, start = model.training, time.perf_counter()
     model.eval()
@@ -137,7 +137,7 @@ def evaluate_detector(
 
 def _results(output: Mapping[str, torch.Tensor], image_id: int, data: CocoData) -> list[dict[str, Any]]:
     if not torch.isfinite(output["scores"]).all():
-        raise TrainingError(Problem("evaluation", f"the scores of image {image_id} are not numbers"))
+        raise ScoresError(Problem("evaluation", f"the scores of image {image_id} are not numbers"))
     return coco_results(output, image_id, data.category_ids)
 
 
@@ -146,6 +146,6 @@ def _assembled(found: list[_Found], split: CocoSplit, seconds: float) -> Detecti
     damaged = tuple(index for index, broken, _ in found if broken)
     read = tuple(split.records[index] for index, broken, _ in found if not broken)
     if not read:
-        raise TrainingError(Problem("evaluation", "no image of the split could be read"))
+        raise ScoresError(Problem("evaluation", "no image of the split could be read"))
     detections = [each for *_, results in found for each in results]
     return Detection(damaged, seconds, replace(split, records=read), detections)

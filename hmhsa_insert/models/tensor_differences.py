@@ -27,8 +27,8 @@ class TensorDifferences:
         only_one, only_other: keys that one file alone has.
         shapes: key -> its two shapes, where they differ.
         equal: how many tensors are equal bit by bit; None where no values were compared.
-        changed: key -> the largest absolute difference of its values, where the bits differ; None where a value is
-            not a number, or the types differ.
+        changed: key -> the largest absolute difference of its values, where the bits differ, the largest first and
+            whole numbers, which count something, last; None where a value is not a number, or the types differ.
     """
 
     only_one: tuple[str, ...]
@@ -56,8 +56,9 @@ class TensorDifferences:
         shaped: list[list[Cell]] = [
             [key, *("×".join(map(str, each)) for each in pair)] for key, pair in self.shapes.items()
         ]
-        largest = sorted(changed.items(), key=lambda item: -(float("inf") if item[1] is None else item[1]))
-        values: list[list[Cell]] = [[key, "" if most is None else f"{most:.3g}"] for key, most in largest]
+        values: list[list[Cell]] = [
+            [key, "" if most is None else f"{most:.3g}"] for key, most in changed.items()
+        ]
         without = "without a number: the types differ, or a value is not a finite number"
         for title, names, rows, notes in (
             ("keys of one alone", ("Key", "In"), keys, []),
@@ -75,10 +76,10 @@ class TensorDifferences:
 
 
 def shape_differences(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> TensorDifferences:
-    """Return what differs between keys and shapes; the values are not compared."""
+    """Return what differs between keys and shapes, single numbers last; the values are not compared."""
     return TensorDifferences(
-        tuple(key for key in one if key not in other),
-        tuple(key for key in other if key not in one),
+        tuple(sorted((key for key in one if key not in other), key=lambda key: one[key] == ())),
+        tuple(sorted((key for key in other if key not in one), key=lambda key: other[key] == ())),
         {key: (one[key], other[key]) for key in one if key in other and one[key] != other[key]},
     )
 
@@ -90,7 +91,7 @@ def tensor_differences(one: Path, other: Path) -> TensorDifferences:
         WeightsError: one of them is damaged.
     """
     found = shape_differences(read_shapes(one), read_shapes(other))
-    equal, changed = 0, {}
+    equal, changed = 0, []
     try:
         with ExitStack() as stack:
             files = [
@@ -104,10 +105,13 @@ def tensor_differences(one: Path, other: Path) -> TensorDifferences:
                     if _is_same(a, b):
                         equal += 1
                     else:
-                        changed[key] = _largest(a, b)
+                        is_number = a.is_floating_point() or a.is_complex()
+                        changed.append((not is_number, _largest(a, b), key))
     except (SafetensorError, OSError) as error:
         raise WeightsError(Problem(f"{one}, {other}", f"cannot be compared: {error}")) from error
-    return TensorDifferences(found.only_one, found.only_other, found.shapes, equal, changed)
+    changed.sort(key=lambda row: (row[0], -(float("inf") if row[1] is None else row[1])))
+    values = {key: most for _, most, key in changed}
+    return TensorDifferences(found.only_one, found.only_other, found.shapes, equal, values)
 
 
 def _is_same(a: torch.Tensor, b: torch.Tensor) -> bool:

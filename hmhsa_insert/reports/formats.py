@@ -62,8 +62,8 @@ def _latex(report: Report) -> str:
     from hmhsa_insert.reports.latex import to_latex
     from hmhsa_insert.reports.listing import Listing
 
-    parts = report.tables()
-    return "\n".join(each.to_latex() if isinstance(each, Listing) else to_latex(each) for each in parts)
+    parts = [each.to_latex() if isinstance(each, Listing) else to_latex(each) for each in report.tables()]
+    return "\n".join([*parts, *(each.to_latex_comment() for each in report.context())])
 
 
 def _csv(report: Report) -> str:

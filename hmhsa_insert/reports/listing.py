@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hmhsa_insert.inert import html, latex, markdown, visible
+from hmhsa_insert.inert import html, latex, latex_comment, markdown, visible
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Listing:
         ]
         body = "\\\\\n".join(rf"\texttt{{{line}}}" for line in lines)
         return f"\\paragraph{{{latex(self.title)}}}\n\n{{\\noindent\\footnotesize\n{body}\n\n}}\n"
+
+    def to_latex_comment(self) -> str:
+        """Return it as comments, for what belongs to a table and not into the text around it."""
+        return latex_comment(f"{self.title}:\n{self.text.rstrip()}")
 
     def to_html(self) -> str:
         """Return it as an element that unfolds."""

@@ -12,7 +12,7 @@ from torch import nn
 from hmhsa_insert.costs.fake import fake_copy
 from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.surgery.edit.splice import inserted_modules
-from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.problems import NetworkError
 
 
 def input_channels(model: nn.Module) -> int:
@@ -40,21 +40,21 @@ def check_outputs(model: nn.Module, channels: int, side: int, num_classes: int) 
     """Run one empty image through the network and look at what comes out.
 
     Raises:
-        TrainingError: anything but N×num_classes.
+        NetworkError: anything but N×num_classes.
     """
     training = model.training
     try:
         scores = _scores(model.eval(), channels, side)
     except Exception as error:  # a network refuses an image in any way it likes: timm's assert their size
         message = f"an image of {channels}×{side}×{side} does not run: {first_line(error)}"
-        raise TrainingError(Problem(type(model).__name__, message, "another size: `input_size=N`")) from error
+        raise NetworkError(Problem(type(model).__name__, message, "another size: `input_size=N`")) from error
     finally:
         model.train(training)
     shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
     if shape != (1, num_classes):
         message = f"gives {shape} for one image, and the data has {num_classes} classes"
         tip = "a factory that takes num_classes is given the right one"
-        raise TrainingError(Problem(type(model).__name__, message, tip))
+        raise NetworkError(Problem(type(model).__name__, message, tip))
 
 
 def _scores(model: nn.Module, channels: int, side: int) -> Any:

@@ -16,7 +16,7 @@ from torch import nn
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.order import PADDING
 from hmhsa_insert.training.loader import Batch
-from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.problems import ScoresError
 
 # Of the network's output, N×…, and the batch, on the device: a row of numbers for each image, N×K.
 Judge = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -60,7 +60,7 @@ def per_image(
         memory_format: of the images.
 
     Raises:
-        TrainingError: no image could be read, or a number is not finite.
+        ScoresError: no image could be read, or a number is not finite.
     """
     training, start = model.training, time.perf_counter()
     model.eval()
@@ -85,9 +85,9 @@ def _assembled(found: npt.NDArray[np.float32], seconds: float) -> PerImage:
     damaged = tuple(int(index) for index in table[table[:, 1] != 0, 0])
     table = table[table[:, 1] == 0]
     if not len(table):
-        raise TrainingError(Problem("evaluation", "no image of the split could be read"))
+        raise ScoresError(Problem("evaluation", "no image of the split could be read"))
     finite = np.isfinite(table).all(axis=1)
     if not finite.all():
         first = int(table[~finite, 0][0])
-        raise TrainingError(Problem("evaluation", f"the scores of image {first} are not numbers"))
+        raise ScoresError(Problem("evaluation", f"the scores of image {first} are not numbers"))
     return PerImage(table[:, 0].astype(np.int64), table[:, 2:], damaged, seconds)

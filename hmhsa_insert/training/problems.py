@@ -36,6 +36,18 @@ class TrainingError(HmhsaInsertError):
     title = "training stopped"
 
 
+class NetworkError(TrainingError):
+    """A network does not run on the images of the data, or does not give what the task needs."""
+
+    title = "the network does not fit the data"
+
+
+class ScoresError(TrainingError):
+    """A network gives no scores: they are not numbers, or no image could be read."""
+
+    title = "the network cannot be scored"
+
+
 class StartError(HmhsaInsertError):
     """A training cannot be begun, for reasons of several kinds: settings, recipe, network, weights, data, options."""
 

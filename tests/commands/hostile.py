@@ -133,8 +133,10 @@ def page_elements(text: str) -> list[str]:
 
 def latex_commands(text: str) -> list[str]:
     """Return the commands of LaTeX that reports do not write, and characters that mean something by themselves."""
-    commands = [name for name in re.findall(r"\\([A-Za-z]+)", text) if name not in _COMMANDS]
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("% needs"))
+    body = "\n".join(
+        line for line in text.splitlines() if not line.startswith("%")
+    )  # which ends with its line
+    commands = [name for name in re.findall(r"\\([A-Za-z]+)", body) if name not in _COMMANDS]
     return commands + re.findall(r"(?<!\\)[%#~^]|(?<!\\)_|\\\\\s*[\[*]", body)
 
 

@@ -51,6 +51,14 @@ def test_help_of_every_command_needs_no_torch_and_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_each_example_is_a_line_of_its_own() -> None:
+    text = run(HELP, "train", "evaluate", "suggest", "apply")
+    assert "  • hmhsa-insert evaluate runs/plain runs/stage3 --data digits  " in text
+    assert "  • hmhsa-insert evaluate runs/retinanet --data /data/coco -o found.json  " in text
+    assert " Example: hmhsa-insert apply resnet50 --recipe stage3.yaml -o out  " in text
+    assert text.count("  • ") == 7
+
+
 def test_the_package_imports_without_torch_and_lists_its_names() -> None:
     code = "import sys, hmhsa_insert as hi; print(*dir(hi)); assert 'torch' not in sys.modules"
     names = run(code).split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import pytest
 import timm
@@ -18,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hmhsa_insert.costs.count import count
+from hmhsa_insert.costs.memory import training_memory
 from hmhsa_insert.errors import ModelError
 
 
@@ -222,6 +224,18 @@ def test_a_deformable_convolution_is_listed():
     counts = count(Call(run, w=torch.zeros(2, 3, 3, 3)), (3, 6, 6))
     assert counts.unknown_ops == ("torchvision.deform_conv2d",)
     assert counts.macs == 0
+
+
+@pytest.mark.parametrize("measure", [count, lambda model, size: training_memory(model, size)])
+def test_what_torch_logs_of_a_failure_is_no_part_of_the_error(measure, caplog):
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addHandler(caplog.handler)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    with pytest.raises(ModelError, match="cannot run on an input of 3×64×64"):
+        measure(model, (3, 64, 64))
+    logger.removeHandler(caplog.handler)
+    assert not caplog.records
+    assert not logger.disabled
 
 
 def test_models_that_cannot_run_or_be_copied():

@@ -11,10 +11,13 @@ import yaml
 from study_folders import done, listed, write_study
 
 from hmhsa_insert.files.json_text import read_json
+from hmhsa_insert.inert import visible
 from hmhsa_insert.recipe.yaml_text import read_yaml
 from hmhsa_insert.reports.context import machine_listing, run_context, settings_listings
+from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.problems import ReportError
 from hmhsa_insert.reports.study_context import study_context
+from hmhsa_insert.reports.study_report import StudyReport
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.problems import StudyError
 
@@ -141,3 +144,17 @@ def test_a_damaged_file_of_a_trial_is_named(tmp_path: Path, name: str, text: str
     path.write_text(text)
     with pytest.raises(StudyError, match=name):
         study_context(read_outcomes(folder))
+
+
+def test_latex_has_what_made_it_as_comments(tmp_path: Path):
+    trials = [listed("plain", 0), listed("hmhsa", 0)]
+    asked = {"version": 1, "models": {"net": {"model": "mine:net"}}, "title": "a\rb\\input{x}\u2028c"}
+    study = read_outcomes(
+        write_study(tmp_path / "s", trials, [done(t["id"], 90.0) for t in trials], asked=asked)
+    )
+    text = written(StudyReport(study, "s"), "latex")
+    for each in study_context(study):
+        lines = [f"{each.title}:", *each.text.rstrip().split("\n")]
+        assert "".join(f"% {visible(line)}".rstrip() + "\n" for line in lines) in text
+    assert "% study file:\n% version: 1\n% models:\n%   net:\n%     model: mine:net\n" in text
+    assert all(line.startswith("%") for line in text.splitlines() if "input{x}" in line)

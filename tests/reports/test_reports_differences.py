@@ -91,6 +91,24 @@ def test_tensors_are_compared_bit_by_bit(tmp_path):
     assert found.changed == {"other": 0.25, "zero": 0.0, "half": None, "empty": None, "turned": turned}
 
 
+def test_what_counts_something_comes_after_the_weights(tmp_path):
+    def counted(**more):
+        return {f"{name}.{key}": t.clone() for name in "ab" for key, t in more.items()}
+
+    one = counted(num_batches_tracked=torch.tensor(0), weight=torch.zeros(2))
+    other = counted(num_batches_tracked=torch.tensor(500), weight=torch.tensor([0.0, 0.25]))
+    new = {"c.num_batches_tracked": torch.tensor(3), "c.weight": torch.ones(2)}
+    save_file(one, tmp_path / "a")
+    save_file(other | new, tmp_path / "b")
+    found = tensor_differences(tmp_path / "a", tmp_path / "b")
+    assert list(found.changed.items()) == [
+        *(("a.weight", 0.25), ("b.weight", 0.25)),
+        *(("a.num_batches_tracked", 500.0), ("b.num_batches_tracked", 500.0)),
+    ]
+    assert found.only_other == ("c.weight", "c.num_batches_tracked")
+    assert [row.cells[0].text for row in found.tables()[-1].rows] == list(found.changed)
+
+
 def test_diff_of_artifacts_and_networks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     made = run("apply test_resnet --recipe se.yaml --input-size 64 -o edited")

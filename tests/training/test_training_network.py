@@ -64,8 +64,13 @@ def test_a_network_that_refuses_the_size_of_the_images(tmp_path: Path) -> None:
 
 def test_a_factory_of_the_users_own() -> None:
     assert _build("training_nets:irb_nano").channels == 1
-    with pytest.raises(TrainingError, match=r"gives \(1, 10\) for one image, and the data has 3 classes"):
+    with pytest.raises(
+        TrainingError, match=r"gives \(1, 10\) for one image, and the data has 3 classes"
+    ) as error:
         _build(plain(), _data(3))
+    assert (
+        error.value.title == "the network does not fit the data"
+    )  # of evaluate, too, where nothing is trained
 
 
 def test_what_no_factory_takes() -> None:

@@ -43,7 +43,7 @@ def _with_channels(model: nn.Module, given: Any) -> Any:
     sides = _whole_numbers(given)
     if sides is None or len(sides) > 2 or (len(sides) == 1 and isinstance(given, Sequence)):
         return given if sides is None else tuple(sides)
-    first = next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
+    first = _first_convolution(model)
     if first is not None:
         return (first.in_channels, sides[0], sides[-1])
     if len(sides) == 2:
@@ -52,6 +52,21 @@ def _with_channels(model: nn.Module, given: Any) -> Any:
         f"{sides[0]} is the side of an image, and no convolution of the network says how many channels it has"
     )
     raise ModelError(Problem("input", message, "give all of it: (C, H, W)"))
+
+
+def image_tip(model: nn.Module, inputs: Inputs) -> str:
+    """Return how to describe an image, where one axis was described and the network takes images; else nothing."""
+    sizes = [leaf.size for leaf in inputs.leaves]
+    first = _first_convolution(model)
+    if first is None or len(sizes) != 1 or len(sizes[0]) != 1:
+        return ""
+    (side,) = sizes[0]
+    forms = f"{side} (a square), ({side}, {side}) or ({first.in_channels}, {side}, {side})"
+    return f"({side},) and '{side}' are one axis, not an image: write input_size={forms}"
+
+
+def _first_convolution(model: nn.Module) -> nn.Conv2d | None:
+    return next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
 
 
 def _whole_numbers(given: Any) -> list[int] | None:

@@ -9,7 +9,6 @@ module tree or by :mod:`.rewrite`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,13 +21,14 @@ from torch.fx import Graph, Node
 from hmhsa_insert.errors import ModelError, Problem, first_line
 from hmhsa_insert.files.collector import resting_collector
 from hmhsa_insert.surgery.base.fake import fake_copy
+from hmhsa_insert.surgery.base.given import image_tip
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import BATCH, Inputs, InputSize, input_dtype, tensors_in
 from hmhsa_insert.surgery.base.side_effects import without_side_effects
 from hmhsa_insert.surgery.base.wrapped import eagerly, refuse_lazy, refuse_wrapped
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, Recorder, run_watched
 from hmhsa_insert.surgery.locate.stand_in import Answers, longest_way, with_stand_ins
-from hmhsa_insert.torch_private import FakeTensorMode
+from hmhsa_insert.torch_private import FakeTensorMode, unlogged
 
 
 @dataclass
@@ -106,7 +106,8 @@ def trace(
 
 def _why_it_fails(model: nn.Module, inputs: Inputs, error: Exception) -> Problem:
     reason = first_line(error)
-    tip = "give the size it takes with `input_size=SIZE`; one batch only with `Inputs.of(size, batch=N)`"
+    size_tip = "give the size it takes with `input_size=SIZE`; one batch only with `Inputs.of(size, batch=N)`"
+    tip = image_tip(model, inputs) or size_tip
     if isinstance(error, TypeError) and "required positional argument" in reason:
         tip = "give all its inputs: `inputs=[(3, 224, 224), 'timestep:int64']`"
     elif "embedding" in str(error) or "indices" in reason:
@@ -192,11 +193,5 @@ def _names_called(recorder: Recorder) -> set[str]:
 @contextmanager
 def on_shapes(mode: FakeTensorMode, gradients: bool = False) -> Iterator[None]:
     """Run networks on the fake tensors of `mode`, uncompiled and without torch's log of failures."""
-    # Failures there become errors with a message of their own.
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with resting_collector(), torch.set_grad_enabled(gradients), mode, eagerly():
-            yield
-    finally:
-        logger.disabled = before
+    with unlogged(), resting_collector(), torch.set_grad_enabled(gradients), mode, eagerly():
+        yield
