@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hmhsa_insert.lazy import lazily
+
 __version__ = "0.1.0"
 
 # Public name -> its file. The only list of what users may rely on.
@@ -56,9 +58,7 @@ __all__ = ["__version__", *_PUBLIC]
 def __getattr__(name: str) -> Any:
     if name == "integrations":
         return importlib.import_module(f"{__name__}.{name}")
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    return lazily(__name__, _PUBLIC)(name)
 
 
 def __dir__() -> list[str]:

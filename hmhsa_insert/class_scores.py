@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from hmhsa_insert.tables import Cell, Table, TableCell, left, right
 
@@ -62,7 +61,8 @@ def auc(targets: Counts, margins: Shares) -> float | None:
     zeros = len(targets) - ones
     if not ones or not zeros or np.isnan(margins).any():
         return None
-    ranks = float(rankdata(margins)[targets == 1].sum())
+    _, place, counts = np.unique(margins, return_inverse=True, return_counts=True)
+    ranks = float((np.cumsum(counts) - (counts - 1) / 2)[place[targets == 1]].sum())  # ties share their mean
     return (ranks - ones * (ones + 1) / 2) / (ones * zeros)
 
 

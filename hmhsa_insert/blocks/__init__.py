@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.check import cost_doubt, parse_options, refusals
@@ -12,6 +11,7 @@ from hmhsa_insert.blocks.registered import register_block
 from hmhsa_insert.blocks.table import BLOCKS, block_names, block_type
 from hmhsa_insert.blocks.types.hmhsa import auto_grids
 from hmhsa_insert.blocks.types.timm_names import TIMM_NAMES
+from hmhsa_insert.lazy import lazily
 
 if TYPE_CHECKING:
     from hmhsa_insert.blocks.build import build_block
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.blocks.residual import ResidualBlock
 
 # What needs torch, imported at its first use.
-_MODULES = {"build_block": "build", "Residual": "identity", "ResidualBlock": "residual"}
+__getattr__ = lazily(__name__, {"build_block": "build", "Residual": "identity", "ResidualBlock": "residual"})
 
 __all__ = [
     "BLOCKS",
@@ -41,9 +41,3 @@ __all__ = [
     "refusals",
     "register_block",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hmhsa_insert.commands.options import JsonOption
-from hmhsa_insert.tasks.table import DEFAULT, TASKS, task_class
+from hmhsa_insert.tasks.table import DEFAULT, TASKS, settings_class
 
 
 def recipes(
@@ -73,7 +73,7 @@ def settings(
         else:
             _print_file(shipped[stem])
         return
-    keys = settings_keys(task_class(task).settings_type)
+    keys = settings_keys(settings_class(task))
     found = [each for each in keys if name is None or _is_of(each.key, name)]
     if not found:
         names = {part for each in keys for part in (each.key, *each.key.split("."))}

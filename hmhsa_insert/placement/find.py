@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from hmhsa_insert.placement.candidates import Candidates, recording_recipe
 from hmhsa_insert.placement.finding import Finding, Raced
@@ -113,4 +113,4 @@ def _p(own: Lead | None, sd: float | None, number: int, entrants: int) -> float 
         return None
     if sd == 0:
         return 0.0 if own.mean else 1.0
-    return min(1.0, float(2 * stats.t.sf(abs(own.mean) / sd, number)) * entrants)
+    return min(1.0, float(2 * scipy.stats.t.sf(abs(own.mean) / sd, number)) * entrants)

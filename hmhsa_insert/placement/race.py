@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from hmhsa_insert.training.reporter import OptimizerStep, Silent
 from hmhsa_insert.training.run import train_run
@@ -101,7 +101,7 @@ def lead(plain: NDArray[np.float64], candidate: NDArray[np.float64]) -> Lead | N
     error = float(np.std(stretches, ddof=1)) / math.sqrt(len(stretches))
     mean = float(difference.mean())
     t = mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
-    return Lead(mean, t, float(2 * stats.t.sf(abs(t), len(stretches) - 1)), len(difference))
+    return Lead(mean, t, float(2 * scipy.stats.t.sf(abs(t), len(stretches) - 1)), len(difference))
 
 
 class _LossLog(Silent):

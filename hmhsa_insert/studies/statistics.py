@@ -22,8 +22,8 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -71,7 +71,7 @@ class Paired:
         """Two-sided p of Student's test; None where there is no interval `t`, which holds zero where p is over 0.05."""
         if self.t is None or not self.sd:
             return None
-        return float(2 * stats.t.sf(abs(self.mean) / (self.sd / np.sqrt(self.n)), self.n - 1))
+        return float(2 * scipy.stats.t.sf(abs(self.mean) / (self.sd / np.sqrt(self.n)), self.n - 1))
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def mcnemar(baseline: NDArray[np.bool_], variant: NDArray[np.bool_]) -> McNemar:
         variant: the same of the other.
     """
     lost, won = int((baseline & ~variant).sum()), int((variant & ~baseline).sum())
-    p = float(stats.binomtest(won, won + lost, 0.5).pvalue) if won + lost else 1.0
+    p = float(scipy.stats.binomtest(won, won + lost, 0.5).pvalue) if won + lost else 1.0
     return McNemar(lost, won, p)
 
 
@@ -161,11 +161,11 @@ def power(n: int, difference: float, sd: float) -> float:
     Source:
         The noncentral t distribution; Cohen, Statistical Power Analysis (1988), chapter 2.
     """
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    critical = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     shift = abs(difference) / sd * np.sqrt(n)
     # Of the far side, which is beyond the reach of the noncentral distribution's series, less than 1e-12 is lost.
-    beyond = stats.nct.cdf(-critical, n - 1, shift) if shift < 5 else 0.0
-    return float(stats.nct.sf(critical, n - 1, shift) + beyond)
+    beyond = scipy.stats.nct.cdf(-critical, n - 1, shift) if shift < 5 else 0.0
+    return float(scipy.stats.nct.sf(critical, n - 1, shift) + beyond)
 
 
 def seeds_to_resolve(difference: float, sd: float) -> int | None:
@@ -178,7 +178,7 @@ def seeds_to_resolve(difference: float, sd: float) -> int | None:
     if sd <= 0:
         return 2
     # With a normal distribution in place of Student's it would be these, a few too few.
-    quantiles = stats.norm.ppf([(1 + CONFIDENCE) / 2, POWER])
+    quantiles = scipy.stats.norm.ppf([(1 + CONFIDENCE) / 2, POWER])
     about = min(int((quantiles.sum() * sd / difference) ** 2), MOST_SEEDS - 1)
     low, high = max(1, about - 1), min(about + 4, MOST_SEEDS)
     if low > 1 and power(low, difference, sd) >= POWER:
@@ -195,7 +195,7 @@ def seeds_to_resolve(difference: float, sd: float) -> int | None:
 
 def sd_bounds(n: int) -> Interval:
     """Return between which multiples of the standard deviation of `n` normal differences the true one is, at 95 %."""
-    quantiles = stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
+    quantiles = scipy.stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
     low, high = np.sqrt((n - 1) / quantiles)
     return float(low), float(high)
 
@@ -229,7 +229,7 @@ def _paired(rows: list[Sample], n: int) -> list[Paired]:
         ]
     deviations = data.std(axis=1, ddof=1)
     varies = np.ptp(data, axis=1) > 10.0**-_DIGITS
-    half = deviations / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    half = deviations / np.sqrt(n) * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     bca = iter(_bca(data[varies]) if n >= _LEAST_BCA and varies.any() else [])
     found = []
     for place in range(len(rows)):
@@ -251,7 +251,7 @@ def _paired(rows: list[Sample], n: int) -> list[Paired]:
 
 def _bca(data: NDArray[np.float64]) -> list[Interval]:
     """Return the BCa interval of the mean of every row; each row is resampled by the same draws."""
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (data,),
         np.mean,
         axis=-1,
@@ -269,7 +269,7 @@ def _sign_flips(data: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     n = data.shape[1]
     if n == 1:  # both flips of one difference are as far from zero
         return np.ones(len(data)), 1.0
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         (data,),
         lambda values, axis: np.round(np.mean(values, axis=axis), _DIGITS),
         permutation_type="samples",

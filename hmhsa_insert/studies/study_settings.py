@@ -13,7 +13,7 @@ from hmhsa_insert.recipe.scalars import shown
 from hmhsa_insert.studies.compose import Composition
 from hmhsa_insert.studies.problems import StudyError
 from hmhsa_insert.studies.schema import StudyFile
-from hmhsa_insert.tasks.table import refuse_options, task_class
+from hmhsa_insert.tasks.table import refuse_options, settings_class
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.settings import load_settings, read_settings, shipped_settings
 
@@ -25,7 +25,7 @@ def settings_type(document: Document, file: StudyFile, task: str) -> type[RunSet
         StudyError: there is no such task, or it has no detector.
     """
     try:
-        kind: type[RunSettings] = task_class(task).settings_type
+        kind: type[RunSettings] = settings_class(task)
         refuse_options(task, {"detector": file.detector is not None})
     except HmhsaInsertError as error:
         key = "task" if file.task is not None and error.problems[0].where == "task" else "detector"

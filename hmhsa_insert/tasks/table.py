@@ -28,6 +28,7 @@ class TaskRow:
         made: returns True for a model of this task, or a folder, other than a run's, that holds one.
         artifact: the module whose ``save``, ``load`` and ``read_record`` write and read what `made` is True of.
         pipeline: what the Hugging Face Hub calls the task; empty if it has no name for it.
+        settings: returns the class of its settings without importing torch; None: the class of the task says it.
     """
 
     does: str
@@ -36,6 +37,7 @@ class TaskRow:
     made: Callable[[Any], bool] = lambda model: False
     artifact: str = "hmhsa_insert.surgery.artifact.artifact"
     pipeline: str = ""
+    settings: Callable[[], Any] | None = None
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -61,6 +63,7 @@ def _is_detector(masks: bool, model: Any) -> bool:
 
 _OF_IMAGES = frozenset({"data_dir", "pretrained", "renamed", "confusion", "weights"})
 _OF_OBJECTS = frozenset({"detector", "output", "data_dir"})
+_DETECT_SETTINGS = partial(_imported, "hmhsa_insert.detection.schema", "DetectSettings")
 
 TASKS: dict[str, TaskRow] = {
     "classify": TaskRow(
@@ -68,6 +71,7 @@ TASKS: dict[str, TaskRow] = {
         _from("classify", "Classify"),
         _OF_IMAGES,
         pipeline="image-classification",
+        settings=partial(_imported, "hmhsa_insert.training.schema", "ClassifySettings"),
     ),
     "detect": TaskRow(
         "boxes around objects",
@@ -76,6 +80,7 @@ TASKS: dict[str, TaskRow] = {
         partial(_is_detector, False),
         "hmhsa_insert.detection.artifact",
         "object-detection",
+        _DETECT_SETTINGS,
     ),
     "segment": TaskRow(
         "boxes and masks of objects",
@@ -84,6 +89,7 @@ TASKS: dict[str, TaskRow] = {
         partial(_is_detector, True),
         "hmhsa_insert.detection.artifact",
         "image-segmentation",
+        _DETECT_SETTINGS,
     ),
 }
 
@@ -98,10 +104,20 @@ def task_class(name: str, where: str = Argument("task")) -> Any:
     Raises:
         HmhsaInsertError: there is no such task.
     """
+    return _row(name, where).load()
+
+
+def settings_class(name: str, where: str = Argument("task")) -> Any:
+    """Return the class of a task's settings; arguments and errors as :func:`task_class`."""
+    row = _row(name, where)
+    return row.settings() if row.settings else row.load().settings_type
+
+
+def _row(name: str, where: str) -> TaskRow:
     if name not in TASKS:
         tip = f"{near(name, TASKS)} there are {', '.join(TASKS)}; `import MODULE` adds a task of your own".strip()
         raise HmhsaInsertError(Problem(where, f"there is no task '{name}'", tip))
-    return TASKS[name].load()
+    return TASKS[name]
 
 
 def made_by(model: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Every one takes from a quarter of a second to seconds to import.
-_SLOW = ("torch", "timm", "torchvision", "accelerate", "matplotlib", "scipy", "sklearn", "huggingface_hub")
+_SLOW = ("torch", "timm", "torchvision", "accelerate", "matplotlib", "sklearn", "huggingface_hub")
 _RUN = """
 import sys
 from hmhsa_insert.commands import app
@@ -39,10 +39,19 @@ def ran(folder: Path, *command: str, slow: tuple[str, ...] = _SLOW) -> subproces
         "blocks",
         "blocks hmhsa",
         "blocks placebo",
+        "settings",
+        "settings --task detect",
+        "settings finetune",
     ],
 )
 def test_commands_that_read_and_list_import_nothing_slow(command: str, tmp_path: Path) -> None:
-    result = ran(tmp_path, *command.split(), slow=(*_SLOW, "pandas", "numpy"))
+    result = ran(tmp_path, *command.split(), slow=(*_SLOW, "scipy", "pandas", "numpy"))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_report_imports_no_more_than_its_tables_need(tmp_path: Path) -> None:
+    profile = Path(__file__).parents[1] / "fixtures" / "version_one" / "profile.json"
+    result = ran(tmp_path, "report", str(profile), slow=(*_SLOW, "scipy.stats"))
     assert (result.returncode, result.stderr) == (0, "")
 
 
