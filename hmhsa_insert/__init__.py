@@ -47,7 +47,7 @@ _PUBLIC = {
     "remove": "surgery.edit.undo",
     "report": "reports.report",
     "save": "tasks.artifact",
-    "suggest": "costs.suggest",
+    "suggest": "placement.suggest",
     "train": "training.run",
     "verify": "surgery.verify",
 }
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from hmhsa_insert.blocks import build_block as build_block
     from hmhsa_insert.blocks import register_block as register_block
     from hmhsa_insert.costs.profile import profile as profile
-    from hmhsa_insert.costs.suggest import suggest as suggest
     from hmhsa_insert.detection.detector import detector as detector
     from hmhsa_insert.drawing.attention import attention as attention
     from hmhsa_insert.drawing.draw import draw as draw
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.exporting.export import export as export
     from hmhsa_insert.hub.push import push as push
     from hmhsa_insert.models import load_weights as load_weights
+    from hmhsa_insert.placement.suggest import suggest as suggest
     from hmhsa_insert.reports.report import report as report
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from hmhsa_insert.commands.inputs import BatchOption, InputOption, described
 from hmhsa_insert.commands.options import (
     AllowCodeOption,
+    DataDirOption,
     JsonOption,
     ModelArgument,
     OverwriteOption,
@@ -22,13 +23,13 @@ from hmhsa_insert.commands.options import (
     read_size,
 )
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.commands.suggest_data import check_mode, try_placements
-from hmhsa_insert.errors import HmhsaInsertError, Problem
+from hmhsa_insert.commands.suggest_data import try_placements
+from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.files.text import RECIPE, read_file
 from hmhsa_insert.files.whole import write_text
 
 if TYPE_CHECKING:
-    from hmhsa_insert.costs.suggested import Suggestion, Suggestions
+    from hmhsa_insert.costs.suggested import Cost, CostLimits, Suggestion, Suggestions
     from hmhsa_insert.surgery.base.load import LoadedModel
 
 
@@ -75,6 +76,7 @@ def suggest(
     seed: SeedOption = 0,
     weights: WeightsOption = None,
     pretrained: PretrainedOption = False,
+    data_dir: DataDirOption = None,
     entrants: Annotated[
         int | None, typer.Option(min=0, help="With --data: how many blocks to race; default: 4.")
     ] = None,
@@ -101,35 +103,35 @@ def suggest(
     from hmhsa_insert.commands.console import print_json
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.costs.suggest import budget as read_limits
+    from hmhsa_insert.placement.suggest import check_way
 
-    limits = {"max_macs": max_macs, "max_params": max_params, "max_memory": max_memory}
-    read_limits(**limits)  # refused before any work is done
-    blocks = block or ["hmhsa"]
-    of_race = {"entrants": entrants, "share": share, "budget": budget}
-    of_training: dict[str, Any] = {
-        "settings": settings,
-        "overrides": overrides,
-        "init_from": weights,
-        "pretrained": pretrained,
-        "seed": seed,
-    }
     of_costs = {
         "max_memory": max_memory,
         "inputs": inputs,
         "fixed_batch": fixed_batch,
         "overwrite": overwrite,
     }
-    check_mode(data is not None, blocks, of_costs if data is not None else {**of_race, **of_training})
+    of_race = {"entrants": entrants, "share": share, "budget": budget}
+    of_training: dict[str, Any] = {"settings": settings, "overrides": overrides or [], "seed": seed}
+    of_training |= {"weights": weights, "pretrained": pretrained, "data_dir": data_dir}
+    limits = {"max_macs": max_macs, "max_params": max_params}
+    check_way(data is not None, of_costs if data is not None else {**of_race, **of_training})
     if data is not None:
-        of_training |= {"overrides": overrides or [], "input_size": read_size(input_size)}
-        of_training |= {"blocks": blocks, "allow_code": allow_code}
-        tried = try_placements(model, data, limits, output, entrants, share, budget, **of_training)
+        options = {**limits, **of_race, **of_training, "allow_code": allow_code, "blocks": block or ["hmhsa"]}
+        tried = try_placements(model, data, input_size=read_size(input_size), folder=output, **options)
         if json:
             print_json(tried.to_dict())
         else:
             print_tables(tried)
         return
-    loaded, found = _by_cost(model, blocks[0], limits, input_size, inputs, fixed_batch, allow_code)
+    if len(block or ()) > 1:
+        raise HmhsaInsertError(
+            Problem(Argument("block"), "several blocks are compared on data only", "give `data=SOURCE` too")
+        )
+    within = read_limits(**limits, max_memory=max_memory)  # refused before any work is done
+    named = (block or ["hmhsa"])[0]
+    described_by = (input_size, inputs, fixed_batch)
+    loaded, found = _by_cost(model, named, within, max_memory is not None, described_by, allow_code)
     if json:
         print_json([_as_data(each) for each in found])
     else:
@@ -141,10 +143,9 @@ def suggest(
 def _by_cost(
     model: str,
     block: str,
-    limits: dict[str, str | None],
-    input_size: str | None,
-    inputs: list[str] | None,
-    fixed_batch: int | None,
+    within: Callable[[Cost], CostLimits],
+    memory: bool,
+    described_by: tuple[str | None, list[str] | None, int | None],
     allow_code: bool,
 ) -> tuple[LoadedModel, Suggestions]:
     """Return the network of MODEL, and what the limits allow on it.
@@ -153,19 +154,20 @@ def _by_cost(
         HmhsaInsertError: they allow nothing.
     """
     from hmhsa_insert.commands.console import progress
-    from hmhsa_insert.costs.suggest import suggest as find
+    from hmhsa_insert.costs.suggest import search
     from hmhsa_insert.surgery.artifact.artifact import open_model
 
     with progress.status("building the network"):
         loaded = open_model(model, allow_code=allow_code, meta=True)
-    taken = described(loaded, input_size, inputs, fixed_batch)
+    taken = described(loaded, *described_by)
     with progress.status("resolving recipes") as status:
-        found = find(
+        found = search(
             loaded.model,
+            taken,
+            within,
             block,
-            inputs=taken,
+            memory=memory,
             progress=lambda done, whole: status.update(f"rehearsing recipe {done} of {whole}"),
-            **limits,
         )
     found = replace(found, network=f"{loaded.source.spec} at {taken}")
     if not found.found:

@@ -15,7 +15,6 @@ from typing import Any
 
 from torch import nn
 
-from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.limits import read_limit
@@ -24,7 +23,6 @@ from hmhsa_insert.costs.suggested import Cost, CostLimits, Suggestion, Suggestio
 from hmhsa_insert.errors import Argument, BlockError, PlanError, Problem
 from hmhsa_insert.recipe import Recipe, load_recipe
 from hmhsa_insert.surgery.apply import apply_plan
-from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.locate.no_maps import why_no_maps
 from hmhsa_insert.surgery.locate.stages import Located, Stage, locate
@@ -39,66 +37,6 @@ _WIDTHS = (None, 64, 128, 256, 512)
 _LARGEST_HEAD, _SMALLEST_HEAD = 64, 8
 
 OnProgress = Callable[[int, int], None]
-
-
-@reads_arguments
-def suggest(
-    model: nn.Module,
-    block: str = "hmhsa",
-    *,
-    max_macs: str | float | None = None,
-    max_params: str | float | None = None,
-    max_memory: str | float | None = None,
-    input_size: InputSize = (3, 224, 224),
-    inputs: InputSize = None,
-    progress: OnProgress | None = None,
-) -> Suggestions:
-    """List where a block can go within a budget, and how wide: recipes ready to apply.
-
-    Each recipe inserts the block at the last, every second or each block of a set of stages, at the network's own
-    width or a narrower one. Of those within the budget the Pareto set is kept: no other recipe puts the block on as
-    many channels for less. Nothing is trained.
-
-    Args:
-        model: the network; it is not changed, and may be on the meta device.
-        block: a type that keeps the map's shape; ``hmhsa-insert blocks`` lists them.
-        max_macs: multiply–accumulates of the edited network, at most: ``"+5%"`` over the network, ``"4.3G"`` or a
-            number in all. ``"+5%"`` if nothing is limited.
-        max_params: parameters, at most: ``"+10%"``, ``"30M"``.
-        max_memory: bytes saved for backward for one image, at most: ``"+10%"``, ``"120MiB"``. Slower: each recipe is
-            then carried out on fake tensors.
-        input_size: 96 for a square image, ``(H, W)`` or ``(C, H, W)``; otherwise see :meth:`Inputs.of`.
-        inputs: example tensors, used instead of `input_size`: one, a tuple by position, or a dict by name.
-        progress: called with (recipes done, recipes in all) while they are carried out.
-
-    Returns:
-        A sequence of suggestions, cheapest first, each with its ``recipe``, which ``hi.apply`` takes, and the ``cost``
-        of the edited network; empty if the budget allows nothing. Printed, it is a table.
-
-    Raises:
-        BlockError: there is no such block, or it does not keep the shape.
-        ModelError: the network cannot be traced, or the inputs are not described correctly.
-        PlanError: it has no stages.
-        HmhsaInsertError: a limit cannot be read.
-
-    Example:
-        >>> import timm
-        >>> import hmhsa_insert as hi
-        >>> model = timm.create_model("test_resnet", num_classes=10)
-        >>> found = hi.suggest(model, "timm/se", max_params="+2%", input_size=64)
-        >>> edited = hi.apply(model, found[0].recipe, input_size=64)
-        >>> found[0].recipe.name, found[0].num_blocks
-        ('timm-se-s1-last', 1)
-    """
-    limits = budget(max_macs, max_params, max_memory)
-    return search(
-        model,
-        inputs_of(model, input_size, inputs),
-        limits,
-        block,
-        memory=max_memory is not None,
-        progress=progress,
-    )
 
 
 def budget(

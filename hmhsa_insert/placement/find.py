@@ -52,7 +52,7 @@ def find(
     began = time.monotonic()
     scored = score(run, candidates, device=device, progress=progress)
     if not entrants or not scored:
-        return Finding(tuple(scored), refused=candidates.refused)
+        return Finding(tuple(scored), refused=candidates.refused, folder=folder)
     updates = len(run.data.train) // run.settings.batch_size
     short = replace(run, settings=race_settings(run.settings, share, updates))
     chosen = _entrants(scored, entrants)
@@ -70,7 +70,7 @@ def find(
     sd = math.sqrt(sum(squares) / len(squares)) if squares else None
     raced = [Raced(each, own, _p(own, sd, len(squares), len(leads))) for each, own in leads]
     raced.sort(key=lambda each: -each.lead.mean if each.lead else math.inf)
-    return Finding(tuple(scored), tuple(raced), sd, len(plain), share, candidates.refused)
+    return Finding(tuple(scored), tuple(raced), sd, len(plain), share, candidates.refused, folder)
 
 
 class _Track:

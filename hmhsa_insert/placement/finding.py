@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.numbers import big
+from hmhsa_insert.files.whole import write_text
+from hmhsa_insert.inert import json_text
 from hmhsa_insert.placement.prior import Scored
 from hmhsa_insert.placement.race import Lead
 from hmhsa_insert.printed import Printed
+from hmhsa_insert.recipe import Recipe
 from hmhsa_insert.tables import Cell, Table, left, right
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOUND = "placement.json"
 _RISK = 0.05
+# Recipes to look at where nothing was raced.
+_BY_PRIOR = 3
 _ORDINALS = ("first", "second", "third", "fourth")
 
 
@@ -49,6 +60,7 @@ class Finding(Printed):
         updates: of one entrant; 0 without a race.
         share: of the optimizer steps of a whole training.
         refused: blocks that the network does not take, by name, and why.
+        folder: of the runs of the race, and of what :meth:`save` writes.
     """
 
     scored: tuple[Scored, ...]
@@ -57,11 +69,18 @@ class Finding(Printed):
     updates: int = 0
     share: float = 0.0
     refused: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def best(self) -> tuple[Raced, ...]:
         """Those that have a measurable lead, the largest first."""
         return tuple(each for each in self.raced if each.measurable)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Those of :attr:`best`, ready to apply; without a race, of the first by the prior."""
+        chosen = [each.scored for each in self.best] if self.raced else self.scored[:_BY_PRIOR]
+        return tuple(each.candidate.recipe for each in chosen)
 
     @property
     def verdict(self) -> str:
@@ -127,6 +146,19 @@ class Finding(Printed):
         )
         return Table.of("prior", headers, rows, notes)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per block, by the prior, the largest gain first; ``lead`` and ``p`` are of those raced.
+
+        Columns: ``name``, ``stage``, ``num_params``, ``macs``, ``cosine``, ``gain``, ``placebo_gain``, ``lead``, ``p``,
+        ``measurable``.
+        """
+        import pandas as pd  # what prints a finding does without
+
+        raced = {each["name"]: each for each in self._raced()}
+        rows = [each | raced.get(each["name"], {}) for each in self._scored()]
+        columns = [*self._scored()[0], "lead", "p", "measurable"] if rows else []
+        return pd.DataFrame(rows, columns=columns).astype({"measurable": "boolean"} if rows else {})
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for programs."""
         return {
@@ -135,26 +167,43 @@ class Finding(Printed):
             "updates": self.updates,
             "share": self.share,
             "apart": self.apart,
-            "race": [
-                {
-                    "name": each.scored.candidate.name,
-                    "lead": None if each.lead is None else each.lead.mean,
-                    "p": each.p,
-                    "measurable": each.measurable,
-                }
-                for each in self.raced
-            ],
-            "prior": [
-                {
-                    "name": each.candidate.name,
-                    "stage": each.candidate.stage,
-                    "num_params": each.candidate.num_params,
-                    "macs": each.candidate.macs,
-                    "cosine": each.own.cosine,
-                    "gain": each.own.gain,
-                    "placebo_gain": None if each.placebo is None else each.placebo.gain,
-                }
-                for each in self.scored
-            ],
+            "race": self._raced(),
+            "prior": self._scored(),
             "refused": dict(self.refused),
         }
+
+    def save(self) -> None:
+        """Write what was found, and the recipes, beside the runs of the race.
+
+        Raises:
+            HmhsaInsertError: they cannot be written.
+        """
+        assert self.folder is not None
+        write_text(self.folder / FOUND, json_text(self.to_dict(), indent=2), HmhsaInsertError)
+        for recipe in self.recipes:
+            write_text(self.folder / f"{recipe.name}.yaml", recipe.dump(), HmhsaInsertError)
+
+    def _raced(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": each.scored.candidate.name,
+                "lead": None if each.lead is None else each.lead.mean,
+                "p": each.p,
+                "measurable": each.measurable,
+            }
+            for each in self.raced
+        ]
+
+    def _scored(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": each.candidate.name,
+                "stage": each.candidate.stage,
+                "num_params": each.candidate.num_params,
+                "macs": each.candidate.macs,
+                "cosine": each.own.cosine,
+                "gain": each.own.gain,
+                "placebo_gain": None if each.placebo is None else each.placebo.gain,
+            }
+            for each in self.scored
+        ]

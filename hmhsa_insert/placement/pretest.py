@@ -13,7 +13,7 @@ from torch import nn
 from hmhsa_insert.blocks import block_type
 from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.suggested import Cost, CostLimits
-from hmhsa_insert.errors import PlanError, Problem
+from hmhsa_insert.errors import Argument, HmhsaInsertError, PlanError, Problem
 from hmhsa_insert.placement.candidates import Candidate, Candidates, find_candidates
 from hmhsa_insert.placement.find import ENTRANTS, SHARE, find
 from hmhsa_insert.placement.finding import Finding
@@ -21,6 +21,7 @@ from hmhsa_insert.placement.prior import Progress
 from hmhsa_insert.surgery.locate.stages import locate
 from hmhsa_insert.training.plan_run import plan_run
 from hmhsa_insert.training.processes import make_accelerator
+from hmhsa_insert.training.run_folder import folder_name
 from hmhsa_insert.training.task import Task
 
 
@@ -29,7 +30,7 @@ def pretest(
     data: Any,
     blocks: Sequence[str | Mapping[str, Any]] = ("hmhsa",),
     *,
-    folder: str | Path,
+    folder: str | Path | None = None,
     entrants: int = ENTRANTS,
     share: float = SHARE,
     seconds: float = math.inf,
@@ -43,7 +44,8 @@ def pretest(
         model: as of :func:`~hmhsa_insert.training.run.train`.
         data: as of ``train``.
         blocks: types, or blocks as a recipe writes them.
-        folder: of the runs of the race; what was raced there before is not trained again.
+        folder: of the runs of the race, where what was found is written as well; None: in ``runs/``. What was raced
+            there before is not trained again.
         entrants: how many blocks to race; 0: none.
         share: of the optimizer steps of a whole training, for each of them; above 0 and at most 1.
         seconds: after which no block is begun to be raced; the first always is.
@@ -54,6 +56,7 @@ def pretest(
     Raises:
         HmhsaInsertError: as ``train``; none of the blocks fits the network within the limits.
     """
+    _check(entrants, share)
     run: Task = plan_run(model, data, **training)
     base = run.base()
     found = find_candidates(base.model, locate(base.model, base.size), [_spec(block) for block in blocks])
@@ -62,16 +65,34 @@ def pretest(
         found = _within(found, limits, Cost(counts.num_params, counts.macs))
     if not found.all:
         raise PlanError([Problem(name, why) for name, why in found.refused.items()] or _NO_STAGES)
-    return find(
+    where = Path("runs") / folder_name(f"suggest-{run.name}") if folder is None else Path(folder)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HmhsaInsertError(Problem(str(where), f"cannot be written: {error.strerror}")) from error
+    tried = find(
         run,
         found,
-        Path(folder),
+        where,
         device=make_accelerator(run.settings).device,
         entrants=entrants,
         share=share,
         seconds=seconds,
         progress=progress,
     )
+    tried.save()
+    return tried
+
+
+def _check(entrants: int, share: float) -> None:
+    """Refuse a number of entrants or a share that is none."""
+    problems = []
+    if entrants < 0:
+        problems.append(Problem(Argument("entrants"), f"must be 0 or more, found {entrants}"))
+    if not 0 < share <= 1:
+        problems.append(Problem(Argument("share"), f"must be above 0 and at most 1, found {share}"))
+    if problems:
+        raise HmhsaInsertError(problems)
 
 
 _NO_STAGES = Problem("model", "the network has no stage that a block could stand at the end of")

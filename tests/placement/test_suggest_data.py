@@ -2,16 +2,21 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 from typer.testing import CliRunner
 
 import hmhsa_insert as hi
 from hmhsa_insert.commands import app
-from hmhsa_insert.commands.suggest_data import read_time
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.pretest import pretest
+from hmhsa_insert.placement.race import Lead
+from hmhsa_insert.placement.suggest import read_time
 
 SMALL = ["--set", "input_size=32", "--set", "epochs=1", "--set", "compute.device=cpu"]
 
@@ -69,8 +74,8 @@ def test_what_does_not_go_together_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5 h", 5400)])
-def test_times(text: str, seconds: float) -> None:
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5 h", 5400), (45, 45)])
+def test_times(text: str | float, seconds: float) -> None:
     assert read_time(text) == seconds
 
 
@@ -92,3 +97,68 @@ def test_a_block_that_fits_nowhere_is_an_error(tmp_path: Path) -> None:
         pretest(
             "test_resnet", "digits", [{"type": "hmhsa", "head_dim": 13}], folder=tmp_path, settings=values
         )
+
+
+QUICK = {"epochs": 1, "input_size": 16, "batch_size": 64, "compute": {"device": "cpu"}}
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Finding:
+    folder = tmp_path_factory.mktemp("tried")
+    model = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    blocks = ["irb", {"type": "timm/se", "rd_ratio": 0.5}]
+    return hi.suggest(model, data="digits", blocks=blocks, settings=QUICK, entrants=0, folder=folder)
+
+
+def test_python_returns_what_was_found_with_a_frame_and_recipes_that_apply(prior: Finding) -> None:
+    frame = prior.to_frame()
+    assert list(frame["name"]) == [each.candidate.name for each in prior.scored]
+    assert list(frame["gain"]) == sorted(frame["gain"], reverse=True)
+    assert frame["lead"].isna().all()
+    assert [each.to_dict() for each in prior.recipes] == [
+        each.candidate.recipe.to_dict() for each in prior.scored[:3]
+    ]
+    edited = hi.apply(hi.load_model("test_resnet").model, prior.recipes[0], input_size=32)
+    assert edited is not None
+    assert prior.folder is not None
+    assert json.loads((prior.folder / "placement.json").read_text()) == prior.to_dict()
+
+
+def test_what_was_found_reads_at_80_columns_and_in_a_notebook(prior: Finding) -> None:
+    assert max(map(len, str(prior).splitlines())) <= 80
+    assert repr(prior) == f"<Finding: {prior.verdict}>"
+    assert f"<b>{prior.verdict}</b>" in prior._repr_html_()
+
+
+def test_a_frame_has_the_race_beside_the_prior(prior: Finding) -> None:
+    first, second = prior.scored[:2]
+    raced = (Raced(second, Lead(0.25, 5.0, 0.01, 20), 0.01), Raced(first, Lead(-0.5, -1.0, 0.4, 20), 0.8))
+    found = replace(prior, raced=raced, apart=0.01, updates=40)
+    frame = found.to_frame().set_index("name")
+    assert frame.loc[second.candidate.name, ["lead", "p", "measurable"]].to_list() == [0.25, 0.01, True]
+    assert not frame.loc[first.candidate.name, "measurable"]
+    assert frame["lead"].notna().sum() == 2
+    assert [each.name for each in found.recipes] == [second.candidate.recipe.name]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"blocks": ["irb"]}, "blocks: is of suggestions with data"),
+        ({"folder": "x", "seed": 3}, "folder: is of suggestions with data"),
+        ({"data": "digits", "max_memory": "+5%"}, "max_memory: is of suggestions by cost alone"),
+        ({"data": "digits", "entrants": -1}, "entrants: must be 0 or more"),
+        ({"data": "digits", "share": 1.5, "entrants": -1}, "share: must be above 0 and at most 1"),
+        ({"data": "digits", "budget": -1.0}, "'-1.0' is not a time"),
+        ({"data": "digits", "folder": "taken", "settings": QUICK}, "taken: cannot be written"),
+    ],
+)
+def test_python_refuses_what_does_not_go_together(
+    given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(HmhsaInsertError) as raised:
+        hi.suggest("test_resnet", **given)
+    assert said in str(raised.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["taken"]
