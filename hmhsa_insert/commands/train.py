@@ -91,7 +91,8 @@ def train(
     - `torchrun --nproc-per-node 8 --no-python hmhsa-insert train resnet50 --recipe stage3.yaml --data /data/imagenet`
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
-    from hmhsa_insert.training import SettingsError, Stopped, plan_run, train_run
+    from hmhsa_insert.training import SettingsError, Stopped, train_run
+    from hmhsa_insert.training.plan_run import plan_run
     from hmhsa_insert.training.problems import Problems
     from hmhsa_insert.training.processes import leave_processes
 

@@ -72,7 +72,11 @@ def read_annotations(path: Path, masks: bool) -> Annotations:
     Raises:
         DataError: the file is not json of this form, or contradicts itself: all kinds of problems together.
     """
-    whole = _read(path)
+    return by_image(path, read_whole(path), masks)
+
+
+def by_image(path: Path, whole: Mapping[str, Any], masks: bool) -> Annotations:
+    """Return what an annotation file says, checked and sorted; arguments and errors as of :func:`read_annotations`."""
     problems = _Problems(path)
     images, image_ids = _by_id(whole["images"], "images", _image_fault, problems)
     categories, category_ids = _by_id(whole["categories"], "categories", _category_fault, problems)
@@ -135,7 +139,12 @@ def _is_id(value: Any) -> bool:
     return is_int(value) or isinstance(value, str)
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def read_whole(path: Path) -> dict[str, Any]:
+    """Return what an annotation file holds, with the three lists that it must have.
+
+    Raises:
+        DataError: it is not json, or has not got them.
+    """
     whole = read_json(path, DataError, DATASET)
     found = whole if isinstance(whole, dict) else {}
     missing = [f"'{key}'" for key in _LISTS if not isinstance(found.get(key), list)]

@@ -1,11 +1,11 @@
-"""COCO-format data: both splits opened, what is left out counted and said, targets in torchvision's form."""
+"""Data of detection in COCO's form, from labels of any format: what is left out is said, targets are torchvision's."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hmhsa_insert.detection.annotations import (
-    GIVEN,
-    Annotations,
-    ImageRecord,
-    few,
-    read_annotations,
-)
+from hmhsa_insert.detection.annotations import GIVEN, Annotations, ImageRecord, by_image, few
 from hmhsa_insert.detection.coco_tools import mask_tools
-from hmhsa_insert.detection.layout import TRAIN, VAL, Files, find_files
+from hmhsa_insert.detection.formats.format import Format, Part
+from hmhsa_insert.detection.formats.table import FORMATS, find_format, read_splits
+from hmhsa_insert.detection.layout import TRAIN, VAL
 from hmhsa_insert.detection.segmentation import encoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
@@ -126,10 +122,20 @@ def open_coco(
     missing: Literal["skip", "error"] = "skip",
     watch: Watch | None = None,
 ) -> CocoData:
-    """Open a data set in COCO's format.
+    """Open a data set in COCO's format; arguments and errors as of :func:`open_objects`."""
+    return _opened(str(root), FORMATS["coco"], Path(root), masks, missing, watch)
+
+
+def open_objects(
+    source: str | Path,
+    masks: bool = False,
+    missing: Literal["skip", "error"] = "skip",
+    watch: Watch | None = None,
+) -> CocoData:
+    """Open a data set in any of the formats of :data:`~hmhsa_insert.detection.formats.table.FORMATS`.
 
     Args:
-        root: its folder; see :func:`~hmhsa_insert.detection.layout.find_files` for the layouts that are read.
+        source: its folder, or the file that describes it; ``yolo:FOLDER`` says which format is meant.
         masks: whether masks are needed.
         missing: what is done about images whose files are missing: left out and said, or an error.
         watch: called with how many images are read, and of how many, while what is in them is digested.
@@ -137,19 +143,30 @@ def open_coco(
     Raises:
         DataError: files are missing or contradict themselves; the two splits have other categories; nothing is left.
     """
-    files = dict(zip((TRAIN, VAL), find_files(Path(root)), strict=True))
-    read = {split: read_annotations(each.annotations, masks) for split, each in files.items()}
+    found = find_format(str(source))
+    data = _opened(str(source), found.format, found.root, masks, missing, watch)
+    return replace(data, notes=(*found.notes, *data.notes))
+
+
+def _opened(
+    source: str,
+    format: Format,
+    root: Path,
+    masks: bool,
+    missing: Literal["skip", "error"],
+    watch: Watch | None,
+) -> CocoData:
+    parts = read_splits(format, root, (TRAIN, VAL), masks, watch)
+    read = {split: by_image(part.where, part.whole, masks) for split, part in parts.items()}
     _compare_categories(read[TRAIN], read[VAL])
     ids = tuple(read[TRAIN].categories)
     labels = {number: label for label, number in enumerate(ids, 1)}
     notes: list[str] = []
     splits = {
-        split: CocoSplit(each.images, _present(read[split], each, missing, notes), labels, masks)
-        for split, each in files.items()
+        split: CocoSplit(part.images, _present(read[split], part, missing, notes), labels, masks)
+        for split, part in parts.items()
     }
-    for split, each in files.items():
-        if each.passed_over:
-            notes.append(f"{split}: {each.annotations.name} counts, not {_named(each.passed_over)}")
+    notes += [f"{split}: {note}" for split, part in parts.items() for note in part.notes]
     notes += [note for name, split in splits.items() for note in _areas(name, split)]
     notes += _left_out(splits[TRAIN], masks)
     if without := _without_area(splits[VAL]):
@@ -160,7 +177,7 @@ def open_coco(
         raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
     names = _fingerprint(*splits.values())
     return CocoData(
-        str(root),
+        source,
         splits[TRAIN],
         splits[VAL],
         tuple(read[TRAIN].categories.values()),
@@ -206,17 +223,18 @@ def _compare_categories(train: Annotations, val: Annotations) -> None:
 
 
 def _present(
-    read: Annotations, files: Files, missing: Literal["skip", "error"], notes: list[str]
+    read: Annotations, part: Part, missing: Literal["skip", "error"], notes: list[str]
 ) -> tuple[ImageRecord, ...]:
     """Return the images whose files are there."""
-    present = tuple(each for each in read.images if _is_file(files.images / each.file_name))
+    present = tuple(each for each in read.images if _is_file(part.images / each.file_name))
     there = {each.id for each in present}
-    absent = [each.file_name for each in read.images if each.id not in there]
+    absent = [each.file_name for each in read.images if each.id not in there] + list(part.unreadable)
     if not absent:
         return present
-    said = f"{len(absent):,} of {len(read.images):,} image files are missing: {few(absent)}"
+    what = "missing or damaged" if part.unreadable else "missing"
+    said = f"{len(absent):,} of {len(read.images) + len(part.unreadable):,} image files are {what}: {few(absent)}"
     if missing == "error" or not present:
-        tip = f"looked in {files.images}" + (
+        tip = f"looked in {part.images}" + (
             "; `overrides=['loader.corrupt=skip']` leaves them out" if present else ""
         )
         raise DataError(Problem(str(read.path), said, tip))
@@ -265,10 +283,6 @@ def _areas(name: str, split: CocoSplit) -> list[str]:
         if own
         else []
     )
-
-
-def _named(paths: tuple[Path, ...]) -> str:
-    return ", ".join(path.name for path in paths)
 
 
 def _fingerprint(*splits: CocoSplit) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data.split_names import split_name
 from hmhsa_insert.training.problems import DataError
 
-TRAIN, VAL = "train", "val"
-_WORDS = {TRAIN: ("train", "training"), VAL: ("val", "valid", "validation")}
+TRAIN, VAL, TEST = "train", "val", "test"
+SPLITS = (TRAIN, VAL, TEST)
+_WORDS = {TRAIN: ("train", "training"), VAL: ("val", "valid", "validation"), TEST: ("test",)}
 _ROBOFLOW = "_annotations.coco.json"
-_TIP = (
-    "expected ROOT/annotations/instances_train*.json and instances_val*.json beside train*/ and val*/ "
-    "(or images/train*/ …); hmhsa-insert data make-shapes ROOT makes such a set"
-)
 
 
 @dataclass(frozen=True)
@@ -25,47 +22,47 @@ class Files:
 
     Attributes:
         annotations: the json file.
-        images: the folder that the images' names are below.
+        tried: folders that the images' names may be below.
         passed_over: other annotation files that the split could have been.
     """
 
     annotations: Path
-    images: Path
+    tried: tuple[Path, ...]
     passed_over: tuple[Path, ...] = ()
 
+    def images(self, root: Path) -> Path:
+        """Return the folder of the images.
 
-def find_files(root: Path) -> tuple[Files, Files]:
-    """Return the training and the validation files below `root`.
+        Raises:
+            DataError: there is none.
+        """
+        found = next((folder for folder in self.tried if folder.is_dir()), None)
+        if found is None:
+            tried = ", ".join(str(folder.relative_to(root)) for folder in self.tried)
+            raise DataError(
+                Problem(str(self.annotations), "there is no folder of its images", f"tried: {tried}")
+            )
+        return found
+
+
+def find_files(root: Path) -> dict[str, Files]:
+    """Return the files of each split below `root`.
 
     Read are COCO's own layout (``annotations/instances_train2017.json``, ``train2017/``), the same with images below
     ``images/``, and a json file among each split's images. Of several years the last counts.
-
-    Raises:
-        DataError: there is no such folder, file or images; all that is missing together.
     """
-    if not os.path.isdir(root):
-        raise DataError(Problem(str(root), "there is no such folder", _TIP))
-    problems: list[Problem] = []
-    found = [_find(root, split, problems) for split in (TRAIN, VAL)]
-    train, val = found
-    if train is None or val is None:
-        raise DataError(problems)
-    return train, val
+    found = {}
+    for split in SPLITS:
+        if candidates := _annotation_files(root, split):
+            *others, annotations = candidates
+            found[split] = Files(annotations, tuple(_image_folders(root, split, annotations)), tuple(others))
+    return found
 
 
-def _find(root: Path, split: str, problems: list[Problem]) -> Files | None:
-    candidates = _annotation_files(root, split)
-    if not candidates:
-        problems.append(Problem(str(root), f"no annotation file of the {split} split", _TIP))
-        return None
-    *others, annotations = candidates
-    folders = _image_folders(root, split, annotations)
-    images = next((folder for folder in folders if folder.is_dir()), None)
-    if images is None:
-        tried = ", ".join(str(folder.relative_to(root)) for folder in folders)
-        problems.append(Problem(str(annotations), "there is no folder of its images", f"tried: {tried}"))
-        return None
-    return Files(annotations, images, tuple(others))
+def split_of(name: str) -> str | None:
+    """Return the split that a folder's or a file's name says: ``train`` of ``Train2017``; None if it says none."""
+    found = split_name(name)
+    return found.kind if found is not None and not found.affix else None
 
 
 def _annotation_files(root: Path, split: str) -> list[Path]:

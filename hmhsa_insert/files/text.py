@@ -23,6 +23,7 @@ class FileLimits:
         levels: deepest nesting of lists and mappings.
         odd_names: whether text may have lone surrogates, as Python has in file names that are not UTF-8.
         odd_numbers: whether numbers may be not finite; the code that reads the values then reports them.
+        number_keys: whether keys of YAML may be whole numbers; they are read as text.
     """
 
     bytes: int
@@ -30,14 +31,16 @@ class FileLimits:
     levels: int
     odd_names: bool = False
     odd_numbers: bool = False
+    number_keys: bool = False
 
 
 # Files that people write; the configuration of a run, which names the classes of its data, ImageNet-21k's among them;
-# other files that this package writes, as JSON; annotations of a data set.
+# other files that this package writes, as JSON; annotations of a data set in one file, and of one image.
 RECIPE = FileLimits(1 << 20, 10_000, 40)
 CONFIG = FileLimits(8 << 20, 50_000, 64, odd_names=True)
 RECORD = FileLimits(16 << 20, 1_000_000, 64)
 DATASET = FileLimits(4 << 30, 1_000_000_000, 64, odd_names=True, odd_numbers=True)
+LABELS = FileLimits(16 << 20, 200_000, 64, odd_names=True, number_keys=True)
 
 
 def read_file(path: Path, error: type[HmhsaInsertError], limits: FileLimits, tip: str = "") -> str:

@@ -19,7 +19,7 @@ from yaml.scanner import Scanner
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.text import CONFIG, RECIPE, FileLimits, read_file
 from hmhsa_insert.recipe.marks import UNREADABLE, Document, Findings, KeyPath, Mark, Marks
-from hmhsa_insert.recipe.scalars import MAP, RESOLVERS, SEQ, STR, problem_of, scalar_of, shown, tag_name
+from hmhsa_insert.recipe.scalars import INT, MAP, RESOLVERS, SEQ, STR, problem_of, scalar_of, shown, tag_name
 
 # The beginning of PyYAML's reason, what to say instead, the tip.
 _SYNTAX = (
@@ -128,6 +128,7 @@ class _Values:
         self._places = places
         self._most = limits.values
         self._odd_names = limits.odd_names
+        self._key_tags = {STR, INT} if limits.number_keys else {STR}
         self._open: set[int] = set()
 
     def of(self, node: yaml.Node, path: KeyPath, key: yaml.Node) -> Any:
@@ -183,7 +184,7 @@ class _Values:
 
     def _key(self, key: yaml.Node, path: KeyPath) -> str | None:
         line, column = _place(key.start_mark)
-        if not isinstance(key, yaml.ScalarNode) or key.tag != STR:
+        if not isinstance(key, yaml.ScalarNode) or key.tag not in self._key_tags:
             found = key.value if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
             self._findings.add_at(line, column, f"a key must be a word, found {found}", path=path)
             return None

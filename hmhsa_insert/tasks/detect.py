@@ -13,7 +13,7 @@ from torch import nn
 from hmhsa_insert.blocks.lean import set_lean
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.detection.artifact import check_categories, is_detector, load, read_detector, save
-from hmhsa_insert.detection.coco_data import CocoData, open_coco
+from hmhsa_insert.detection.coco_data import CocoData, open_objects
 from hmhsa_insert.detection.costs import count_detector, detector_costs
 from hmhsa_insert.detection.detector import DETECTORS, detector_record
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector, write_detections
@@ -47,7 +47,7 @@ class Detect(Task):
     """A run of detection, resolved and not begun; its model is the backbone.
 
     Attributes:
-        data: a data set in COCO's format.
+        data: a data set, whatever the format of its labels.
         settings: of the training.
         detector: its kind; "" stands for the task's default.
     """
@@ -92,14 +92,12 @@ class Detect(Task):
     def open(
         cls, source: Any, loader: Any, data_dir: str | Path | None = None, watch: Watch | None = None
     ) -> CocoData:
-        """Open a data set in COCO's format, with masks where the task has masks; ``shapes`` is drawn if need be."""
+        """Open a data set, with masks where the task has masks; ``shapes`` is drawn if need be."""
         if source is None:
             tip = "`data='shapes'` draws a small one"
-            raise DataError(
-                Problem(Argument("data"), "the folder of a data set in COCO's format is needed", tip)
-            )
+            raise DataError(Problem(Argument("data"), "the folder of a data set is needed", tip))
         root = shapes_folder(data_dir) if source == SHAPES_SET else source
-        data = open_coco(root, "mask" in cls.kinds, loader.corrupt, watch)
+        data = open_objects(root, "mask" in cls.kinds, loader.corrupt, watch)
         drawn = (f"the set is in {root}, drawn there on first use",) if source == SHAPES_SET else ()
         return replace(data, source=str(source), notes=(*drawn, *data.notes))
 
@@ -229,7 +227,7 @@ class Detect(Task):
         source = asked.source if asked.source is not None or config is None else config["data"]["source"]
         corrupt: Any = settings.loader.corrupt if settings is not None else "skip"
         root = shapes_folder(asked.data_dir) if source == SHAPES_SET else source
-        data = source if isinstance(source, CocoData) else open_coco(root, "mask" in cls.kinds, corrupt)
+        data = source if isinstance(source, CocoData) else open_objects(root, "mask" in cls.kinds, corrupt)
         if config is not None and data.num_classes != config["data"]["classes"]:
             message = f"it has {data.num_classes} categories, the run's data has {config['data']['classes']}"
             raise DataError(Problem(str(source), message))

@@ -88,7 +88,7 @@ def train(
     Args:
         model: what ``hi.load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: a source, see :func:`~hmhsa_insert.training.data.open_data`, ``digits`` if left out; of detectors the
-            folder of a data set in COCO's format.
+            folder of a data set with boxes (COCO json, YOLO labels, Pascal VOC XML, CSV).
         task: ``classify``, ``detect``, ``segment``, or another in :data:`~hmhsa_insert.tasks.table.TASKS`; the model
             becomes a detector's backbone.
         recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.

@@ -258,7 +258,7 @@ def test_other_categories_are_refused_by_evaluate(run: tuple[str, Path], tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", BACKBONE, "--task", "detect"), "the folder of a data set in COCO's format is needed"),
+        (("train", BACKBONE, "--task", "detect"), "the folder of a data set is needed"),
         (("train", BACKBONE, "--detector", "retinanet"), "the task 'classify' does not use it"),
         (("evaluate", BACKBONE, "-o", "x.json"), "the task 'classify' does not use it"),
     ],

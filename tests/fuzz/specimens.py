@@ -22,6 +22,7 @@ from hmhsa_insert.detection.annotations import read_annotations
 from hmhsa_insert.detection.artifact import load as load_detector
 from hmhsa_insert.detection.artifact import read_detector
 from hmhsa_insert.detection.artifact import save as save_detector
+from hmhsa_insert.detection.coco_data import open_objects
 from hmhsa_insert.detection.detector import detector
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.models import read_state_dict
@@ -86,6 +87,31 @@ INFO = {
         "validation": {"filenames": ["val-0.tar"], "num_samples": 5},
     },
     "num_classes": 3,
+}
+# Files of labels of each split, by what follows its name.
+LABELS = {
+    "yolo": {
+        "data.yaml": "path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames:\n  0: cat\n  1: dog\n",
+        "labels/{split}/{stem}.txt": "0 0.5 0.5 0.5 0.5\n1 0.1 0.1 0.9 0.1 0.9 0.9 0.5 0.4 0.1 0.9\n",
+    },
+    "voc": {
+        "ImageSets/Main/{split}.txt": "{stem}\n",
+        "classes.txt": "cat\ndog\n",
+        "Annotations/{stem}.xml": """<?xml version="1.0"?>
+<annotation>
+  <filename>{stem}.png</filename>
+  <size><width>40</width><height>20</height><depth>3</depth></size>
+  <object>
+    <name>cat</name><pose>Left</pose><truncated>0</truncated><difficult>1</difficult>
+    <bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>
+  </object>
+</annotation>
+""",
+    },
+    "boxes": {
+        "{split}.csv": "image,xmin,ymin,xmax,ymax,label,width,height\n{stem}.png,1,2,30,15.5,cat,40,20\n"
+        "{stem}.png,,,,,,40,20\n",
+    },
 }
 
 
@@ -209,6 +235,11 @@ KINDS: tuple[Kind, ...] = (
          lambda: command("report study --format json")),
     Kind("COCO annotations", "coco/annotations/instances_train.json", "json",
          lambda: read_annotations(Path("coco/annotations/instances_train.json"), True), 6),
+    Kind("YOLO: data.yaml", "yolo/data.yaml", "yaml", lambda: open_objects("yolo"), 5),
+    Kind("YOLO: rows", "yolo/labels/train/a.txt", "text", lambda: open_objects("yolo"), 5),
+    Kind("Pascal VOC XML", "voc/Annotations/a.xml", "text", lambda: open_objects("voc"), 5),
+    Kind("Pascal VOC list", "voc/ImageSets/Main/train.txt", "text", lambda: open_objects("voc"), 3),
+    Kind("CSV of boxes", "boxes/train.csv", "text", lambda: open_objects("boxes"), 5),
     Kind("stream: _info.json", "stream/_info.json", "json", lambda: open_data("wds/stream"), 5),
     Kind("networks of the zoo", "networks.txt", "text", lambda: entries_of(Path("networks.txt")), 4),
     Kind("weights: safetensors", "weights.safetensors", "safetensors",
@@ -233,6 +264,7 @@ def make_specimens() -> None:
     command(f"train {NETWORK} --recipe recipe.yaml --data pictures {run} -o run")
     _make_profile()
     _make_records()
+    _make_labels()
     _make_detector()
     _make_checkpoint()
 
@@ -309,6 +341,19 @@ def _make_records() -> None:
     categories = [{"id": 3, "name": "cat"}, {"id": 17, "name": "dog"}]
     whole = {"images": images, "annotations": annotations, "categories": categories}
     _write("coco/annotations/instances_train.json", whole)
+
+
+def _make_labels() -> None:
+    """Write one picture a split with the same boxes in each format."""
+    for name, pictures in {"yolo": "images/{}", "voc": "JPEGImages", "boxes": "images/{}"}.items():
+        for split, stem in (("train", "a"), ("val", "b")):
+            path = Path(name, pictures.format(split), f"{stem}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 20)).save(path)
+            for label, text in LABELS[name].items():
+                label = label.format(split=split, stem=stem)
+                Path(name, label).parent.mkdir(parents=True, exist_ok=True)
+                Path(name, label).write_text(text.format(split=split, stem=stem))
 
 
 def _make_detector() -> None:

@@ -20,6 +20,7 @@ _GRAY_MODES = {"1", "L", "LA", "La", "I", "F"} | _SIXTEEN_BITS
 # Tags of TIFF, and two values of the last one.
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _TIFF_UNSIGNED, _TIFF_SIGNED = 1, 2
+_ORIENTATION, _ON_ITS_SIDE = 274, {5, 6, 7, 8}
 
 # Endings of pictures that another package reads, and the package.
 PLUGINS: Mapping[str, str] = {
@@ -65,6 +66,15 @@ def read_gray(file: IO[bytes]) -> bool:
     """Return True if the picture in an open file has no color; most are not decoded for that."""
     picture_endings()
     return is_gray(Image.open(file))
+
+
+def read_size(file: IO[bytes]) -> tuple[int, int]:
+    """Return width and height of the picture in an open file, upright; its pixels are not decoded."""
+    picture_endings()
+    image = Image.open(file)
+    # A PNG's own getexif decodes its pixels to look behind them.
+    turned = Image.Image.getexif(image).get(_ORIENTATION) in _ON_ITS_SIDE
+    return (image.height, image.width) if turned else image.size
 
 
 def as_it_looks(image: Image.Image) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Formats of labels: one a file, the table of them, and the conversion of one into another."""
