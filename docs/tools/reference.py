@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 
 import hmhsa_insert as hi
-from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES
+from hmhsa_insert.blocks import BLOCKS, ROWS
 from hmhsa_insert.commands import app
 from hmhsa_insert.recipe.edit import Edit
 from hmhsa_insert.recipe.recipe import RecipeFile
@@ -119,7 +119,12 @@ def recipe() -> str:
     parts.append("## Blocks\n\nThe keys under `block`: `type`, and the options of that type.\n")
     for name, block in BLOCKS.items():
         parts += [f"### {name}\n", f"{block.summary}\n", _keys(block.options, leave_out=("type",))]
-    parts += ["### timm/NAME\n", f"An attention layer of timm: {', '.join(map(code, TIMM_NAMES))}.\n"]
+    libraries = (
+        (code(row.type), row.title, f"[paper]({dict(row.about)['paper']})", row.licence)
+        for row in ROWS.values()
+    )
+    parts += ["### Of other libraries\n", "`hmhsa-insert blocks NAME` shows the options of one.\n"]
+    parts.append(table(("type", "what it is", "paper", "licence"), libraries))
     return "\n".join(parts)
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, OptionProblem, Options
 from hmhsa_insert.blocks.check import cost_doubt, parse_options, refusals
 from hmhsa_insert.blocks.installed import installed_blocks
+from hmhsa_insert.blocks.library.table import ROWS
 from hmhsa_insert.blocks.registered import register_block
 from hmhsa_insert.blocks.table import BLOCKS, block_names, block_type
 from hmhsa_insert.blocks.types.hmhsa import auto_grids
-from hmhsa_insert.blocks.types.timm_names import TIMM_NAMES
 from hmhsa_insert.lazy import lazily
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ __getattr__ = lazily(__name__, {"build_block": "build", "Residual": "identity", 
 
 __all__ = [
     "BLOCKS",
-    "TIMM_NAMES",
     "BlockCost",
     "BlockType",
     "MapSize",
     "OptionProblem",
     "Options",
+    "ROWS",
     "Residual",
     "ResidualBlock",
     "auto_grids",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hmhsa_insert.blocks.base import BlockType, MapSize, OptionProblem, Options
+from hmhsa_insert.blocks.library.table import is_library
 from hmhsa_insert.blocks.table import BLOCKS, block_type, is_ours
-from hmhsa_insert.blocks.types.timm_names import PREFIX
 from hmhsa_insert.errors import BlockError
 
 
@@ -48,8 +48,8 @@ def refusals(options: Options, inp: MapSize, out_channels: int) -> list[OptionPr
 
 
 def is_plugin(block: BlockType) -> bool:
-    """Return True for a block that is neither ours nor timm's, and so may not keep what it promises."""
-    return not is_ours(block) and not block.name.startswith(PREFIX)
+    """Return True for a block that is neither ours nor of the table `ROWS`, and so may not keep what it promises."""
+    return not is_ours(block) and not is_library(block.name)
 
 
 def cost_doubt(options: Options, inp: MapSize, out_channels: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import Field, create_model
 
 from hmhsa_insert.blocks.base import BlockCost, BlockType, MapSize, Options, Shape
+from hmhsa_insert.blocks.library.table import LIBRARIES, is_library
 from hmhsa_insert.errors import BlockError, Problem, first_line
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def block_of(
             Problem("cls", message, "such as class Gate(nn.Module) with __init__(self, channels)")
         )
     label = _snake(cls.__name__) if name is None else name
-    if not isinstance(label, str) or not _NAME.fullmatch(label) or label.startswith("timm/"):
-        tip = "letters, digits, '_', '-', '.', at most one '/', and not timm's"
+    if not isinstance(label, str) or not _NAME.fullmatch(label) or is_library(label):
+        tip = f"letters, digits, '_', '-', '.', at most one '/', and not of {' or '.join(LIBRARIES)}"
         raise BlockError(Problem("name", f"{label!r} is no name for a block type", tip))
     if shape not in ("same", "half"):
         raise BlockError(Problem("shape", f"must be 'same' or 'half', found {shape!r}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hmhsa_insert.blocks.base import BlockType
 from hmhsa_insert.blocks.installed import installed_block, installed_blocks
+from hmhsa_insert.blocks.library.table import ROWS
 from hmhsa_insert.blocks.types.activations import ACTIVATION_TYPES
 from hmhsa_insert.blocks.types.downsample import DOWNSAMPLE
 from hmhsa_insert.blocks.types.hmhsa import HMHSA
@@ -13,7 +14,6 @@ from hmhsa_insert.blocks.types.matched import matched_type
 from hmhsa_insert.blocks.types.mhsa import MHSA
 from hmhsa_insert.blocks.types.placebo import placebo_type
 from hmhsa_insert.blocks.types.tdb import TDB
-from hmhsa_insert.blocks.types.timm_names import PREFIX, TIMM_NAMES
 from hmhsa_insert.blocks.types.transcnn import TRANSCNN
 from hmhsa_insert.blocks.types.transformer import TRANSFORMER
 from hmhsa_insert.errors import BlockError, Problem, near
@@ -37,31 +37,28 @@ BLOCKS: dict[str, BlockType] = {
 def block_type(name: str) -> BlockType:
     """Return the block called `name`.
 
-    It is a key of `BLOCKS`, ``timm/`` and a name of timm's ``create_attn``, or published by an installed package.
+    It is a key of `BLOCKS`, another library's by the table `ROWS`, or published by an installed package.
 
     Raises:
-        BlockError: there is no such block, and the tip has the nearest names; or its package cannot be loaded.
+        BlockError: there is no such block, and the tip has the nearest names; or its package cannot be loaded, or the
+            installed version of the library does not have it.
     """
     found = BLOCKS.get(name)
-    if found is None and name.startswith(PREFIX):
-        from hmhsa_insert.blocks.timm_layers import timm_block_type
+    if found is None and name in ROWS:
+        from hmhsa_insert.blocks.library.block import library_block
 
-        found = timm_block_type(name.removeprefix(PREFIX))
+        found = library_block(name)
     if found is None:
         found = installed_block(name)
     if found is not None:
         return found
-    tip = near(name, block_names())
-    if name.startswith(PREFIX):
-        message = f"timm has no attention layer '{name.removeprefix(PREFIX)}'"
-    else:
-        message = f"there is no block type '{name}'"
-    raise BlockError(Problem("type", message, tip or "`hmhsa-insert blocks` lists them"))
+    tip = near(name, block_names()) or "`hmhsa-insert blocks` lists them"
+    raise BlockError(Problem("type", f"there is no block type '{name}'", tip))
 
 
 def block_names() -> list[str]:
     """Return the names of all block types; those of packages are not loaded for it."""
-    names = (*BLOCKS, *(PREFIX + layer for layer in TIMM_NAMES), *(each.name for each in installed_blocks()))
+    names = (*BLOCKS, *ROWS, *(each.name for each in installed_blocks()))
     return list(dict.fromkeys(names))
 
 

@@ -60,7 +60,9 @@ def _tried(block: BlockType, options: Options, inp: MapSize, out_channels: int) 
     try:
         output, cost = counted(block.build, options, inp, out_channels)
     except Exception as error:  # whatever the code of a user raises
-        return Trial(f"'{block.name}' fails on a map of {text}: {type(error).__name__}: {first_line(error)}")
+        line, kind = first_line(error), type(error).__name__
+        reason = line if line == kind else f"{kind}: {line}"
+        return Trial(f"'{block.name}' fails on a map of {text}: {reason}")
     if not isinstance(output, Tensor):
         return Trial(f"'{block.name}' returns {type(output).__name__}, not a tensor")
     half = block.shape == "half"

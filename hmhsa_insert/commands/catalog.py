@@ -109,19 +109,17 @@ def blocks(
     """List the block types, those of installed packages included, or the options of one."""
     from rich.table import Table
 
-    from hmhsa_insert.blocks import BLOCKS, TIMM_NAMES, block_type
+    from hmhsa_insert.blocks import block_type
     from hmhsa_insert.commands.console import bold, notes, out, print_json
 
     if name is None and json:
-        print_json([{"name": block.name, "summary": block.summary} for block in BLOCKS.values()])
+        print_json(list(_listed()))
         return
     if name is None:
         table = Table("type", "what it is", box=None, pad_edge=False)
-        for block in BLOCKS.values():
-            table.add_row(block.name, block.summary)
-        table.add_row("timm/NAME", "an attention layer of timm: " + ", ".join(TIMM_NAMES))
-        for row in _of_packages():
-            table.add_row(*row)
+        for each in _listed():
+            package = f" ({each['package']})" if "package" in each else ""
+            table.add_row(each["name"], each["summary"] + package)
         out.print(table)
         notes.print("\n`hmhsa-insert blocks TYPE` shows the options of one.")
         return
@@ -130,6 +128,8 @@ def blocks(
         print_json(found.options.model_json_schema())
         return
     out.print(bold(found.name, f": {found.summary}"))
+    for what, text in found.about:
+        out.print(f"{what}: {text}")
     options = {key: field for key, field in found.options.model_fields.items() if key != "type"}
     if not options:
         out.print("it has no options")
@@ -140,19 +140,24 @@ def blocks(
     out.print(table)
 
 
-def _of_packages() -> Iterator[tuple[str, str]]:
-    """Yield name and meaning of each block type that an installed package publishes, and what is wrong with one."""
-    from hmhsa_insert.blocks import BLOCKS, block_type, installed_blocks
+def _listed() -> Iterator[dict[str, str]]:
+    """Yield name and summary of each block type; of other libraries also its paper, of packages the package."""
+    from hmhsa_insert.blocks import BLOCKS, ROWS, block_type, installed_blocks
     from hmhsa_insert.errors import BlockError
 
+    for block in BLOCKS.values():
+        yield {"name": block.name, "summary": block.summary}
+    for row in ROWS.values():
+        yield {"name": row.type, "summary": row.title, **dict(row.about)}
     for each in installed_blocks():
         if each.name in BLOCKS:
-            yield each.name, f"of {each.package}: hidden by the block type of this name above"
-            continue
-        try:
-            yield each.name, f"{block_type(each.name).summary} ({each.package})"
-        except BlockError as error:
-            yield each.name, error.problems[0].message
+            summary = "hidden by the block type of this name above"
+        else:
+            try:
+                summary = block_type(each.name).summary
+            except BlockError as error:
+                summary = error.problems[0].message
+        yield {"name": each.name, "summary": summary, "package": each.package}
 
 
 def _default(field: Any) -> str:

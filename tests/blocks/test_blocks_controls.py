@@ -4,12 +4,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from library import only_where_timm_has
 from plain import randomized
 from specs import SAME
 from torch.autograd.functional import jacobian
 
 from hmhsa_insert.blocks import (
-    TIMM_NAMES,
     MapSize,
     OptionProblem,
     Residual,
@@ -18,6 +18,7 @@ from hmhsa_insert.blocks import (
     parse_options,
     refusals,
 )
+from hmhsa_insert.blocks.library.gates import GATES
 from hmhsa_insert.blocks.types.matched import matched_widths
 from hmhsa_insert.errors import BlockError
 
@@ -137,7 +138,7 @@ BAD = [
     ({"type": "silu"}, ("type",), "a control stands for a block that keeps its map, and silu does not"),
     ({"type": "matched"}, ("type",), "matched is a control itself, and none stands for it"),
     ({"type": "hmsa"}, ("type",), "there is no block type 'hmsa'"),
-    ({"type": "timm/no"}, ("type",), "timm has no attention layer 'no'"),
+    ({"type": "timm/no"}, ("type",), "there is no block type 'timm/no'"),
     ({"head_dim": 8}, (), "of must be a block with its type"),
     ("hmhsa", (), "of must be a block with its type"),
     ({"type": "hmhsa", "hed_dim": 8}, ("hed_dim",), "unknown key 'hed_dim' in the options of hmhsa"),
@@ -188,8 +189,9 @@ def test_a_control_needs_the_size_its_block_needs():
             build_block(spec, 64)
 
 
-@pytest.mark.parametrize("name", TIMM_NAMES)
+@pytest.mark.parametrize("name", [row.name for row in GATES])
 def test_any_layer_of_timm_has_controls_or_a_reason(name):
+    only_where_timm_has(f"timm/{name}")
     inp = MapSize(64, 32, 32)
     for kind in ("placebo", "matched"):
         spec = {"type": kind, "of": {"type": f"timm/{name}"}}

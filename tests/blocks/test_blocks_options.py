@@ -31,8 +31,8 @@ BAD = [
     (
         {"type": "timm/cbma"},
         ("type",),
-        "timm has no attention layer 'cbma'",
-        "did you mean 'timm/cbam', 'timm/lcbam' or 'timm/gca'?",
+        "there is no block type 'timm/cbma'",
+        "did you mean 'timm/cbam', 'timm/lcbam' or 'timm/xca'?",
     ),
     (
         {"type": "hmhsa", "hed_dim": 3},

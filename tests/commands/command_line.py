@@ -95,7 +95,7 @@ def output(line: str) -> str:
     result = run(line)
     assert (result.exit_code, result.stderr) == (0, ""), result.stderr or result.exception
     widest = max(result.stdout.splitlines(), key=len, default="")
-    assert len(widest) <= 80 or result.stdout.startswith("{"), widest
+    assert len(widest) <= 80 or result.stdout.startswith(("{", "[")), widest
     return result.stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from command_line import output
 
-from hmhsa_insert.blocks import BLOCKS
+from hmhsa_insert.blocks import BLOCKS, ROWS
 from hmhsa_insert.models import CONFIGS
 from hmhsa_insert.recipe import shipped_recipes
 
@@ -35,7 +35,7 @@ def test_every_shipped_recipe_is_listed_with_its_intent() -> None:
 def test_every_block_type_is_listed() -> None:
     lines = output("blocks").splitlines()
     listed = [line.split(" ")[0] for line in lines[1:-2] if not line.startswith(" ")]
-    assert listed == [*BLOCKS, "timm/NAME"]
+    assert listed == [*BLOCKS, *ROWS]
     assert lines[-1] == "`hmhsa-insert blocks TYPE` shows the options of one."
 
 
@@ -47,6 +47,21 @@ def test_the_options_of_a_block_type(name: str) -> None:
         assert "head_dim  64       channels of one attention head, which must divide the" in text
     if name == "silu":
         assert text.endswith("it has no options\n")
+
+
+def test_what_is_told_of_a_block_of_another_library() -> None:
+    lines = output("blocks timm/swin").splitlines()
+    assert lines[:4] == [
+        "timm/swin: block of Swin",
+        "paper: https://arxiv.org/abs/2103.14030",
+        "licence: Apache-2.0, adapted from code under MIT",
+        "class: timm.models.swin_transformer:SwinTransformerBlock",
+    ]
+    assert [line.split()[1] for line in lines if line.startswith("window_size")] == ["7"]
+    listed = {each["name"]: each for each in json.loads(output("blocks --json"))}
+    assert list(listed) == [*BLOCKS, *ROWS]
+    assert listed["timm/swin"]["paper"] == "https://arxiv.org/abs/2103.14030"
+    assert listed["hmhsa"].keys() == {"name", "summary"}
 
 
 def test_models_lists_this_projects_own_and_patterns() -> None:
