@@ -10,11 +10,12 @@ import typer
 
 from hmhsa_insert.commands.options import AllowCodeOption, DataDirOption, JsonOption
 from hmhsa_insert.commands.shared import shared
-from hmhsa_insert.errors import Problem
+from hmhsa_insert.errors import Argument, Problem
 from hmhsa_insert.files.machine import is_first_process
 
 if TYPE_CHECKING:
     from hmhsa_insert.studies.ablate import StudyRun
+    from hmhsa_insert.studies.plan_study import PlannedStudy
 
 
 def ablate(
@@ -51,6 +52,14 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and their cost without running any.")
     ] = False,
+    pilot: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --dry-run: a study, or runs of several seeds, whose noise says what these seeds resolve; "
+            "repeatable.",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     plugin: Annotated[list[str] | None, shared("--plugin")] = None,
     allow_code: AllowCodeOption = False,
@@ -68,12 +77,17 @@ def ablate(
     from hmhsa_insert.studies.ablate import default_folder, make_engine, run_study
     from hmhsa_insert.studies.earlier import with_earlier_trials
     from hmhsa_insert.studies.plan_study import plan_study
+    from hmhsa_insert.studies.problems import StudyError
     from hmhsa_insert.studies.store import read_study
     from hmhsa_insert.studies.study_file import load_study
     from hmhsa_insert.training.problems import Stopped
     from hmhsa_insert.training.processes import leave_processes
 
     first = is_first_process()
+    if pilot and not dry_run:
+        raise StudyError(
+            Problem(Argument("pilot"), "says what a plan resolves, and this is none", "add `dry_run=True`")
+        )
     try:
         asked = load_study(study, allow_code=allow_code)
         with progress.status("planning the study: reading the data, counting every variant"):
@@ -83,8 +97,9 @@ def ablate(
             _refuse_to_begin(folder)
         runner = make_engine(engine, planned, workers, address)
         if dry_run:
-            print_plan(with_earlier_trials(planned, folder), folder)
-            _print_next_seeds(folder)
+            known = with_earlier_trials(planned, folder)
+            print_plan(known, folder)
+            _print_power(known, folder, pilot or [])
             return
         with watcher(quiet=quiet or not first) as shown:
             run = run_study(
@@ -106,13 +121,18 @@ def _refuse_to_begin(folder: Path) -> None:
     raise StudyError(Problem(str(folder), "holds no study to resume", "leave `resume=True` out to start one"))
 
 
-def _print_next_seeds(folder: Path) -> None:
-    """Print how many more seeds would resolve which difference, where finished trials tell."""
+def _print_power(planned: PlannedStudy, folder: Path, pilot: list[Path]) -> None:
+    """Print what the planned seeds can resolve, as far as a pilot or finished trials tell."""
+    from hmhsa_insert.commands.naming import in_options
     from hmhsa_insert.commands.printed import print_table
-    from hmhsa_insert.reports.study_tables import further_seeds
-    from hmhsa_insert.studies.outcomes import is_study, read_outcomes
+    from hmhsa_insert.reports.study_pilot import read_pilot
+    from hmhsa_insert.reports.study_power import UNKNOWN, power_tables
+    from hmhsa_insert.studies.outcomes import planned_outcomes
+    from hmhsa_insert.tables import Table
 
-    for table in further_seeds(read_outcomes(folder)) if is_study(folder) else ():
+    study = planned_outcomes(planned.to_dict(), folder)
+    tables = power_tables(study, read_pilot(pilot, study.quantity) if pilot else None)
+    for table in tables or [Table("", (), (), (in_options(UNKNOWN),))]:
         print_table(table)
 
 

@@ -105,13 +105,14 @@ def _row(record: Record, quantities: Iterable[Quantity]) -> dict[str, Any]:
     _, height, width = record["input_size"]
     row: dict[str, Any] = {"method": record["name"], "group": record.get("group")}
     row |= {"height": height, "width": width}
-    row |= {each.field: _value(record, each) for each in quantities}
+    row |= {each.field: value_of(record, each) for each in quantities}
     row["device_gib"] = row["device_gib"] if row["largest_batch"] is not None else None
     row |= {"data": record.get("data"), "published": record["kind"] == "published"}
     return row | {"source": record.get("source"), "measured_on": _measured_on(record)}
 
 
-def _value(record: Record, quantity: Quantity) -> Any:
+def value_of(record: Record, quantity: Quantity) -> Any:
+    """Return a quantity of a record; None where it has none."""
     value = _at(record, quantity.path)
     if value is None and quantity.section == SCORES:
         return _at(record, ("scores", quantity.key))

@@ -11,7 +11,7 @@ from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.frame import as_records
 from hmhsa_insert.reports.study_comparisons import comparisons
 from hmhsa_insert.reports.study_rows import device_hours, is_compared, summarise
-from hmhsa_insert.reports.study_verdict_tables import folded_tables, seeds_tables, verdict_tables
+from hmhsa_insert.reports.study_verdict_tables import folded_tables, verdict_tables
 from hmhsa_insert.reports.study_verdicts import Verdict, verdicts
 from hmhsa_insert.studies.outcomes import StudyOutcomes
 from hmhsa_insert.tables import Header, Table, TableCell, TableRow, left, right
@@ -48,17 +48,6 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
     if hours:
         table = _hours(device_hours(study), many)
         tables += [table] if table.rows else []
-    return tables
-
-
-def further_seeds(study: StudyOutcomes) -> list[Table]:
-    """Return for each group how many further seeds would resolve which difference."""
-    said = verdicts(comparisons(study), study.quantity)
-    groups = list(dict.fromkeys(each.comparison.group for each in said))
-    tables: list[Table] = []
-    for name in groups:
-        own = [each for each in said if each.comparison.group == name]
-        tables += seeds_tables(f"{name}: " if len(groups) > 1 else "", own, study.quantity)
     return tables
 
 

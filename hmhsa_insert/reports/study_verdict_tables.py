@@ -84,10 +84,10 @@ def folded_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Ite
         names = ("Seeds", "Lost", "Won", "McNemar p")
         heads = (*_NAMES, *map(right, names))
         yield Table.of(f"{prefix}image by image", heads, map(_images, seen), _IMAGES, folded=True)
-    yield from seeds_tables(prefix, found, score)
+    yield from _seeds_tables(prefix, found, score)
 
 
-def seeds_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iterator[Table]:
+def _seeds_tables(prefix: str, found: Sequence[Verdict], score: Quantity) -> Iterator[Table]:
     """Yield a group's table of how many further seeds would resolve which difference; none without a spread."""
     found = [each for each in found if each.resolutions]
     if not found:

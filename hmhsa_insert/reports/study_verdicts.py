@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from hmhsa_insert.quantity import Quantity
 from hmhsa_insert.reports.study_comparisons import Comparison
-from hmhsa_insert.studies.statistics import CONFIDENCE, MOST_SEEDS, holm, sd_bounds, seeds_to_resolve
+from hmhsa_insert.studies.power import MOST_SEEDS, sd_bounds, seeds_to_resolve
+from hmhsa_insert.studies.statistics import CONFIDENCE, holm
 
 # Differences to resolve: in percentage points; of scores that are no percentage, shares of what it is compared with.
 _POINTS = (1.0, 0.5)
@@ -153,19 +154,29 @@ def _amount(value: float, score: Quantity) -> str:
     return score.mean_delta_text(value) + " points" * score.is_percent
 
 
+def differences_to_resolve(score: Quantity, level: float | None, of: str) -> list[tuple[float, str]]:
+    """Return the differences that are asked for, the larger first, with what they are called.
+
+    Args:
+        score: in points, if it is a percentage; else shares of `level`.
+        level: the mean score of what is compared with; None: not known.
+        of: its label.
+    """
+    if score.is_percent:
+        return [(share * score.unit, f"±{share:g} point") for share in _POINTS]
+    sizes = [abs(level or 0.0) * share for share in _SHARES]
+    pairs = zip(sizes, _SHARES, strict=True)
+    return [(size, f"±{size:.3g} ({share:.1%} of {of})") for size, share in pairs if size > 0]
+
+
 def _resolutions(each: Comparison, score: Quantity) -> tuple[Resolution, ...]:
     """Return what further seeds would resolve, the larger difference first."""
     said = each.said
     if said is None or not said.sd:
         return ()
-    if score.is_percent:
-        sizes = [(share * score.unit, f"±{share:g} point") for share in _POINTS]
-    else:
-        level = abs(sum(each.other.scores) / len(each.other.scores))
-        sizes = [
-            (share * level, f"±{share * level:.3g} ({share:.1%} of {each.other.label})") for share in _SHARES
-        ]
-    needed = [(text, seeds_to_resolve(size, said.sd)) for size, text in sizes if size > 0]
+    level = sum(each.other.scores) / len(each.other.scores)
+    sizes = differences_to_resolve(score, level, each.other.label)
+    needed = [(text, seeds_to_resolve(size, said.sd)) for size, text in sizes]
     return tuple(
         Resolution(text, None if seeds is None else max(0, seeds - said.n)) for text, seeds in needed
     )

@@ -103,6 +103,23 @@ def read_outcomes(folder: Path) -> StudyOutcomes:
     study = _read(StudyShape, folder / _STUDY, problems)
     if study is None:
         raise StudyError(problems)
+    return _outcomes(study, folder, problems)
+
+
+def planned_outcomes(study: Mapping[str, Any], folder: Path) -> StudyOutcomes:
+    """Return what became of a planned study's trials, of which none may have been run.
+
+    Args:
+        study: what its ``study.json`` is to hold.
+        folder: where it is, or will be.
+
+    Raises:
+        StudyError: every trial's file that is damaged.
+    """
+    return _outcomes(StudyShape.model_validate(study), folder, [])
+
+
+def _outcomes(study: StudyShape, folder: Path, problems: list[Problem]) -> StudyOutcomes:
     ids = dict.fromkeys(listed.id for listed in study.trials)
     found = {id: _trial(folder, id, study.score, problems) for id in ids}
     if problems:

@@ -8,7 +8,6 @@ The differences d₁ … d_n of n seeds are the sample: each is a variant's accu
   sign. With n seeds no p can be below 2/2ⁿ, which is shown beside it.
 - McNemar's exact test (1947) of two networks on the same images: which of the two is right where only one is. It is
   about these two networks, not about other seeds of them.
-- How many seeds resolve a difference: by the power of Student's test with as much noise as was seen.
 - Holm's correction (1979, Scand. J. Statist. 6) where several differences are looked at: the chance that any of them is
   taken for real though none is stays at 5 %.
 """
@@ -26,9 +25,6 @@ import scipy
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-POWER = 0.8
-# More seeds than anyone trains are not counted.
-MOST_SEEDS = 100_000
 # A bootstrap's own noise is then a few hundredths of the interval's width; the draws are the same every time.
 _RESAMPLES = 1999
 _SEED = 20210616
@@ -148,56 +144,6 @@ def holm(ps: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
         adjusted[place] = largest
     return adjusted
-
-
-def power(n: int, difference: float, sd: float) -> float:
-    """Return how often Student's two-sided test at 95 % finds a difference.
-
-    Args:
-        n: paired differences, at least two.
-        difference: the true mean.
-        sd: the true standard deviation of the differences, in the same unit, over zero.
-
-    Source:
-        The noncentral t distribution; Cohen, Statistical Power Analysis (1988), chapter 2.
-    """
-    critical = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
-    shift = abs(difference) / sd * np.sqrt(n)
-    # Of the far side, which is beyond the reach of the noncentral distribution's series, less than 1e-12 is lost.
-    beyond = scipy.stats.nct.cdf(-critical, n - 1, shift) if shift < 5 else 0.0
-    return float(scipy.stats.nct.sf(critical, n - 1, shift) + beyond)
-
-
-def seeds_to_resolve(difference: float, sd: float) -> int | None:
-    """Return how many paired seeds find a true `difference` at 95 % with a power of 80 %; None above `MOST_SEEDS`.
-
-    Args:
-        difference: to be told from none, in either direction.
-        sd: standard deviation of the paired differences, in the same unit.
-    """
-    if sd <= 0:
-        return 2
-    # With a normal distribution in place of Student's it would be these, a few too few.
-    quantiles = scipy.stats.norm.ppf([(1 + CONFIDENCE) / 2, POWER])
-    about = min(int((quantiles.sum() * sd / difference) ** 2), MOST_SEEDS - 1)
-    low, high = max(1, about - 1), min(about + 4, MOST_SEEDS)
-    if low > 1 and power(low, difference, sd) >= POWER:
-        low = 1
-    if power(high, difference, sd) < POWER:
-        low, high = high, MOST_SEEDS
-        if power(high, difference, sd) < POWER:
-            return None
-    while high - low > 1:  # too few, enough
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, difference, sd) >= POWER else (middle, high)
-    return high
-
-
-def sd_bounds(n: int) -> Interval:
-    """Return between which multiples of the standard deviation of `n` normal differences the true one is, at 95 %."""
-    quantiles = scipy.stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
-    low, high = np.sqrt((n - 1) / quantiles)
-    return float(low), float(high)
 
 
 def coverage(n: int) -> Coverage | None:

@@ -9,6 +9,7 @@ import torch
 from command_line import error_of, output, run
 
 from hmhsa_insert.studies.plan_study import plan_study
+from hmhsa_insert.studies.power import least_difference
 from hmhsa_insert.studies.store import commit, write_study
 from hmhsa_insert.studies.study_file import load_study
 
@@ -59,18 +60,29 @@ def test_a_study_is_run_once_and_reported(study: Path, here: Path) -> None:
     assert "2/2" not in output("ablate mine.yaml -o out --dry-run").replace("1/1", "")
 
 
-def test_a_plan_says_how_many_seeds_would_resolve_what_finished_trials_left_open(study: Path) -> None:
+def test_a_plan_says_what_its_seeds_resolve_from_finished_trials_or_a_pilot(study: Path) -> None:
     study.write_text(STUDY.replace("seeds: 1", "seeds: 3"))
+    assert "which difference these seeds can resolve" in output("ablate mine.yaml --dry-run")
     planned = plan_study(load_study(study))
     write_study(Path("out"), planned.to_dict())
     for number, trial in enumerate(planned.distinct.values()):
         row = {"id": trial.id, "status": "done", "message": "", "top1": 90.0 + number * number / 10}
         commit(Path("out"), row)
     text = output("ablate mine.yaml -o out --dry-run")
-    assert "further seeds" in text
+    assert "what the planned seeds can resolve" in text
     # Differences 0.9, 1.5 and 2.1: sd 0.6, and with as much noise 6 seeds find one point, 14 half a one.
     rows = [line.split() for line in text.splitlines() if line.split()[:2] == ["attn", "plain"]]
-    assert rows == [["attn", "plain", "3", "0.60", "3", "11"]]
+    assert rows == [
+        ["attn", "plain", "3", "0.60", "3", "pairs", f"±{least_difference(3, 0.6):.2f}", "6", "14"]
+    ]
+    study.write_text(STUDY.replace("seeds: 1", "seeds: 5").replace("epochs: 1", "epochs: 2"))
+    text = output("ablate mine.yaml -o other --dry-run --pilot out")
+    rows = [line.split() for line in text.splitlines() if line.split()[:2] == ["attn", "plain"]]
+    assert rows[0][2:8] == ["5", "0.60", "pilot,", "3", "pairs", f"±{least_difference(5, 0.6):.2f}"]
+    assert not Path("other").exists()
+    said = error_of("ablate mine.yaml --pilot out")
+    assert "--pilot: says what a plan resolves" in said
+    assert "add --dry-run" in said
 
 
 def test_what_is_refused_comes_before_anything_is_run(study: Path) -> None:

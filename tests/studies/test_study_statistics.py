@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hmhsa_insert.studies.statistics import (
-    coverage,
-    holm,
-    mcnemar,
-    paired,
-    power,
-    sd_bounds,
-    seeds_to_resolve,
-)
+from hmhsa_insert.studies.power import least_difference, power, sd_bounds, seeds_to_resolve
+from hmhsa_insert.studies.statistics import coverage, holm, mcnemar, paired
 
 # Darwin's cross- and self-fertilised maize (The Effects of Cross and Self Fertilisation, 1876; Fisher, The Design of
 # Experiments, 1935, §17-21): differences of 15 pairs in eighths of an inch.
@@ -217,6 +210,14 @@ def test_power_is_smooth_and_whole_far_out(n, shift):
     effect = shift / math.sqrt(n)
     less, more = power(n, effect * 0.999, 1.0), power(n, effect * 1.001, 1.0)
     assert 0 < less <= power(n, effect, 1.0) <= more <= 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 34, 1000])
+def test_the_least_difference_is_the_one_that_so_many_seeds_find_in_four_of_five_studies(n):
+    least = least_difference(n, 0.6)
+    assert power(n, least, 0.6) == pytest.approx(0.8, abs=1e-9)
+    assert seeds_to_resolve(least * 1.0001, 0.6) == n
+    assert least_difference(n, 1.2) == pytest.approx(2 * least)
 
 
 def test_what_no_number_of_seeds_resolves():
