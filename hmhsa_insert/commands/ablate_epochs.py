@@ -12,6 +12,7 @@ from hmhsa_insert.files.json_text import parse_json
 from hmhsa_insert.files.text import RECORD, read_file
 from hmhsa_insert.studies.cell import Trial
 from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.steps import Place, read_place
 from hmhsa_insert.studies.store import trial_folder
 
 _LOOK_EVERY_S = 1.0
@@ -22,11 +23,13 @@ class Epochs:
 
     Attributes:
         known: epoch and score by trial; epoch 0 of one whose folder is there.
+        places: where each trial under way is within its epoch, if it says so.
         began: when each trial under way was started, by ``time.monotonic``.
     """
 
     def __init__(self) -> None:
         self.known: dict[str, tuple[int, float | None]] = {}
+        self.places: dict[str, Place] = {}
         self.began: dict[str, float] = {}
         self._looked = 0.0
 
@@ -37,6 +40,8 @@ class Epochs:
         self._looked = time.monotonic()
         for id in list(self.began):
             path = trial_folder(folder, id) / "metrics.jsonl"
+            if (place := read_place(path.parent)) is not None:
+                self.places[id] = place
             if path.parent.is_dir():
                 self.known.setdefault(id, (0, None))
             try:
@@ -47,13 +52,17 @@ class Epochs:
             except (StudyError, LookupError, TypeError, AttributeError, ValueError):
                 continue  # no epoch has ended yet
 
+    def done(self, id: str) -> float:
+        """Return the epochs of a trial that are done, with the part of the one under way."""
+        place = self.places.get(id)
+        return max(self.known.get(id, (0, None))[0], place.epochs_done if place is not None else 0.0)
+
     def left(self, trial: Trial) -> float | None:
-        """Return the seconds that a trial under way will take yet, if the next epochs are as the first."""
-        epoch, _ = self.known.get(trial.id, (0, None))
-        began = self.began.get(trial.id)
-        if began is None or not epoch:
+        """Return the seconds that a trial under way will take yet, if what comes is as what was done."""
+        done, began = self.done(trial.id), self.began.get(trial.id)
+        if began is None or not done:
             return None
-        return (time.monotonic() - began) * (trial.cell.settings.epochs - epoch) / epoch
+        return (time.monotonic() - began) * (trial.cell.settings.epochs - done) / done
 
 
 class Repeated:

@@ -29,6 +29,7 @@ from hmhsa_insert.tables import Table, left, right
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+_SAY_EVERY_S = 60.0  # in a log, within an epoch
 _STYLES = {"done": "green", "failed": "bold red", "running": "bold", "refused": "bold red"}
 
 
@@ -118,11 +119,12 @@ class _Names:
 
 
 class _Lines(Unwatched):
-    """One line when a trial begins, when one of its epochs ends and when it ends, for logs."""
+    """One line when a trial begins, when one of its epochs ends, each minute within one, and when it ends, for logs."""
 
     def __init__(self) -> None:
         self._epochs, self._chosen = Epochs(), dict[str, Trial]()
         self._printed: dict[str, int] = {}
+        self._said: dict[str, float] = {}
         self._repeated = Repeated(self._print_epochs)
 
     def __enter__(self) -> Watcher:
@@ -140,7 +142,7 @@ class _Lines(Unwatched):
         notes.print(f"{self._total} trial{several}, {self._ended} of them done before", soft_wrap=True)
 
     def started(self, trial: Trial) -> None:
-        self._epochs.began[trial.id] = time.monotonic()
+        self._epochs.began[trial.id] = self._said[trial.id] = time.monotonic()
         notes.print(visible(f"{self._names.line(trial)}  started"), soft_wrap=True)
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
@@ -174,11 +176,18 @@ class _Lines(Unwatched):
             ):
                 continue
             self._printed[id] = epoch
-            said = line(trial.cell.column, score) if score is not None else ""
-            left = self._epochs.left(trial)
-            more = f"  ({_duration(left)} left)" if left is not None else ""
-            place = f"epoch {epoch}/{trial.cell.settings.epochs}"
-            notes.print(visible(f"{self._names.line(trial)}  {place}  {said}{more}"), soft_wrap=True)
+            self._print_place(trial, epoch, line(trial.cell.column, score) if score is not None else "")
+        for id, place in list(self._epochs.places.items()):
+            if id in self._epochs.began and time.monotonic() - self._said[id] >= _SAY_EVERY_S:
+                step = f"step {place.update:,}/{place.updates:,}"
+                self._print_place(self._chosen[id], place.epoch, step)
+
+    def _print_place(self, trial: Trial, epoch: int, said: str) -> None:
+        self._said[trial.id] = time.monotonic()
+        left = self._epochs.left(trial)
+        more = f"  ({_duration(left)} left)" if left is not None else ""
+        place = f"epoch {epoch}/{trial.cell.settings.epochs}"
+        notes.print(visible(f"{self._names.line(trial)}  {place}  {said}{more}"), soft_wrap=True)
 
 
 class _LiveTable(Unwatched):
@@ -220,7 +229,8 @@ class _LiveTable(Unwatched):
         table = RichTable(
             box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(self._summary()), caption_justify="left"
         )
-        for header, numeric in (("state", 0), ("trial", 0), ("epoch", 1), ("score", 1), ("left", 1)):
+        columns = (("state", 0), ("trial", 0), ("epoch", 1), ("step", 1), ("score", 1), ("left", 1))
+        for header, numeric in columns:
             table.add_column(
                 header, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis"
             )
@@ -230,6 +240,7 @@ class _LiveTable(Unwatched):
             if trial.id in self._epochs.began:
                 state = "running" if trial.id in self._epochs.known else "starting"
             epoch, score = self._epochs.known.get(trial.id, (0, None))
+            place = self._epochs.places.get(trial.id) if trial.id in self._epochs.began else None
             score = outcome.score if outcome and outcome.score is not None else score
             of = trial.cell.settings.epochs
             table.add_row(
@@ -238,6 +249,7 @@ class _LiveTable(Unwatched):
                     self._names.line(trial) + (f": {outcome.message}" if outcome and outcome.message else "")
                 ),
                 f"{of if state == 'done' else epoch}/{of}",
+                f"{place.update}/{place.updates}" if place is not None else "",
                 line(trial.cell.column, score) if score is not None else "",
                 "" if (left := self._epochs.left(trial)) is None else _duration(left),
             )
@@ -259,8 +271,7 @@ class _LiveTable(Unwatched):
         total, ended = len(self._chosen), len(self._outcomes)
         failed = sum(outcome.status == "failed" for outcome in self._outcomes.values())
         under_way = sum(
-            self._epochs.known.get(id, (0, None))[0] / self._chosen[id].cell.settings.epochs
-            for id in self._epochs.began
+            self._epochs.done(id) / self._chosen[id].cell.settings.epochs for id in self._epochs.began
         )
         here = ended - self._before + under_way
         elapsed = time.monotonic() - self._began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def attend(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="The folder of a run that classifies, or an artifact.")
+        str, typer.Argument(metavar="DIR", help="The folder of a run, an artifact or a detector.")
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
     output: Annotated[
@@ -48,8 +48,8 @@ def attend(
     """Draw where attention looks on an image: a picture for each block and each of its steps, the mean over the heads.
 
     The image is read, resized, cropped and normalized as `evaluate` does it with the run's settings; the pictures show
-    it as the network sees it. The pixel that is asked about is marked; the more a place is colored, the more it is
-    looked at.
+    it as the network sees it. Of a detector its backbone is looked into. The pixel that is asked about is marked; the
+    more a place is colored, the more it is looked at.
 
     Example: `hmhsa-insert attend runs/stage3 photo.jpg -o looks --at 120,80`
     """
@@ -75,7 +75,36 @@ def attend(
 
 
 def _open(folder: str, image: Path, allow_code: bool) -> tuple[nn.Module, Tensor, Tensor]:
-    """Return the network, the image as it takes it, and the same from 0 to 1 to be shown."""
+    """Return the network, the image as it takes it, and the same from 0 to 1 to be shown.
+
+    Raises:
+        HmhsaInsertError: it is of a task whose networks are not looked into here.
+    """
+    from hmhsa_insert.training.score import task_of
+
+    if (task := task_of(folder)) in ("detect", "segment"):
+        return _open_detector(folder, image, allow_code)
+    if task == "classify":
+        return _open_classifier(folder, image, allow_code)
+    message = f"its task is '{task}', and networks that classify, detect or segment are looked into"
+    raise HmhsaInsertError(Problem(folder, message, "in Python: hi.attention(model, image)"))
+
+
+def _open_detector(folder: str, image: Path, allow_code: bool) -> tuple[nn.Module, Tensor, Tensor]:
+    """Do as :func:`_open` with the backbone of a detector."""
+    import torch
+
+    from hmhsa_insert.detection.predict import open_detector, read_image
+
+    detector: Any = open_detector(folder, allow_code=allow_code)
+    resize = detector.transform
+    seen = resize([read_image(image).float() / 255])[0].tensors[0]
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (resize.image_mean, resize.image_std))
+    return detector.backbone, seen, seen * std + mean
+
+
+def _open_classifier(folder: str, image: Path, allow_code: bool) -> tuple[nn.Module, Tensor, Tensor]:
+    """Do as :func:`_open` with a run, edited or not, or an artifact."""
     import torch
 
     from hmhsa_insert.detection.predict import read_file
@@ -85,29 +114,24 @@ def _open(folder: str, image: Path, allow_code: bool) -> tuple[nn.Module, Tensor
     from hmhsa_insert.training.image_task import settings_of_model
     from hmhsa_insert.training.run_folder import ARTIFACT, is_run, read_config
     from hmhsa_insert.training.schema import ClassifySettings
-    from hmhsa_insert.training.score import settings_of, task_of
+    from hmhsa_insert.training.score import network_of_run, settings_of
 
     run = Path(folder)
-    if task_of(folder) != "classify":
-        tip = "in Python: hi.attention(detector.backbone, images)"
-        raise HmhsaInsertError(
-            Problem(folder, "this is a detector, and a network that classifies is needed", tip)
-        )
-    if is_run(run) and not is_artifact(run / ARTIFACT):
-        message = "this run has no artifact: it was trained without a recipe, or its first epoch is not done"
-        raise HmhsaInsertError(Problem(folder, message, "in Python: hi.attention(model, image)"))
-    loaded = open_model(str(run / ARTIFACT) if is_run(run) else folder, allow_code=allow_code)
+    artifact = run / ARTIFACT if is_run(run) else folder
+    if is_run(run) and not is_artifact(artifact):
+        model = network_of_run(run, allow_code=allow_code)
+    else:
+        loaded = open_model(str(artifact), allow_code=allow_code)
+        model = loaded.model
     if is_run(run):
         settings = settings_of(run, read_config(run), (), ClassifySettings)
     else:
-        settings = settings_of_model(loaded.model, loaded.input_size[-1])
-    channels = input_channels(loaded.model)
+        settings = settings_of_model(model, loaded.input_size[-1])
+    channels = input_channels(model)
     read = read_file(image).convert("RGB" if channels == 3 else "L")
-    seen = eval_transform(settings, loaded.model, channels)(read)
-    mean, std = (
-        torch.tensor(numbers)[:, None, None] for numbers in statistics(settings, loaded.model, channels)
-    )
-    return loaded.model, seen, seen * std + mean
+    seen = eval_transform(settings, model, channels)(read)
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in statistics(settings, model, channels))
+    return model, seen, seen * std + mean
 
 
 def _place(at: str | None, size: tuple[int, int]) -> tuple[int, int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hmhsa_insert.commands.options import JsonOption
+from hmhsa_insert.commands.options import AllowCodeOption, JsonOption
 from hmhsa_insert.commands.printed import (
     FormatOption,
     deliver,
@@ -42,16 +43,23 @@ def report(
     how: FormatOption = None,
     json: JsonOption = False,
     output: Annotated[Path | None, shared("--output", writes="what would be printed", metavar="FILE")] = None,
+    drawings: Annotated[
+        bool, typer.Option(help="Build the networks of runs again and draw them on a page.")
+    ] = True,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Make a table or a page of runs, profiles or a study: scores, sizes, costs, and differences to the first.
 
     What nobody measured is blank. CSV and JSON hold every quantity, unrounded. A study's folder has a report of its
-    own: accuracy over seeds, differences to its baseline with their uncertainty, costs, and what failed.
+    own: accuracy over seeds, differences to its baseline with their uncertainty, costs, and what failed. A page of runs
+    shows their networks as drawings.
 
     Example: `hmhsa-insert report profile.json runs/resnet18-stage3-digits-s0 --published -o table.html`
     """
     from hmhsa_insert.commands.console import note
+    from hmhsa_insert.commands.report_drawings import with_drawings
     from hmhsa_insert.reports.formats import written
+    from hmhsa_insert.reports.render import RecordsReport
     from hmhsa_insert.reports.report import compared, opened
 
     chosen = format_asked_for(how, output, json)
@@ -61,6 +69,8 @@ def report(
         if diff
         else opened(sources or [], columns=keys, published=published, parts=parts, title=title)
     )
+    if chosen == "html" and drawings and isinstance(found, RecordsReport):
+        found = replace(found, records=with_drawings(found.records, allow_code))
     if chosen == "table" and output is None:
         print_parts(found.tables())
         if found.context():

@@ -83,7 +83,7 @@ def _base(factory: str | None, values: dict[str, Any]) -> Iterator[None]:
     from hmhsa_insert.commands.folders import check_base
     from hmhsa_insert.surgery.base.given_base import given_base
 
-    named = next(values[key] for key in ("model", "models", "folder") if key in values)
+    named = next(values[key] for key in ("model", "models", "folder", "sources") if key in values)
     check_base(factory, [str(each) for each in (named if isinstance(named, list) else [named])])
     with given_base(factory):
         yield

@@ -22,6 +22,7 @@ from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.steps import Steps
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.tasks.table import task_class
@@ -166,16 +167,18 @@ def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
     if run.data.fingerprint != trial.cell.fingerprint:
         message = "is not what it was when the study was planned"
         raise RunError(Problem(shown(run.data.source), message, "the same command plans it again"))
-    patience = time.monotonic() + _PATIENCE_S
+    patience, steps = time.monotonic() + _PATIENCE_S, Steps(path)
     while True:
         try:
             if is_first_process():
                 RunFolder(path).clear_remains()
-            return _row(trial, run, train_run(run, path))
+            return _row(trial, run, train_run(run, path, steps))
         except InUseError:
             if time.monotonic() > patience:
                 raise
             time.sleep(0.5)
+        finally:
+            steps.end()
 
 
 def _spelled_alike(run: Task, path: Path) -> Task:

@@ -33,10 +33,11 @@ CONFIG, RESULT, ENVIRONMENT, EPOCH0 = "config.yaml", "result.json", "environment
 METRICS, CURVES = "metrics.csv", "curves.png"
 ARTIFACT, BEST, LAST, EMA = "artifact", "best.safetensors", "last.safetensors", "ema.safetensors"
 _LOCK, _OWNER = ".lock", ".owner"
+PROGRESS = ".progress"  # of a trial under way
 # All that a run writes into its folder, trackers' folders among it.
 _WRITTEN = re.compile(
     r"((config|result|environment|epoch0|predictions)\.(yaml|json)|(metrics|timing|predictions)\.(csv|jsonl)|curves\.png"
-    r"|(best|last|ema)\.safetensors|\.lock|\.owner|\.writing-[^/]*"
+    r"|(best|last|ema)\.safetensors|\.lock|\.owner|\.progress|\.writing-[^/]*"
     r"|(checkpoints/(update-|\.)|hmhsa-insert/|wandb/|mlruns/).*|checkpoints/"
     r"|artifact/[^/]*\.(json|yaml|safetensors)|artifact/README\.md)\Z"
 )
@@ -47,7 +48,7 @@ _BEGUN = {
     f"{WRITING}{CONFIG}": re.compile(rb"(model: |\Z)"),
 }
 _MOST_BEGUN = 1024
-_STARTED = frozenset({CONFIG, ENVIRONMENT, EPOCH0, *_BEGUN, "checkpoints/"})
+_STARTED = frozenset({CONFIG, ENVIRONMENT, EPOCH0, PROGRESS, *_BEGUN, "checkpoints/"})
 _MOST_SHOWN = 8
 _LONGEST_NAME = 200  # bytes; file systems take 255
 _LETTING_GO_S = 10.0  # in which the loader processes of a killed run are gone too

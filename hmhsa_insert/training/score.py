@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,12 +20,15 @@ from hmhsa_insert.recipe import load_recipe
 from hmhsa_insert.surgery.artifact.artifact import is_artifact
 from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.tasks.table import DEFAULT, made_by, task_class
+from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.data.digests import Watch
+from hmhsa_insert.training.data.images import ArrayImages
 from hmhsa_insert.training.interfaces import DataSource, Evaluated
 from hmhsa_insert.training.loop.seeding import kept_random_state
 from hmhsa_insert.training.problems import RunError, SettingsError
 from hmhsa_insert.training.processes import evaluation_accelerator
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG, is_run, read_config
+from hmhsa_insert.training.run_identity import CLASS_NAMES
 from hmhsa_insert.training.run_weights import WEIGHTS, fill, weights_file
 from hmhsa_insert.training.scored import Asked
 from hmhsa_insert.training.settings import S, load_settings, size_setting
@@ -210,6 +214,22 @@ def _of_run(kind: type[Task], folder: Path, asked: Asked, checkpoint: str, allow
     model = run.rebuilt(folder, config, there)
     fill(model, there)
     return ModelToScore(folder.name, run, model, scored.unseen)
+
+
+def network_of_run(folder: str | Path, *, allow_code: bool = False) -> nn.Module:
+    """Return the network of a run that classifies, with its best weights; its data is not opened.
+
+    Args:
+        folder: of the run; its network may be edited or not.
+        allow_code: run the factory that the folder names.
+
+    Raises:
+        RunError, WeightsError, ArtifactError, ModelError: it cannot be built, or has no weights yet.
+    """
+    path, known = Path(folder), read_config(folder)["data"]
+    none = ArrayImages(np.zeros((0, 1, 1), np.uint8), np.zeros(0, np.int64), "", np.zeros(0, np.int64))
+    data = Data(str(known["source"]), none, none, tuple(known.get(CLASS_NAMES) or ()), 1, "")
+    return _of_run(task_class(DEFAULT), path, Asked(data, None, (), {}), "best", allow_code).model
 
 
 def settings_of(folder: Path, config: Mapping[str, Any], overrides: Sequence[str], kind: type[S]) -> S:

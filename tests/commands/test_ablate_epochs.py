@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from command_line import run
 
-from hmhsa_insert.commands import ablate_epochs
+from hmhsa_insert.commands import ablate_epochs, ablate_view
 from hmhsa_insert.commands.ablate_epochs import Epochs, Repeated
 from hmhsa_insert.commands.ablate_view import watcher
 from hmhsa_insert.studies.plan_study import plan_study
+from hmhsa_insert.studies.steps import Steps, read_place
+from hmhsa_insert.studies.store import trial_folder
 from hmhsa_insert.studies.study_file import load_study
+from hmhsa_insert.training.reporter import OptimizerStep
 
 STUDY = {
     "version": 1,
@@ -63,6 +66,38 @@ def test_the_time_left_is_that_of_the_epochs_to_come(tmp_path: Path, monkeypatch
     epochs.look(tmp_path, {trial.id: trial})
     assert epochs.known == {trial.id: (3, 30.0)}
     assert epochs.left(trial) == pytest.approx(10, abs=1)
+
+
+def test_a_line_within_an_epoch_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ablate_epochs, "_LOOK_EVERY_S", 0.0)
+    (trial,) = plan_study(load_study(STUDY)).trials
+    lines = watcher()
+    lines.begin(tmp_path, [trial], {})  # type: ignore[attr-defined]
+    lines.started(trial)  # type: ignore[attr-defined]
+    _wrote(tmp_path, trial.id, 1)
+    steps = Steps(trial_folder(tmp_path, trial.id))
+    steps.step(OptimizerStep(2, 4, 1300, 2600, 0.5, {}, 100.0))
+    steps.step(OptimizerStep(2, 4, 1301, 2600, 0.5, {}, 100.0))  # in the same second: not written
+    lines._print_epochs()  # type: ignore[attr-defined]
+    monkeypatch.setattr(ablate_view, "_SAY_EVERY_S", 0.0)
+    lines._epochs.began[trial.id] = time.monotonic() - 150  # type: ignore[attr-defined]
+    lines._print_epochs()  # type: ignore[attr-defined]
+    shown = [line for line in capsys.readouterr().out.splitlines() if " epoch " in line]
+    assert [line.partition("  (")[0] for line in shown] == [
+        "plain · seed 0  epoch 1/4  top-1 10.00 %",
+        "plain · seed 0  epoch 2/4  step 1,300/2,600",
+    ]
+    assert "(4 min 10 s left)" in shown[1]  # 150 s took 1.5 epochs of 4
+    steps.end()
+    assert not (trial_folder(tmp_path, trial.id) / ".progress").exists()
+
+
+@pytest.mark.parametrize("text", ["", "1 2", "one 2 3", "1 2 3 4"])
+def test_a_place_that_is_being_written_is_not_known(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".progress").write_text(text)
+    assert read_place(tmp_path) is None
 
 
 def test_what_is_repeated_ends_with_its_context(monkeypatch: pytest.MonkeyPatch) -> None:

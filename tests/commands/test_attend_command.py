@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import error_of, output
 from PIL import Image
+from safetensors.torch import save_model
 from timm.data import create_transform
 
 import hmhsa_insert as hi
 from hmhsa_insert.drawing.overlay import overlay
+from hmhsa_insert.training.data.transforms import eval_transform, statistics
+from hmhsa_insert.training.settings import load_settings
 
 RECIPE = """
 version: 1
@@ -94,12 +98,31 @@ def test_a_run_is_asked_with_its_own_settings(artifact: Path) -> None:
     assert np.abs(drawn - expected).max() <= 1
 
 
-def test_a_run_without_a_recipe_and_a_detector_are_refused(here: Path) -> None:
+def test_a_run_without_a_recipe_is_the_network_that_it_trained(here: Path) -> None:
+    net = hi.load_model("transcnn_tiny", num_classes=10, in_chans=1).model
     Path("run").mkdir()
-    Path("run/config.yaml").write_text(json.dumps(CONFIG | {"recipe": None}))
-    Image.new("RGB", (8, 8)).save("photo.png")
-    assert "this run has no artifact" in error_of("attend run photo.png -o looks")
+    settings = {"epochs": 1, "batch_size": 8, "input_size": 64}
+    config = CONFIG | {"recipe": None, "model": "timm/transcnn_tiny", "settings": settings}
+    Path("run/config.yaml").write_text(json.dumps(config))
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    assert "best.safetensors: there is no such file" in error_of("attend run photo.png -o looks")
+    save_model(net, "run/best.safetensors")
+    output("attend run photo.png -o looks --block 'blocks.1.*'")
+    with Image.open("photo.png") as photo:
+        seen = eval_transform(load_settings(settings), net, 1)(photo.convert("L"))
+    found = hi.attention(net, seen, "blocks.1.*", (32, 32))
+    assert len(list(Path("looks").glob("*.png"))) == sum(len(each.steps) for each in found.values()) > 0
+    name, first = next(iter(found.items()))
+    mean, std = (torch.tensor(each)[:, None, None] for each in statistics(load_settings(settings), net, 1))
+    expected = np.asarray(overlay(seen * std + mean, first.steps[0].weights[0].mean(0), (32, 32)))
+    assert (np.asarray(Image.open(f"looks/1-{name}-step0.png")) == expected).all()
+
+
+def test_a_task_that_is_not_looked_into(here: Path) -> None:
+    Path("run").mkdir()
     Path("run/config.yaml").write_text(
         json.dumps(CONFIG | {"recipe": None, "task": "detect", "detector": "retinanet"})
     )
-    assert "this is a detector" in error_of("attend run photo.png -o looks")
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert "this run has no detector" in error_of("attend run photo.png -o looks")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from command_line import error_of, output, run
+
+import hmhsa_insert as hi
 
 
 def write_run(folder: str, recipe: str | None, top1: float | None, seed: int = 0) -> None:
@@ -108,3 +111,35 @@ def test_a_link_stays_and_its_file_is_written(here):
     written = [(here / "elsewhere" / name).read_text() for name in ("old.md", "new.md")]
     assert written[0] == written[1] == output("report --published --format md")
     assert sorted(path.name for path in (here / "elsewhere").iterdir()) == ["new.md", "old.md"]
+
+
+def test_a_page_of_runs_draws_their_networks(here):
+    write_run("edited", "mine", 92.5)
+    write_run("again", "mine", 91.0, seed=1)
+    for folder in ("edited", "again"):
+        output(f"apply usernet:small -r good.yaml --input-size 64 -o {folder}/artifact")
+    said = run("report edited again -o page.html").stdout
+    assert "small + mine is not drawn: edited/artifact/base.json: it names code to import and run" in said
+    assert "--base MODULE:FACTORY" in said
+    assert said.count("is not drawn") == 1
+    assert "Drawing of" not in Path("page.html").read_text()
+    for how in ("--base usernet:small", "--allow-code"):
+        assert output(f"report edited again -o page.html --overwrite {how}") == "wrote page.html\n"
+        page = Path("page.html").read_text()
+        assert page.count("Drawing of small + mine at 64") == 1  # two seeds are one network
+        assert hi.draw(hi.load("edited/artifact", allow_code=True), name="small + mine").svg in page
+    output("report edited again -o page.html --overwrite --allow-code --no-drawings")
+    assert "Drawing of" not in Path("page.html").read_text()
+
+
+def test_a_plugin_is_imported_first(here):
+    Path("marked.py").write_text("import sys\nsys.modules['seen_by_report'] = sys\n")
+    try:
+        output("report --published --plugin marked")
+        assert "seen_by_report" in sys.modules
+        assert "--plugin: module 'nowhere' cannot be imported" in error_of(
+            "report --published --plugin nowhere"
+        )
+    finally:
+        sys.modules.pop("seen_by_report", None)
+        sys.modules.pop("marked", None)

@@ -25,7 +25,7 @@ NO_NETWORK = (*FROM_FILES, *LISTS, *RECIPES, *SHAPES)
 WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "--base": {
         "the two may have other base networks": ("diff",),
-        "it builds no network": NO_NETWORK,
+        "it builds no network": tuple(name for name in NO_NETWORK if name != "report"),
         "its networks are a library's, or named by the user": ("ultralytics", "zoo"),
         "the study names networks; --allow-code runs the factories of its files": ("ablate",),
     },
@@ -112,7 +112,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "--quiet": {"it says nothing along the way": ("show", "recipes", *RECIPES)},
     "--allow-code": {
-        "it builds no network": tuple(name for name in NO_NETWORK if name != "show"),
+        "it builds no network": tuple(name for name in NO_NETWORK if name not in ("show", "report")),
         "the model is named by the user": ("ultralytics",),
     },
     "--unsafe-pickle": {
@@ -124,7 +124,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
 # Options of several commands that are not in the table, because what they mean depends on the command.
 OWN = {
     *("--recipe", "--config", "--input", "--fixed-batch", "--data-dir", "--set", "--format", "--device"),
-    *("--size", "--task", "--workers", "--detector", "--draw", "--block", "--help"),
+    *("--size", "--task", "--workers", "--detector", "--draw", "--drawings", "--block", "--help"),
 }
 
 

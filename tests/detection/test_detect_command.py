@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from typer.testing import CliRunner
 import hmhsa_insert as hi
 from hmhsa_insert.commands import app
 from hmhsa_insert.detection.predict import detect as detect_one
-from hmhsa_insert.detection.predict import draw, picture_names
+from hmhsa_insert.detection.predict import draw, picture_names, read_image
+from hmhsa_insert.drawing.overlay import overlay
 
 
 def run(*words: object) -> Result:
@@ -135,6 +137,27 @@ def test_an_earlier_result_is_replaced_with_overwrite_alone(made: Path, tmp_path
     assert (out / "y.png").read_bytes() == b"my drawing"
 
 
+def test_base_and_plugin_are_for_detectors_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    Path("own_backbone.py").write_text(
+        "import timm\n\ndef net():\n    return timm.create_model('resnet18')\n"
+    )
+    Path("own_plugin.py").write_text("imported = True\n")
+    edited = hi.apply(hi.load_model("own_backbone:net").model, RECIPE)
+    hi.save(small_detector("retinanet", edited, 3), "own")
+    image = picture(tmp_path / "x.png")
+    refused = run("detect", "own", image, "-o", "out")
+    assert "it names code to import and run, 'own_backbone:net'" in refused.stderr
+    assert "--base MODULE:FACTORY" in refused.stderr
+    done = run("detect", "own", image, "-o", "out", "--base", "own_backbone:net", "--plugin", "own_plugin")
+    assert done.exit_code == 0, done.stderr
+    assert sys.modules.pop("own_plugin").imported
+    assert (
+        "'nowhere' cannot be imported" in run("detect", "own", image, "-o", "o", "--plugin", "nowhere").stderr
+    )
+
+
 def test_masks_are_drawn_in_the_color_of_their_class() -> None:
     masks = torch.zeros(1, 1, 40, 40)
     masks[0, 0, 10:30, 10:30] = 1
@@ -152,6 +175,24 @@ def test_masks_are_drawn_in_the_color_of_their_class() -> None:
     assert (drawn[36:, 36:] == 0).all()
     ratio = drawn[28, 28] / max(drawn[28, 28])
     assert np.allclose(ratio, drawn[32, 20] / max(drawn[32, 20]), atol=0.05)
+
+
+def test_attend_looks_into_the_backbone(made: Path, tmp_path: Path) -> None:
+    image = picture(tmp_path / "x.png")
+    result = run("attend", made, image, "-o", tmp_path / "looks", "--at", "40,30")
+    assert result.exit_code == 0, result.output
+    detector = hi.load(made).eval()
+    seen = detector.transform([read_image(image).float() / 255])[0].tensors[0]
+    (found,) = hi.attention(detector.backbone, seen, query=(30, 40)).values()
+    mean, std = (
+        torch.tensor(each)[:, None, None]
+        for each in (detector.transform.image_mean, detector.transform.image_std)
+    )
+    for number, step in enumerate(found.steps):
+        expected = np.array(overlay(seen * std + mean, step.weights[0].mean(0), (30, 40)))
+        assert np.array_equal(
+            np.array(Image.open(tmp_path / f"looks/1-{found.name}-step{number}.png")), expected
+        )
 
 
 def test_names_of_pictures_are_of_their_own() -> None:

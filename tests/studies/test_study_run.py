@@ -159,12 +159,12 @@ def test_a_trial_that_fails_is_a_row(
 ) -> None:
     real = trials.train_run
 
-    def train_run(planned: Any, path: Path) -> Any:
+    def train_run(planned: Any, path: Path, reporter: Any) -> Any:
         if planned.recipe is not None and planned.seed == 1:
             raise MemoryError
         if planned.recipe is None and planned.seed == 0:
             raise ValueError("two\nlines")
-        return real(planned, path)
+        return real(planned, path, reporter)
 
     with monkeypatch.context() as patch:
         patch.setattr(trials, "train_run", train_run)
