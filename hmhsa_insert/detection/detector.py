@@ -16,18 +16,16 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.detection.backbone import pyramid_backbone
+from hmhsa_insert.detection.given import given_network, normalization
 from hmhsa_insert.detection.heads import PYRAMID_CHANNELS, anchors, heads
 from hmhsa_insert.detection.resize import DetectorTransform
 from hmhsa_insert.errors import ModelError, Problem, near
-from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.artifact.identify import identify
-from hmhsa_insert.surgery.base.given import inputs_of
 from hmhsa_insert.surgery.base.input import Size
 from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.base.load import ModelSource
 
 RECORD = "_hmhsa_insert_detector"
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,8 @@ def detector(
     chosen = _kind(kind)
     _check_options(chosen, options)
     classes = _num_classes(num_classes, categories)
-    model, size = _network(backbone, input_size, pretrained)
-    mean, std = _normalization(model, size, image_mean, image_std)
+    model, size = given_network(backbone, input_size, pretrained)
+    mean, std = normalization(model, size, image_mean, image_std)
     freezing = {"trainable_stages": trainable_stages, "frozen_norm": frozen_norm}
     source = identify(model)
     body = pyramid_backbone(
@@ -211,34 +209,3 @@ def _num_classes(given: int | None, categories: Mapping[int, str] | None) -> int
         message = f"{classes} classes leave none to detect: class 0 is the background"
         raise ModelError(Problem("num_classes", message, "give one more than the categories"))
     return classes
-
-
-def _network(
-    backbone: str | Path | nn.Module, input_size: InputSize, pretrained: bool
-) -> tuple[nn.Module, Size]:
-    if isinstance(backbone, nn.Module):
-        if pretrained:
-            message = "a network that is given has the weights it has"
-            raise ModelError(Problem(type(backbone).__name__, message, "leave pretrained out"))
-        return backbone, inputs_of(backbone, (3, 224, 224) if input_size is None else input_size).image_size
-    loaded = open_model(str(backbone), pretrained=pretrained)
-    given = loaded.input_size if input_size is None else input_size
-    return loaded.model, inputs_of(loaded.model, given).image_size
-
-
-def _normalization(
-    model: nn.Module, size: Size, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[list[float], list[float]]:
-    """Return mean and deviation: those given, the network's own, or ImageNet's for three channels."""
-    config = getattr(model, "pretrained_cfg", None) or {}
-    own = (config.get("mean"), config.get("std")) if isinstance(config, Mapping) else (None, None)
-    chosen = []
-    for name, given, known, usual in zip(
-        ("image_mean", "image_std"), (mean, std), own, _IMAGENET, strict=True
-    ):
-        values = given if given is not None else known if known and len(known) == size[0] else usual
-        if len(values) != size[0]:
-            message = f"the network takes {size[0]} channels, and this has {len(values)} values"
-            raise ModelError(Problem(name, message, "give image_mean and image_std"))
-        chosen.append([float(value) for value in values])
-    return chosen[0], chosen[1]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torchvision.transforms.functional import pil_to_tensor
 
 from hmhsa_insert.detection.coco_data import CocoSplit, Target
-from hmhsa_insert.training.data.order import PADDING, EvalBatches, Key, Shares, TrainBatches
-from hmhsa_insert.training.loader import default_workers, read_or_next, reading_loader
+from hmhsa_insert.training.data.order import PADDING, EvalBatches, Key, Shares
+from hmhsa_insert.training.keyed_loader import KeyedTrainLoader, keyed_eval_loader
+from hmhsa_insert.training.loader import read_or_next
 from hmhsa_insert.training.loop.seeding import IMAGE, derived_seed, seed_cpu
 from hmhsa_insert.training.workers import WorkerLoader
 
@@ -61,47 +62,22 @@ class _Prepared:
         return _Item(pixels, target, index, read != wanted)
 
 
-class DetectTrainLoader:
-    """The training split of one process, any epoch from any update on.
-
-    Args:
-        split: what to read.
-        shares: how an update's images are divided.
-        seed: of the run.
-        hflip: probability of a mirrored image.
-        workers: processes that read; None: by the machine.
-        pin: keep batches in page-locked memory, for an accelerator.
-    """
-
-    def __init__(
-        self, split: CocoSplit, shares: Shares, seed: int, hflip: float, workers: int | None, pin: bool
-    ) -> None:
-        self._sampler = TrainBatches(len(split), shares, seed)
-        count = _workers(split, shares.world, workers)
-        self._loader = reading_loader(_Prepared(split, seed, hflip).batch, self._sampler, count, pin)
-
-    @property
-    def updates(self) -> int:
-        """Updates in an epoch."""
-        return self._sampler.updates
-
-    def batches(self, epoch: int, first_update: int = 0) -> Iterator[DetectBatch]:
-        """Yield this process's batches of an epoch, `accumulate` of them an update."""
-        self._sampler.start(epoch, first_update)
-        return iter(self._loader)
-
-    def close(self) -> None:
-        """End the processes that read."""
-        self._loader.close()
+def train_loader(
+    split: CocoSplit, shares: Shares, seed: int, hflip: float, workers: int | None, pin: bool
+) -> KeyedTrainLoader[DetectBatch]:
+    """Return the training split of one process; a mirrored image has the probability `hflip`."""
+    read = _Prepared(split, seed, hflip).batch
+    return KeyedTrainLoader(read, split, shares, seed, workers, pin)
 
 
 def eval_loader(
     split: CocoSplit, batch_size: int, rank: int, world: int, workers: int | None, pin: bool
 ) -> WorkerLoader[DetectBatch]:
     """Return a split in order, every image once over all processes."""
-    batches = EvalBatches(len(split), batch_size, rank, world)
-    prepared = _Prepared(split, seed=0, hflip=0.0)
-    return reading_loader(prepared.batch, batches, _workers(split, world, workers), pin)
+    read = _Prepared(split, seed=0, hflip=0.0).batch
+    return keyed_eval_loader(
+        read, split, EvalBatches(len(split), batch_size, rank, world), world, workers, pin
+    )
 
 
 def mirrored(image: torch.Tensor, target: Target) -> tuple[torch.Tensor, Target]:
@@ -113,7 +89,3 @@ def mirrored(image: torch.Tensor, target: Target) -> tuple[torch.Tensor, Target]
     if "masks" in target:
         turned["masks"] = target["masks"].flip(-1)
     return image.flip(-1), turned
-
-
-def _workers(split: CocoSplit, world: int, workers: int | None) -> int:
-    return default_workers(split, world) if workers is None else workers

@@ -12,9 +12,11 @@ from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.training.adapt import input_channels
+from hmhsa_insert.training.interfaces import DataSource
 from hmhsa_insert.training.loop.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
 from hmhsa_insert.training.network import build_base
 from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.run_schema import RunSettings
 
 BODY = "backbone.body"
 
@@ -26,8 +28,8 @@ def image_size(data: CocoData, settings: DetectSettings) -> tuple[int, int, int]
 
 def build_backbone(
     model: str | nn.Module,
-    data: CocoData,
-    settings: DetectSettings,
+    data: DataSource,
+    settings: RunSettings,
     *,
     seed: int = 0,
     init_from: Path | None = None,
@@ -47,7 +49,7 @@ def build_backbone(
 
     Raises:
         ModelError, WeightsError, ArtifactError: as the functions it calls.
-        SettingsError: the network takes no color images, or its factory not what the settings ask.
+        SettingsError: the network takes no images of the data's channels, or its factory not what the settings ask.
     """
     with kept_random_state():
         seed_cpu(derived_seed(seed, WEIGHTS))
@@ -56,7 +58,8 @@ def build_backbone(
         base, _, notes = build_base(model, asked, settings, init_from, pretrained, allow_code)
     channels = input_channels(base)
     if channels != data.channels:
-        raise SettingsError(Problem(str(model), f"takes images of {channels} channels, COCO's have 3"))
+        message = f"takes images of {channels} channels, the data's have {data.channels}"
+        raise SettingsError(Problem(str(model), message))
     return base, notes
 
 
@@ -82,8 +85,8 @@ def build_around(
         )
 
 
-def fresh_parameters(model: nn.Module) -> frozenset[str]:
-    """Return the names of all parameters of a detector but its backbone's base network's."""
-    inserted = tuple(f"{BODY}.{key}." for key, _ in inserted_modules(model.get_submodule(BODY)))
+def fresh_parameters(model: nn.Module, body: str = BODY) -> frozenset[str]:
+    """Return the names of all parameters of a network around `body` but those of the base network there."""
+    inserted = tuple(f"{body}.{key}." for key, _ in inserted_modules(model.get_submodule(body)))
     names = [name for name, _ in model.named_parameters()]
-    return frozenset(n for n in names if not n.startswith(f"{BODY}.") or n.startswith(inserted))
+    return frozenset(n for n in names if not n.startswith(f"{body}.") or n.startswith(inserted))

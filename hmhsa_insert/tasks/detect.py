@@ -17,7 +17,7 @@ from hmhsa_insert.detection.coco_data import CocoData, open_objects
 from hmhsa_insert.detection.costs import count_detector, detector_costs
 from hmhsa_insert.detection.detector import DETECTORS, detector_record
 from hmhsa_insert.detection.evaluation import Detection, evaluate_detector, write_detections
-from hmhsa_insert.detection.loader import DetectBatch, DetectTrainLoader, eval_loader
+from hmhsa_insert.detection.loader import DetectBatch, eval_loader, train_loader
 from hmhsa_insert.detection.make_shapes import SHAPES_SET, shapes_folder
 from hmhsa_insert.detection.metric import NAMES
 from hmhsa_insert.detection.network import build_around, build_backbone, fresh_parameters, image_size
@@ -32,6 +32,7 @@ from hmhsa_insert.tables import Table
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
+from hmhsa_insert.training.keyed_loader import KeyedTrainLoader
 from hmhsa_insert.training.network import TrainableModel
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.result import RunResult
@@ -164,14 +165,16 @@ class Detect(Task):
         side = -(-min(self.settings.detector.min_size, self.settings.detector.max_size) // CELL) * CELL
         return network.model.get_submodule("backbone"), (network.channels, side, side)
 
-    def train_batches(self, network: TrainableModel, shares: Shares, pin: bool) -> DetectTrainLoader:
+    def train_batches(
+        self, network: TrainableModel, shares: Shares, pin: bool
+    ) -> KeyedTrainLoader[DetectBatch]:
         """Return this process's batches of the training split.
 
         Raises:
             SettingsError: settings that do not fit the data or the number of processes.
         """
         workers, hflip = self.settings.loader.workers, self.settings.augment.hflip
-        return DetectTrainLoader(self.data.train, shares, self.seed, hflip, workers, pin)
+        return train_loader(self.data.train, shares, self.seed, hflip, workers, pin)
 
     def eval_batches(
         self, model: nn.Module, batch_size: int, rank: int, world: int, pin: bool
