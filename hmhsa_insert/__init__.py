@@ -47,6 +47,7 @@ _PUBLIC = {
     "remove": "surgery.edit.undo",
     "report": "reports.report",
     "save": "tasks.artifact",
+    "segmenter": "segmentation.segmenter",
     "suggest": "placement.suggest",
     "train": "training.run",
     "verify": "surgery.verify",
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from hmhsa_insert.models import load_weights as load_weights
     from hmhsa_insert.placement.suggest import suggest as suggest
     from hmhsa_insert.reports.report import report as report
+    from hmhsa_insert.segmentation.segmenter import segmenter as segmenter
     from hmhsa_insert.studies.ablate import ablate as ablate
     from hmhsa_insert.surgery.apply import apply as apply
     from hmhsa_insert.surgery.base.inputs import Inputs as Inputs

@@ -56,6 +56,10 @@ def train(
         str | None,
         typer.Option(help="retinanet (default), fasterrcnn; to segment, maskrcnn."),
     ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option(help="Of semantic: semantic_fpn (default), fpn, unet, upernet, …"),
+    ] = None,
     settings: Annotated[
         str | None,
         typer.Option(
@@ -102,7 +106,8 @@ def train(
             task_class(task)
             problems = Problems()
             with problems.part():
-                refuse_options(task, {"detector": detector is not None, "data_dir": data_dir is not None})
+                asked = {"detector": detector, "decoder": decoder, "data_dir": data_dir}
+                refuse_options(task, {name: value is not None for name, value in asked.items()})
             chosen = [f"epochs={epochs}"] if epochs is not None and epochs > 0 else []
             with problems.part():
                 if epochs is not None and not chosen:
@@ -127,7 +132,7 @@ def train(
                 allow_code=allow_code,
                 watch=watching(status),
                 problems=problems,
-                **({"detector": detector} if detector is not None and not problems else {}),
+                **_around(asked if not problems else {}),
             )
         with _reporter() as reporter:
             result = train_run(planned, output, reporter)
@@ -147,6 +152,11 @@ def train(
     elif first:
         out.print(_summary(result))
         wrote(result.folder, "the run; hmhsa-insert evaluate scores it")
+
+
+def _around(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what names the whole around a backbone, of the options that were given."""
+    return {name: asked[name] for name in ("detector", "decoder") if asked.get(name) is not None}
 
 
 def _summary(result: RunResult) -> str:

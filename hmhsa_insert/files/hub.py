@@ -14,10 +14,10 @@ from hmhsa_insert.files.model_spec import ModelSpec
 
 # What an artifact may consist of: of one on the Hub, nothing else is downloaded but a config.json.
 ARTIFACT_FILES = (
-    *("plan.json", "base.json", "detector.json", "manifest.json"),
+    *("plan.json", "base.json", "detector.json", "segmenter.json", "manifest.json"),
     *("recipe.yaml", "recipe-*.yaml", "model.safetensors", "displaced.safetensors"),
 )
-_MARKERS = ("plan.json", "detector.json")
+_MARKERS = ("plan.json", "detector.json", "segmenter.json")
 _OF_TIMM = (
     "config.json"  # asked for as well: a repository without any of the files makes huggingface_hub warn
 )

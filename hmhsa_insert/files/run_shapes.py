@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from hmhsa_insert.files.shapes import Count, Name, PathName, Percent, Shape, Share
 
-_DETECTS = ("detect", "segment")
+# What is built around the backbone of a task: the key that names it.
+_AROUND = {"detect": "detector", "segment": "detector", "semantic": "decoder"}
 _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -45,6 +46,12 @@ class NamedRun(Shape):
     settings: dict[str, Any]
     task: Name | None = None
     detector: Name | None = None
+    decoder: Name | None = None
+
+    @property
+    def around(self) -> str | None:
+        """What is built around the network, if anything is."""
+        return self.detector or self.decoder
 
 
 class RunConfig(NamedRun):
@@ -54,9 +61,10 @@ class RunConfig(NamedRun):
     seed: int
 
     @model_validator(mode="after")
-    def _says_which_detector(self) -> RunConfig:
-        if (self.task in _DETECTS) != (self.detector is not None):
-            raise ValueError("'task' and 'detector' go together")
+    def _says_what_is_around(self) -> RunConfig:
+        for key in dict.fromkeys(_AROUND.values()):
+            if (_AROUND.get(self.task or "") == key) != (getattr(self, key) is not None):
+                raise ValueError(f"'task' and '{key}' go together")
         return self
 
 

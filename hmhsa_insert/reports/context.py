@@ -46,6 +46,7 @@ def network_and_data(config: Plain, here: Plain, title: str = "network, weights 
         "task": config.get("task"),
         "network": config.get("model"),
         "detector": config.get("detector"),
+        "decoder": config.get("decoder"),
         "weights": _weights(config, here),
         "recipe": (config.get("recipe") or {}).get("name"),
         "data": data.get("source"),
@@ -108,8 +109,9 @@ def train_commands(config: Plain) -> list[str]:
         saved.append(f"MODEL: a network that was made in Python, {model}")
     if config.get("task"):
         words += ["--task", config["task"]]
-    if config.get("detector"):
-        words += ["--detector", config["detector"]]
+    for option in ("detector", "decoder"):
+        if config.get(option):
+            words += [f"--{option}", config[option]]
     if config.get("recipe"):
         words += ["--recipe", "recipe.yaml"]
         saved.append("recipe.yaml: the recipe")

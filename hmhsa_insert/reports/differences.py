@@ -17,7 +17,7 @@ from hmhsa_insert.reports.listing import Listing
 from hmhsa_insert.reports.sources import Record
 from hmhsa_insert.tables import Table, TableCell, left, right
 
-_NETWORK = ("task", "model", "detector", "init_from", "pretrained", "seed")
+_NETWORK = ("task", "model", "detector", "decoder", "init_from", "pretrained", "seed")
 _DATA = ("source", "fingerprint", "train", "val", "classes", "channels")
 _NUMBERS = ("scores", "costs")
 _WHERE = "software and machine"

@@ -49,7 +49,7 @@ def run_record(folder: Path) -> dict[str, Any]:
     result = read_json(folder / _RESULT, ReportError)
     reached = _reached(folder, config, result)
     network = ModelSpec(config.model).label
-    group = network if config.detector is None else f"{config.detector} {network}"
+    group = network if config.around is None else f"{config.around} {network}"
     return {
         "kind": "training",
         "name": f"{group} + {config.recipe.name}" if config.recipe else group,

@@ -100,6 +100,7 @@ class StudyFile(_Section):
         description: what it asks; the file's leading comment if left out.
         task: what is learned; ``classify`` if left out.
         detector: of the tasks that have one; theirs if left out. The models are its backbones.
+        decoder: likewise, of semantic segmentation.
         models: base networks by label.
         variants: what is done to each of them, by label.
         baseline: the variant that the others are compared with; the only plain one if left out.
@@ -117,6 +118,7 @@ class StudyFile(_Section):
     description: str | None = None
     task: str | None = None
     detector: str | None = None
+    decoder: str | None = None
     models: Annotated[dict[Label, ModelEntry], Field(min_length=1)]
     variants: Annotated[dict[Label, VariantEntry], Field(min_length=1)]
     baseline: str | None = None
@@ -127,3 +129,9 @@ class StudyFile(_Section):
     threads: PositiveInt = 1
     cpus: Annotated[float, Field(gt=0, le=MOST_UNITS)] | None = None
     gpus: Annotated[float, Field(ge=0, le=MOST_UNITS)] = 0.0
+
+    @property
+    def around(self) -> dict[str, str]:
+        """What is built around the models, by the option that names it."""
+        given = {"detector": self.detector, "decoder": self.decoder}
+        return {name: value for name, value in given.items() if value is not None}

@@ -176,7 +176,7 @@ def _made(
         name=name,
         intent=intent,
         task=task,
-        options={"detector": file.detector} if file.detector else {},
+        options=file.around,
         models=models,
         variants=tuple(variants),
         baseline=baseline,

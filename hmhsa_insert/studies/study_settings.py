@@ -22,14 +22,14 @@ def settings_type(document: Document, file: StudyFile, task: str) -> type[RunSet
     """Return the settings of the study's task.
 
     Raises:
-        StudyError: there is no such task, or it has no detector.
+        StudyError: there is no such task, or it has no such detector or decoder.
     """
     try:
         kind: type[RunSettings] = settings_class(task)
-        refuse_options(task, {"detector": file.detector is not None})
+        refuse_options(task, dict.fromkeys(file.around, True))
     except HmhsaInsertError as error:
-        key = "task" if file.task is not None and error.problems[0].where == "task" else "detector"
-        where = document.marks.where((key,))
+        key = str(error.problems[0].where)
+        where = document.marks.where((key,) if getattr(file, key, None) is not None else ())
         raise StudyError([Problem(where, found.message, found.tip) for found in error.problems]) from error
     return kind
 

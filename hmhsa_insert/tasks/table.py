@@ -61,6 +61,12 @@ def _is_detector(masks: bool, model: Any) -> bool:
     return bool((kind == "maskrcnn") == masks)
 
 
+def _is_segmenter(model: Any) -> bool:
+    if isinstance(model, str | Path):
+        return Path(model, "segmenter.json").is_file()
+    return "_hmhsa_insert_segmenter" in vars(model)
+
+
 _OF_IMAGES = frozenset({"data_dir", "pretrained", "renamed", "confusion", "weights"})
 _OF_OBJECTS = frozenset({"detector", "output", "data_dir"})
 _DETECT_SETTINGS = partial(_imported, "hmhsa_insert.detection.schema", "DetectSettings")
@@ -90,6 +96,14 @@ TASKS: dict[str, TaskRow] = {
         "hmhsa_insert.detection.artifact",
         "image-segmentation",
         _DETECT_SETTINGS,
+    ),
+    "semantic": TaskRow(
+        "one class for every pixel",
+        _from("semantic", "Semantic"),
+        frozenset({"decoder", "confusion", "data_dir"}),
+        _is_segmenter,
+        "hmhsa_insert.segmentation.artifact",
+        "image-segmentation",
     ),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from PIL import Image
@@ -23,6 +23,7 @@ from hmhsa_insert.training.loop.seeding import IMAGE, STREAM, derived_seed, seed
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.workers import BatchReading, Rest, WorkerLoader, as_it_is, prepare_worker
 
+T = TypeVar("T")
 Transform = Callable[[Image.Image], torch.Tensor]
 _MODES = {1: "L", 3: "RGB"}
 _MOST_WORKERS = 8
@@ -222,20 +223,30 @@ class EvalLoader:
 
 
 def read_or_next(images: _Readable, wanted: int, mode: str = "RGB") -> tuple[int, Image.Image]:
-    """Return an image, or else the next one that can be read, and which one it is.
+    """Return the wanted image, or else the next one that can be read, and which one it is.
 
     Raises:
         DataError: so many cannot be read that the folder is damaged and not an image.
     """
-    count = len(images)
+    return first_readable(lambda index: images.image(index).convert(mode), len(images), wanted, images.name)
+
+
+def first_readable(
+    read: Callable[[int], T], count: int, wanted: int, name: Callable[[int], str]
+) -> tuple[int, T]:
+    """Return what `read` makes of the wanted one of `count`, or else of the next that can be read, and which it is.
+
+    Raises:
+        DataError: so many cannot be read that the folder is damaged and not an image.
+    """
     for step in range(min(count, _MOST_DAMAGED)):
         index = (wanted + step) % count
         try:
-            return index, images.image(index).convert(mode)
+            return index, read(index)
         except Exception:  # a damaged image fails in any way its format likes; the loop counts and names it
             continue
     message = f"this and the {step} images after it cannot be read"
-    raise DataError(Problem(images.name(wanted), message))
+    raise DataError(Problem(name(wanted), message))
 
 
 def default_workers(split: object, world: int) -> int:
