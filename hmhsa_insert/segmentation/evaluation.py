@@ -17,7 +17,7 @@ from hmhsa_insert.segmentation.loader import MaskBatch
 from hmhsa_insert.segmentation.scores import Segmented
 from hmhsa_insert.segmentation.segmenter import Seen
 from hmhsa_insert.training.data.order import PADDING
-from hmhsa_insert.training.problems import TrainingError
+from hmhsa_insert.training.problems import ScoresError
 
 
 def confusion_of_pixels(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -52,7 +52,7 @@ def evaluate_segmenter(
         on_batch: called with the number of images of every batch.
 
     Raises:
-        TrainingError: the scores are not numbers; no image could be read; no pixel has a class.
+        ScoresError: the scores are not numbers; no image could be read; no pixel has a class.
     """
     training, start = model.training, time.perf_counter()
     model.eval()
@@ -69,7 +69,7 @@ def evaluate_segmenter(
                 with accelerator.autocast():
                     scores = scores_of(model, image, seen, labels.shape)
                 if not torch.isfinite(scores).all():
-                    raise TrainingError(Problem("evaluation", f"the scores of image {index} are not numbers"))
+                    raise ScoresError(Problem("evaluation", f"the scores of image {index} are not numbers"))
                 labels = labels.to(accelerator.device, non_blocking=True)
                 total += confusion_of_pixels(scores.argmax(0), labels, len(classes))
         if on_batch is not None:
@@ -80,8 +80,8 @@ def evaluate_segmenter(
     damaged_ones = tuple(sorted(index for index, broken in everything if broken))
     read = len(everything) - len(damaged_ones)
     if not read:
-        raise TrainingError(Problem("evaluation", "no image of the split could be read"))
+        raise ScoresError(Problem("evaluation", "no image of the split could be read"))
     if not summed.any():
-        raise TrainingError(Problem("evaluation", "no pixel of the split has a class"))
+        raise ScoresError(Problem("evaluation", "no pixel of the split has a class"))
     seconds = time.perf_counter() - start
     return Segmented(damaged_ones, seconds, classes, summed.cpu().numpy(), read)

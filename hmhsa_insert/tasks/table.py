@@ -104,6 +104,7 @@ TASKS: dict[str, TaskRow] = {
         _is_segmenter,
         "hmhsa_insert.segmentation.artifact",
         "image-segmentation",
+        partial(_imported, "hmhsa_insert.segmentation.schema", "SemanticSettings"),
     ),
 }
 

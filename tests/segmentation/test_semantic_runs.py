@@ -137,8 +137,8 @@ def test_a_damaged_image_or_mask_is_named_and_the_run_goes_on(tmp_path: Path) ->
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(wrong)
     result = train(root, tmp_path / "run", settings={"epochs": 1})
     assert result.damaged == ("000002.png", "000003.png")
+    strict = {"epochs": 1, "loader": {"workers": 0, "corrupt": "error"}}
     with pytest.raises(DataError, match="cannot be read"):
-        strict = {"epochs": 1, "loader": {"workers": 0, "corrupt": "error"}}
         train(root, tmp_path / "strict", settings=strict)
 
 
