@@ -9,13 +9,16 @@ from pydantic import ValidationError
 
 from hmhsa_insert.detection.schema import DetectSettings
 from hmhsa_insert.recipe.explain import explain
+from hmhsa_insert.segmentation.schema import SemanticSettings
 from hmhsa_insert.training.problems import SettingsError
 from hmhsa_insert.training.run_identity import identity
+from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.settings import load_settings, shipped_settings
 
 CLASSIFICATION = ("digits", "finetune", "imagenet_100e", "imagenet_300e")
 DETECTION = ("coco_1x", "shapes")
+SEMANTIC = ("ade20k", "shapes_semantic")
 
 LEAST: dict[str, Any] = {"epochs": 3, "batch_size": 12}
 
@@ -47,11 +50,17 @@ def test_the_authors_settings() -> None:
         assert s.regularize.drop_path > 0
 
 
+def kind_of(name: str) -> type[RunSettings]:
+    """Return the settings of the task that a shipped file is of."""
+    tasks = {DetectSettings: DETECTION, SemanticSettings: SEMANTIC}
+    return next((kind for kind, names in tasks.items() if name in names), ClassifySettings)
+
+
 def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> None:
-    assert set(shipped_settings()) == {*CLASSIFICATION, *DETECTION}
+    assert set(shipped_settings()) == {*CLASSIFICATION, *DETECTION, *SEMANTIC}
     for path in shipped_settings().values():
         assert path.read_text().startswith("# ")
-        kind = DetectSettings if path.stem in DETECTION else ClassifySettings
+        kind = kind_of(path.stem)
         whole, bare, named = (
             load_settings(each, kind=kind) for each in (path, path.stem, f"{path.stem}.yaml")
         )
@@ -60,7 +69,7 @@ def test_every_shipped_file_begins_with_its_intent_and_names_its_values() -> Non
 
 def test_settings_read_back_from_what_they_write() -> None:
     for name in shipped_settings():
-        kind = DetectSettings if name in DETECTION else ClassifySettings
+        kind = kind_of(name)
         made = load_settings(name, kind=kind)
         assert load_settings(made.model_dump(mode="json"), kind=kind) == made
 
