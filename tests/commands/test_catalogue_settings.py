@@ -47,7 +47,7 @@ def test_every_key_has_its_meaning_and_its_default(task: str) -> None:
 def test_settings_are_shown() -> None:
     said = output("settings")
     assert "optimizer.lr " in said
-    assert "shipped files: coco_1x, digits, finetune" in " ".join(said.split())
+    assert "shipped files: ade20k, coco_1x, digits, finetune" in " ".join(said.split())
     assert "detector.min_size" in output("settings detector --task detect")
     assert run("settings digits").stdout == (ROOT / "recipes/training/digits.yaml").read_text()
     assert re.findall(r"^\w+\.\w+", output("settings name"), re.MULTILINE) == [
