@@ -33,7 +33,7 @@ def report(
         ),
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="Add the authors' figures, marked with their source.")
+        bool, typer.Option("--published", help="Add what others published, marked with its source.")
     ] = False,
     parts: Annotated[bool, typer.Option("--parts", help="Also where in the networks the cost is.")] = False,
     diff: Annotated[

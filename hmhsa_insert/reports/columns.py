@@ -116,7 +116,7 @@ def chosen(keys: Sequence[str] | None, frame: pd.DataFrame) -> list[Column]:
     """
     known = columns_of(frame)
     if keys is None:
-        keys = (*PAPER, "delta_top1" if frame["delta_top1"].notna().any() else "delta_macs")
+        keys = (*PAPER, "delta_top1" if _is_scored(frame) else "delta_macs")
     elif list(keys) == ["all"]:
         keys = list(known)
     keys = [_EARLIER.get(key, key) for key in keys]
@@ -127,6 +127,12 @@ def chosen(keys: Sequence[str] | None, frame: pd.DataFrame) -> list[Column]:
             for key in unknown
         )
     return [known[key] for key in keys]
+
+
+def _is_scored(frame: pd.DataFrame) -> bool:
+    """Return True if two accuracies of ours can be compared, or nothing but published figures is there."""
+    known = frame["delta_top1"].notna()
+    return bool((known & ~frame["published"]).any() or (known.any() and frame["published"].all()))
 
 
 def measured(frame: pd.DataFrame) -> dict[str, list[str]]:

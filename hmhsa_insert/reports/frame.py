@@ -46,7 +46,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         else:
             known.update({name: value for name, value in row.items() if value is not None})
     for row in rows:
-        # A method nobody grouped is a group by itself; published figures are compared with nothing of ours.
+        # A method nobody grouped is a group by itself, and figures of one source are one.
         row["group"] = row["group"] or (f"published: {row['source']}" if row["published"] else row["method"])
     ordered = sorted(rows, key=_order(rows))
     # As objects first: a column of integers with a gap would pass through floats.
@@ -139,14 +139,16 @@ def _measured_on(record: Record) -> str | None:
 
 
 def _with_deltas(frame: pd.DataFrame, quantities: list[Quantity]) -> pd.DataFrame:
-    """Add a ``delta_X`` column for each quantity that can be compared with the base row."""
-    place = ["group", "height", "width"]
-    is_base = (frame["method"] == frame["group"]) & ~frame["published"]
+    """Add a ``delta_X`` column for each quantity that can be compared with the base row.
+
+    Published figures are compared with published ones.
+    """
+    place = ["group", "height", "width", "published"]
+    is_base = frame["method"] == frame["group"]
     relative = [each.field for each in quantities if each.delta == "relative" and not each.ratio]
     # Not groupby.first: it would pass over a base whose value is missing, and take another row's.
     bases = frame.loc[is_base, place + relative].drop_duplicates(place)
     base = frame[place].merge(bases, how="left", on=place, validate="m:1")
-    compared = ~is_base & ~frame["published"]
     for each in quantities:
         name = each.field
         if each.ratio:
@@ -159,5 +161,5 @@ def _with_deltas(frame: pd.DataFrame, quantities: list[Quantity]) -> pd.DataFram
             alike = [*place, "data"]
             runs = frame.loc[is_base & frame[name].notna(), [*alike, name]].drop_duplicates(alike)
             delta = frame[name] - frame[alike].merge(runs, how="left", on=alike, validate="m:1")[name]
-        frame[f"delta_{name}"] = delta.where(compared)
+        frame[f"delta_{name}"] = delta.where(~is_base)
     return frame

@@ -16,8 +16,9 @@ from hmhsa_insert.inert import html
 from hmhsa_insert.reports.differences import Differences, subject_of
 from hmhsa_insert.reports.formats import Report, checked_format, format_of, written
 from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.published import literature_records, published_records
 from hmhsa_insert.reports.render import RecordsReport
-from hmhsa_insert.reports.sources import load_records, published_records
+from hmhsa_insert.reports.sources import load_records
 from hmhsa_insert.reports.study_report import StudyReport
 from hmhsa_insert.studies.outcomes import is_study, read_outcomes
 
@@ -88,7 +89,8 @@ def report(
             else ``md``.
         output: a file to write as well.
         columns: keys of the columns of the table, or ``["all"]``; by default those of the paper's tables.
-        published: add the authors' published figures, marked with their source.
+        published: add what others published, marked with its source: the paper's networks, and blocks of the
+            literature under one training each.
         parts: also show in which parts of the networks the cost is; a page always does.
         title: what stands above the table.
 
@@ -140,13 +142,14 @@ def opened(
     """Return what a report of `sources` is written from; the arguments and errors are those of :func:`report`."""
     paths = [Path(each) for each in sources if not isinstance(each, Mapping)]
     if any(map(is_study, paths)):
-        _refuse_with_study(sources, {"columns": columns, "published": published, "parts": parts})
+        _refuse_with_study(sources, {"columns": columns, "parts": parts})
         study = read_outcomes(paths[0])
-        return StudyReport(study, title or study.name)
+        return StudyReport(study, title or study.name, published)
     if not sources and not published:
         tip = "`hmhsa-insert profile MODEL -o FILE.json` writes one; `published=True` shows the authors' figures"
         raise ReportError(Problem(Argument("sources"), "there is nothing to report", tip))
-    records = [*load_records(sources), *(published_records() if published else [])]
+    theirs = [*published_records(), *literature_records()] if published else []
+    records = [*load_records(sources), *theirs]
     return RecordsReport(tuple(records), columns, title, parts, sections=False)
 
 

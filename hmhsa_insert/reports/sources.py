@@ -1,11 +1,9 @@
-"""Where the rows of a report come from: records on disk, and the figures their authors published."""
+"""Where the rows of a report come from: records on disk."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +48,6 @@ def load_records(sources: Iterable[Path | str | Record]) -> list[Record]:
     return records
 
 
-def published_records() -> list[Record]:
-    """Return the authors' published figures, each of kind ``published`` and with its source."""
-    text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
-    return [_published(row) for row in csv.DictReader(text.splitlines())]
-
-
 def _from_path(path: Path) -> list[Record]:
     if not os.path.isdir(path):
         tip = "give run folders, a study's folder, or the JSON of `profile`"
@@ -73,21 +65,3 @@ def _from_data(data: Any, where: Path | str) -> list[Record]:
     return [
         checked(record_shape(), entry, where, ReportError).model_dump(exclude_unset=True) for entry in found
     ]
-
-
-def _published(row: Mapping[str, str]) -> Record:
-    side = int(row["size"])
-    return {
-        "kind": "published",
-        "name": row["method"],
-        "input_size": [3, side, side],
-        "num_params": _scaled(row["params_m"], 1e6),
-        # Papers print multiply–accumulates of convolution and linear layers under FLOPs.
-        "macs_modules_only": _scaled(row["flops_g"], 1e9),
-        "top1": float(row["top1"]) if row["top1"] else None,
-        "source": row["source"],
-    }
-
-
-def _scaled(text: str, unit: float) -> int | None:
-    return round(float(text) * unit) if text else None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hmhsa_insert.reports.formats import written
 from hmhsa_insert.reports.frame import as_records
+from hmhsa_insert.reports.published import published_table
 from hmhsa_insert.reports.study_comparisons import BASELINE, comparisons
 from hmhsa_insert.reports.study_context import study_context
 from hmhsa_insert.reports.study_rows import device_hours, summarise
@@ -51,10 +52,11 @@ class StudyReport:
 
     study: StudyOutcomes
     title: str
+    published: bool = False
 
     def tables(self) -> list[Table]:
-        """Return the tables of the study."""
-        return study_tables(self.study, self.title)
+        """Return the tables of the study, and on request what others published."""
+        return [*study_tables(self.study, self.title), *([published_table()] if self.published else [])]
 
     def page(self) -> list[Table | Plot]:
         """Return the tables, and the plots below the verdict."""

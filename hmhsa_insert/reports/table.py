@@ -72,7 +72,10 @@ def _notes(column: Column, frame: pd.DataFrame) -> Iterator[str]:
     if column.note:
         yield column.note
     if column.runs:
-        yield from (f"{column.runs} of our runs: on {data}" for data in frame["data"].dropna().unique())
+        yield from (
+            f"{column.runs} of our runs: on {data}"
+            for data in frame.loc[~frame["published"], "data"].dropna().unique()
+        )
     if column.key == "batch":
         yield from (_BATCH.format(gib) for gib in frame["device_gib"].dropna().unique())
     places = frame["measured_on"].dropna().unique()

@@ -38,6 +38,7 @@ def test_runs_stand_beside_profiles_and_published_figures(here):
     write_run("edited", "mine", 92.5)
     text = output("report p.json plain edited --published")
     assert "HAT-Net-Tiny [2]" in text
+    assert "resnet33ts.ra2_in1k [3]" in text
     assert "+2.5" in text
     assert "Top-1 of our runs: on digits, 360 images" in text
     assert "[2] published: authors' repository (v2.0 release)" in text

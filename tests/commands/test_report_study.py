@@ -1,5 +1,6 @@
 """``report`` on a study's folder, as a user meets it."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -42,9 +43,16 @@ def test_files_by_their_ending(study):
 
 
 def test_options_of_other_reports_are_refused_all_at_once(study):
-    text = error_of("report runs runs --columns macs --published --parts")
-    for piece in ("one study alone", "--columns", "--published", "--parts"):
+    text = error_of("report runs runs --columns macs --parts")
+    for piece in ("one study alone", "--columns", "--parts"):
         assert piece in text
+
+
+def test_what_others_published_stands_below_a_study_on_request(study):
+    text = output("report runs --published --format md")
+    assert text.index("## what others published") > text.index("verdict")
+    assert re.search(r"^\|seresnet33ts\.ra2_in1k \[3\] *\|.*\| *80\.4\| *\+1\.2\|", text, re.MULTILINE)
+    assert "what others published" not in output("report runs --format md")
 
 
 def test_a_damaged_trial_is_named(study):

@@ -7,7 +7,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from hmhsa_insert.commands import app
-from hmhsa_insert.reports.sources import published_records
+from hmhsa_insert.reports.published import published_records
 from hmhsa_insert.tables import Table
 
 ENVIRONMENT = {

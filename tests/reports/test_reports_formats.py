@@ -20,8 +20,8 @@ from hmhsa_insert.reports.markdown import to_markdown
 from hmhsa_insert.reports.parts import parts_frame
 from hmhsa_insert.reports.plots import COLORS, MARKERS, against_macs, against_size, part_bars
 from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.published import published_records
 from hmhsa_insert.reports.render import render
-from hmhsa_insert.reports.sources import published_records
 from hmhsa_insert.reports.table import make_table
 
 MARKDOWN = """\

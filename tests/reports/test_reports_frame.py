@@ -17,8 +17,9 @@ from hmhsa_insert.reports.frame import as_records, size_label, tidy
 from hmhsa_insert.reports.growth import growth_frame, growth_table
 from hmhsa_insert.reports.parts import parts_frame, parts_table
 from hmhsa_insert.reports.problems import ReportError
+from hmhsa_insert.reports.published import literature_records, published_records
 from hmhsa_insert.reports.render import render
-from hmhsa_insert.reports.sources import load_records, published_records
+from hmhsa_insert.reports.sources import load_records
 
 
 def test_profiles_and_training_runs_of_a_method_are_one_row():
@@ -116,6 +117,28 @@ def test_the_frame_knows_where_times_were_measured():
         == "Some CPU, 2 threads, torch 2.15.0, float32, channels-last, batch 1, wall time"
     )
     assert pd.isna(frame["measured_on"][1])
+
+
+def test_published_blocks_are_compared_within_one_network_and_training():
+    rows = {row["method"]: row for row in as_records(tidy([profile("resnet18"), *literature_records()]))}
+    assert rows["seresnet33ts.ra2_in1k"]["delta_top1"] == pytest.approx(80.380 - 79.216)
+    assert rows["seresnet50.a1_in1k"]["delta_top1"] == pytest.approx(80.012 - 80.382)
+    assert rows["seresnet50.a3_in1k"]["delta_top1"] == pytest.approx(77.036 - 78.052)
+    delta = rows["gcresnet33ts.ra2_in1k"]["delta_num_params"]
+    assert delta == pytest.approx(19_880_698 / 19_676_256 - 1)
+    # Of BoTNet's training there is no plain network, and ResNet-50-T has another stem than ResNet-50.
+    for name in ("botnet26t_256.c1_in1k", "ecaresnet50t.a3_in1k", "resnet33ts.ra2_in1k", "resnet18"):
+        assert rows[name]["delta_top1"] is None
+
+
+def test_a_network_of_ours_is_no_base_of_published_ones():
+    ours = training("resnet50.a1_in1k", 50.0, num_params=1, macs=1)
+    rows = [
+        row
+        for row in as_records(tidy([ours, *literature_records()]))
+        if row["method"] == "seresnet50.a1_in1k"
+    ]
+    assert rows[0]["delta_top1"] == pytest.approx(80.012 - 80.382)
 
 
 def test_an_empty_frame_has_its_columns():
