@@ -24,6 +24,7 @@ from hmhsa_insert.commands.profile import profile
 from hmhsa_insert.commands.push import push
 from hmhsa_insert.commands.recipe import check, schema
 from hmhsa_insert.commands.report import report
+from hmhsa_insert.commands.segment import segment
 from hmhsa_insert.commands.show import show
 from hmhsa_insert.commands.stages import stages
 from hmhsa_insert.commands.suggest import suggest
@@ -81,6 +82,7 @@ _COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], 
         (train, _NETWORK),
         (evaluate, (*_NETWORK, OVERWRITE)),
         (detect, (BASE, PLUGIN, QUIET)),
+        (segment, (BASE, PLUGIN, QUIET)),
         (attend, (BASE, PLUGIN, QUIET)),
         (ultralytics, (UNSAFE_PICKLE, PLUGIN, QUIET)),
         (export, _NETWORK),

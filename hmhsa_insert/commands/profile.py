@@ -20,7 +20,7 @@ from hmhsa_insert.commands.printed import (
     format_asked_for,
     print_parts,
 )
-from hmhsa_insert.commands.profile_detectors import detector_records, refuse_measuring
+from hmhsa_insert.commands.profile_wholes import refuse_measuring, whole_asked, whole_records
 from hmhsa_insert.commands.shared import shared
 from hmhsa_insert.errors import Argument, HmhsaInsertError, ModelError, Problem
 from hmhsa_insert.inert import visible
@@ -46,6 +46,14 @@ DetectorOption = Annotated[
         help="retinanet, fasterrcnn or maskrcnn: count whole detectors on these networks, at 800x1333.",
     ),
 ]
+DecoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder",
+        metavar="NAME",
+        help="semantic_fpn, fpn, unet, …: count whole segmenters on these networks, at 512x2048.",
+    ),
+]
 SizesOption = Annotated[
     list[str] | None,
     shared("--input-size", more="Repeatable: then also how cost grows. Several networks: the first one's."),
@@ -57,6 +65,7 @@ def profile(
     models: ModelsArgument,
     recipe: RecipesOption = None,
     detector: DetectorOption = None,
+    decoder: DecoderOption = None,
     input_size: SizesOption = None,
     inputs: InputOption = None,
     fixed_batch: BatchOption = None,
@@ -87,7 +96,7 @@ def profile(
     Counts are for one image. Δ is against the first network. Recipes are planned again at each size; a DIR stays as it
     was built.
 
-    With --detector, or for folders of detectors, backbone, pyramid and heads are counted together.
+    With --detector or --decoder, or for folders of detectors or segmenters, all of it is counted: backbone and heads.
 
     Example: `hmhsa-insert profile resnet50 --recipe stage3.yaml --memory --per stage`
     """
@@ -107,8 +116,9 @@ def profile(
         "timing": Timing(("inference", "training"), rounds) if latency else None,
         "setting": _setting(device, dtype, channels_last, compiled),
     }
-    folders = _detector_folders(models)
-    if detector or folders:
+    asked = {"detector": detector, "decoder": decoder}
+    if (whole := whole_asked(models, asked)) is not None:
+        kind, folders = whole
         measured = {
             "latency": latency,
             "memory": memory,
@@ -122,11 +132,12 @@ def profile(
             "per module": per == "module",
             "drawings": drawings,
         }
-        refuse_measuring(measured | run | other)
+        refuse_measuring(kind, measured | run | other)
         with progress.status("building the networks"):
             others = [spec for spec in models if spec not in folders]
             found = dict(zip(others, _networks(others, allow_code, meta=True), strict=True))
-        records = detector_records(models, found, recipe or [], input_size or [], detector, allow_code)
+        name = asked[kind.option]
+        records = whole_records(kind, models, found, recipe or [], input_size or [], name, allow_code)
         _show(records, chosen, output, parts=True)
         return
     is_run = latency or (memory and device != "cpu")
@@ -136,13 +147,6 @@ def profile(
     taken = [described(networks[0], text, inputs, fixed_batch) for text in input_size or (None,)]
     records = _records(networks, recipe or [], taken, measure, drawings)
     _show(records, chosen, output, parts=measure["per"] is not None)
-
-
-def _detector_folders(specs: list[str]) -> list[str]:
-    from hmhsa_insert.detection.artifact import is_detector
-    from hmhsa_insert.files.hub import fetched
-
-    return [spec for spec in specs if is_detector(fetched(spec))]
 
 
 def _setting(device: str, dtype: str | None, channels_last: bool, compiled: bool) -> Setting:

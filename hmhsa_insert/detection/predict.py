@@ -126,7 +126,7 @@ def draw(detected: Detected, names: Sequence[str]) -> Image.Image:
     picture, found = detected.image, detected.found
     labels = found["labels"].tolist()
     if labels:
-        colors = [_color(label) for label in labels]
+        colors = [class_color(label) for label in labels]
         if "masks" in found:
             masks = found["masks"][:, 0] > MASK_THRESHOLD
             picture = draw_segmentation_masks(picture, masks, alpha=0.5, colors=colors)
@@ -153,7 +153,7 @@ def _numbered(record: DetectorRecord) -> dict[int, str]:
     return {label: f"class {label}" for label in range(1, record.num_classes)}
 
 
-def _color(label: int) -> tuple[int, int, int]:
+def class_color(label: int) -> tuple[int, int, int]:
     """Return a class's color: hues that lie far apart for neighbouring labels."""
     red, green, blue = colorsys.hsv_to_rgb((label * 0.618034) % 1.0, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -73,7 +73,7 @@ CASES = {
     ),
 }
 # What these print of a run or a file is looked at where they are tested.
-LONG = {"train", "ablate", "detect", "evaluate", "export"}
+LONG = {"train", "ablate", "detect", "segment", "evaluate", "export"}
 
 
 def test_every_command_with_json_is_here() -> None:

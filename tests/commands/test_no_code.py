@@ -133,6 +133,8 @@ COMMANDS = [
     "evaluate FILE",
     "evaluate FILE --data digits",
     "detect FILE image.png -o new",
+    "segment FILE image.png -o new",
+    "train test_resnet --task semantic --data FILE -o new",
     "ablate FILE --dry-run",
     "ablate FILE -o new",
     "ablate case.yaml -o FILE",

@@ -195,6 +195,7 @@ WRITERS = {
     "train test_resnet --data digits --config digits -o u": {"metrics.csv": "a,b\n"},
     "data make-shapes u --images 2": {".keep": ""},
     "detect library image.png -o u": {"photo.png": ""},
+    "segment library image.png -o u": {"photo.png": ""},
     "suggest test_resnet --input-size 64 --max-macs +900% -o u": {"hmhsa-s1-1of1.yaml": "mine"},
     "zoo --filter test_resnet --report u/table.md": {"table.csv": "my,own\n1,2\n"},
     "zoo --filter test_resnet --report u/table.csv": {"table.md": "# Dinner\n"},

@@ -34,7 +34,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
-        "an artifact or a run has its own": ("detect", "attend"),
+        "an artifact or a run has its own": ("detect", "segment", "attend"),
         "ultralytics has its own": ("ultralytics",),
         "the study says it: weights": ("ablate",),
         "any weights do": ("zoo",),
@@ -51,13 +51,13 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "zoo",
             *NO_NETWORK,
         ),
-        "the artifact in a run holds its best weights": ("detect", "attend", "export"),
+        "the artifact in a run holds its best weights": ("detect", "segment", "attend", "export"),
     },
     "--pretrained": {
         "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
         "shapes are enough": COUNTS,
-        "an artifact or a run has its own weights": ("detect", "attend"),
+        "an artifact or a run has its own weights": ("detect", "segment", "attend"),
         "ultralytics has its own": ("ultralytics",),
         "the study says it": ("ablate",),
         "any weights do": ("zoo",),
@@ -65,7 +65,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "--input-size": {
         "each of the two says its own": ("diff",),
         "it builds no network": NO_NETWORK,
-        "a detector scales images itself": ("detect",),
+        "a detector scales images itself": ("detect", "segment"),
         "the run or the artifact says it": ("attend",),
         "ultralytics has its own: imgsz=": ("ultralytics",),
         "the study's settings say it": ("ablate",),
@@ -76,6 +76,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "stages",
             "plan",
             "detect",
+            "segment",
             "attend",
             "diff",
             "evaluate",
@@ -89,7 +90,17 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the study says it": ("ablate",),
     },
     "--data": {
-        "it reads no data set": ("apply", "detect", "attend", "diff", "export", *COUNTS, "zoo", *NO_NETWORK),
+        "it reads no data set": (
+            "apply",
+            "detect",
+            "segment",
+            "attend",
+            "diff",
+            "export",
+            *COUNTS,
+            "zoo",
+            *NO_NETWORK,
+        ),
         "ultralytics has its own: data=": ("ultralytics",),
         "the study says it": ("ablate",),
     },
@@ -117,14 +128,24 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "--unsafe-pickle": {
         "it builds no network": NO_NETWORK,
-        "no folder is a pickle": ("detect", "attend"),
+        "no folder is a pickle": ("detect", "segment", "attend"),
         "many networks are built in other processes": ("ablate", "zoo"),
     },
 }
 # Options of several commands that are not in the table, because what they mean depends on the command.
 OWN = {
     *("--recipe", "--config", "--input", "--fixed-batch", "--data-dir", "--set", "--format", "--device"),
-    *("--size", "--task", "--workers", "--detector", "--draw", "--drawings", "--block", "--help"),
+    *(
+        "--size",
+        "--task",
+        "--workers",
+        "--decoder",
+        "--detector",
+        "--draw",
+        "--drawings",
+        "--block",
+        "--help",
+    ),
 }
 
 
