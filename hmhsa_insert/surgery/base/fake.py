@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hmhsa_insert.errors import ModelError, Problem, first_line
+from hmhsa_insert.surgery.base.copying import copied
 from hmhsa_insert.surgery.base.inputs import tensors_in
 from hmhsa_insert.surgery.python.closures import Rebinding, drop_users_hooks
 from hmhsa_insert.torch_private import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -90,9 +90,12 @@ def swapped_copy(model: nn.Module, swap: Callable[[Tensor], Tensor]) -> nn.Modul
         ModelError: the model cannot be deep-copied.
     """
     memo: dict[int, object] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        if id(tensor) not in memo:
-            memo[id(tensor)] = swap(tensor)
+    with (
+        torch._C.DisableTorchFunction()
+    ):  # a mode that is on would be asked for every attribute of every tensor
+        for tensor in (*model.parameters(), *model.buffers()):
+            if id(tensor) not in memo:
+                memo[id(tensor)] = swap(tensor)
     if LEDGER in notes(model):
         memo[id(notes(model)[LEDGER])] = []
     return deep_copy(model, memo)
@@ -122,7 +125,7 @@ def deep_copy(model: M, memo: dict[int, object] | None = None) -> M:
         with unset_fake_temporarily():  # a tensor that is an ordinary attribute is copied as it is
             rebinding = Rebinding(model)
             rebinding.start(memo)
-            twin = copy.deepcopy(model, memo)
+            twin = copied(model, memo)
             rebinding.finish(memo)
             return twin
     except Exception as error:

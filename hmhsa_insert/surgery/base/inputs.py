@@ -211,8 +211,13 @@ def input_dtype(model: nn.Module) -> torch.dtype:
     return next(floating, torch.float32)
 
 
+_NUMBERS = frozenset({type(None), bool, int, float, str})
+
+
 def tensors_in(value: Any, path: LeafPath = ()) -> Iterator[tuple[LeafPath, Tensor]]:
     """Yield ``(path, tensor)`` for every tensor in nested tuples, lists, mappings and dataclasses."""
+    if type(value) in _NUMBERS:  # first: nearly every argument is one or a tensor
+        return
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, Mapping):

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from hmhsa_insert.errors import ModelError, Problem
 from hmhsa_insert.surgery.base.inputs import LeafPath, tensors_in
+from hmhsa_insert.surgery.locate.known_shapes import run_on_shapes
 from hmhsa_insert.torch_private import FakeTensor
 
 # Functions that read the shape of their argument, not its values: no path of data runs through them.
@@ -113,7 +114,7 @@ class Recorder(TorchFunctionMode):
             sources = [self._lookup(t) for _, t in tensors_in((args, kwargs))]
             values = tuple(_describe(arg) for arg in args)
             named = {name: _describe(value) for name, value in kwargs.items()}
-        result = func(*args, **kwargs)
+        result = run_on_shapes(func, args, kwargs)
         made = [tensor for _, tensor in tensors_in(result)]
         if not made and getattr(func, "__name__", "") == "__setitem__":
             made = [args[0]]  # writes into its first argument and returns nothing
