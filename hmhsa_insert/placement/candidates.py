@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from hmhsa_insert.surgery.sites.select import Refusals
 from hmhsa_insert.surgery.sites.site import Site
 
 PLACEBO = "placebo"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._+]+")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _recipe(name: str, stage: int, block: Mapping[str, Any]) -> Recipe:
         "block": dict(block),
         "init": "identity",
     }
-    file_name = name.replace("/", "-").replace("@", "-s").replace(" ", "-")
+    file_name = _NOT_IN_NAMES.sub("-", name.replace("@", "-s")).strip("-")
     return load_recipe({"version": 1, "name": file_name, "edits": [edit]})
 
 

@@ -59,6 +59,21 @@ def test_a_block_that_does_not_fit_is_named_with_its_reason(run: Task) -> None:
     assert "192" in found.refused["hmhsa@1"]
 
 
+def test_blocks_of_one_type_with_other_options_are_candidates_under_names_that_files_can_have(
+    run: Task,
+) -> None:
+    base = run.base()
+    blocks = [
+        {"type": "hmhsa", "head_dim": "auto", "width": 8},
+        {"type": "hmhsa", "head_dim": "auto", "width": 16},
+    ]
+    found = find_candidates(base.model, locate(base.model, base.size), blocks)
+    assert not found.refused
+    names = [str(each.recipe.name) for each in found.all]
+    assert names[:2] == ["hmhsa-head_dim-auto-width-8-s1", "hmhsa-head_dim-auto-width-8-s1-placebo"]
+    assert len(set(names)) == len(names) == 2 * 2 * 4
+
+
 @pytest.mark.parametrize("name", ["hmhsa@2", "timm/se@4", "hmhsa@1 placebo"])
 def test_the_recorded_gradient_gives_autograds_gradient_of_gamma(
     run: Task, candidates: Candidates, name: str
