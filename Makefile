@@ -11,7 +11,7 @@ STAMP = $(VENV)/.installed
 DEV_STAMP = $(VENV)/.installed-dev
 DEMO_RUNS = $(addprefix runs/digits/,resnet10t resnet10t+stage234 irb_tiny irb_tiny+transcnn)
 
-.PHONY: demo kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-wheel test-zoo wheel docs notebooks tutorial lint format clean
+.PHONY: demo gpu kills shapes test test-long test-browser test-fuzz test-disk test-libs test-mutants test-wheel test-zoo wheel docs notebooks tutorial lint format clean
 
 demo: $(STAMP)
 	$(BIN)/hmhsa-insert apply resnet50 --recipe stage3.yaml -o runs/demo --overwrite
@@ -90,6 +90,11 @@ shapes: $(DEV_STAMP)
 # 100 trainings stopped by every signal, sent to every process, wherever they are (half an hour on 2 cores).
 kills: $(DEV_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_matrix.py runs/kills --jobs 2 --report reports/kills.md
+
+# What is right and how fast it is on a GPU, to reports/gpu/; on a machine without one: make gpu GPU="--device cpu --quick"
+GPU ?= --minutes 9
+gpu: $(DEV_STAMP)
+	$(BIN)/python benchmarks/gpu.py $(GPU)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .

@@ -1,11 +1,10 @@
 """How fast the blocks are: ``python benchmarks/speed.py`` writes ``reports/speed.{md,csv}`` and two pictures.
 
 Every figure is a ratio of candidates that ran in turns in one process, the median over rounds with its p10 and p90.
-On a CPU the clock is the process's own CPU time at one thread, which other work on the machine disturbs least, and
+The clock is the process's own CPU time at one thread, which other work on the machine disturbs least, and
 every section runs in several processes, of which the median counts: whether the C library gives a freed map back to
-the system differs from process to process, and can be half the time of a large map. ``--device cuda`` takes wall
-time, in float32 and bfloat16, eager and compiled, all in one call, and writes ``reports/speed_cuda.{md,csv}``.
-``--only stages,network,…`` measures some sections anew and keeps the others' rows.
+the system differs from process to process, and can be half the time of a large map.
+``--only stages,network,…`` measures some sections anew and keeps the others' rows. A GPU is measured by `gpu.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -46,19 +44,11 @@ class Bench:
     """The settings of a run; :meth:`compare` is the one way anything is timed.
 
     Args:
-        device: "cpu" or "cuda".
         rounds: timings of each candidate.
     """
 
-    def __init__(self, device: str, rounds: int) -> None:
-        self.device = device
-        clock = "process" if device == "cpu" else "wall"
-        self.timing = Timing(rounds=rounds, warmup=2, clock=clock)
-        self.settings = {"float32": Setting(device, torch.float32)}
-        if device != "cpu":
-            self.settings["bfloat16"] = Setting(device, torch.bfloat16)
-            for name in ("float32", "bfloat16"):
-                self.settings[f"{name} compiled"] = Setting(device, getattr(torch, name), compiled=True)
+    def __init__(self, rounds: int) -> None:
+        self.timing = Timing(rounds=rounds, warmup=2, clock="process")
 
     def compare(
         self,
@@ -69,33 +59,29 @@ class Bench:
         mode: Mode,
         channels_last: bool = False,
     ) -> Iterator[Row]:
-        """Time `models` in turns in every setting; `speed` is how many times as fast as the first of them."""
-        for label, setting in self.settings.items():
-            setting = replace(setting, channels_last=channels_last)
-            # Each candidate is compiled afresh: many sizes of one class would reach dynamo's limit and run eager.
-            torch._dynamo.reset()
-            records = measure_latency(models, size, mode, batch, timing=self.timing, setting=setting)
-            for name, record in records.items():
-                row: Row = {"section": section, "candidate": name, "setting": label, "mode": mode}
-                row |= {
-                    "batch": str(batch),
-                    "size": "×".join(map(str, size)),
-                    "ms": f"{record.latency_ms:.3f}",
-                }
-                row |= {"rounds": str(record.rounds), "speed": f"{1 / record.time_ratio:.3f}"}
-                row |= {
-                    "speed_p10": f"{1 / record.time_ratio_p90:.3f}",
-                    "speed_p90": f"{1 / record.time_ratio_p10:.3f}",
-                }
-                console.print(
-                    f"{section} {row['size']} {label} {mode} {name}: {row['speed']}", highlight=False
-                )
-                yield row
+        """Time `models` in turns; `speed` is how many times as fast as the first of them."""
+        setting = Setting("cpu", torch.float32, channels_last=channels_last)
+        # Each candidate is compiled afresh: many sizes of one class would reach dynamo's limit and run eager.
+        torch._dynamo.reset()
+        records = measure_latency(models, size, mode, batch, timing=self.timing, setting=setting)
+        for name, record in records.items():
+            row: Row = {"section": section, "candidate": name, "setting": "float32", "mode": mode}
+            row |= {
+                "batch": str(batch),
+                "size": "×".join(map(str, size)),
+                "ms": f"{record.latency_ms:.3f}",
+                "rounds": str(record.rounds),
+                "speed": f"{1 / record.time_ratio:.3f}",
+                "speed_p10": f"{1 / record.time_ratio_p90:.3f}",
+                "speed_p90": f"{1 / record.time_ratio_p10:.3f}",
+            }
+            console.print(f"{section} {row['size']} {mode} {name}: {row['speed']}", highlight=False)
+            yield row
 
 
 def stages(bench: Bench) -> Iterator[Row]:
     """Every candidate at every stage of HAT-Net-Small, with what it saves and its share of the matmul rate."""
-    rate = matmul_rate(bench)
+    rate = matmul_rate()
     for stage in STAGES:
         size = (stage.channels, stage.side, stage.side)
         models = candidates(stage)
@@ -104,17 +90,15 @@ def stages(bench: Bench) -> Iterator[Row]:
             for row in bench.compare(stage.name, models, size, 8, mode):
                 model = models[str(row["candidate"])]
                 row["saved_maps"] = f"{training_memory(model, size).saved_bytes_per_image / feature_map:.3f}"
-                if mode == "inference" and rate:
+                if mode == "inference":
                     row["matmul_share"] = (
                         f"{8 * count(model, size).macs / (float(row['ms']) / 1e3) / rate:.3f}"
                     )
                 yield row
 
 
-def matmul_rate(bench: Bench) -> float:
-    """Return multiply-accumulates per second of a large product on one CPU thread; 0 elsewhere: it is not measured."""
-    if bench.device != "cpu":
-        return 0.0
+def matmul_rate() -> float:
+    """Return multiply-accumulates per second of a large product on one CPU thread."""
     multiply, macs = large_matmul()
     times = []
     for _ in range(20):
@@ -211,35 +195,34 @@ SECTIONS: dict[str, tuple[Callable[[Bench], Iterator[Row]], tuple[str, ...]]] = 
 }
 
 
-def measure(name: str, device: str, rounds: int, turn: str) -> list[Row]:
+def measure(name: str, rounds: int, turn: str) -> list[Row]:
     """Measure one section in this process; `turn` tells which of how many it is."""
     console.rule(f"{name}, process {turn}")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return list(SECTIONS[name][0](Bench(device, rounds)))
+    return list(SECTIONS[name][0](Bench(rounds)))
 
 
-def measure_in_processes(name: str, device: str, rounds: int, processes: int) -> list[Row]:
+def measure_in_processes(name: str, rounds: int, processes: int) -> list[Row]:
     """Measure one section in fresh processes, one after another, and return the medians."""
     # Each task gets a process of its own: the memory of the one before would decide its page faults.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         turns = [f"{turn} of {processes}" for turn in range(1, processes + 1)]
-        return join_runs(list(pool.map(partial(measure, name, device, rounds), turns)))
+        return join_runs(list(pool.map(partial(measure, name, rounds), turns)))
 
 
-def heading(device: str, processes: int) -> list[str]:
+def heading(processes: int) -> list[str]:
     """Return what was run, where, and what the columns mean."""
-    here = environment(Setting(device, torch.float32))
-    cpu = device == "cpu"
+    here = environment(Setting("cpu", torch.float32))
     versions = here.software()
     command = shlex.join(["python", "benchmarks/speed.py", *sys.argv[1:]])
-    clock = "CPU time of the process, at one thread," if cpu else "wall time"
     return [
-        f"`{command}` wrote this last, on {here.cpu if cpu else here.device} ({here.cores} cores); {versions}.",
+        f"`{command}` wrote this last, on {here.cpu} ({here.cores} cores); {versions}.",
         "Sections can be measured apart, by `--only`. What falls short, and what was tried, is in",
         "[speed_tried.md](speed_tried.md).",
         "",
-        f"- speed: times as fast as the first candidate of its section, by {clock} median of rounds in turns;",
+        "- speed: times as fast as the first candidate of its section, by CPU time of the process, at one thread,",
+        "  median of rounds in turns;",
         f"  {processes} fresh processes a section, of which the median is given (lowest p10 to highest p90; the CSV",
         "  has the rounds of all); the plain definition is the released formulation, eager, NCHW;",
         "- saved: kept for backward, per image, in maps of the block's input (C) or in MiB;",
@@ -252,19 +235,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="timings of each candidate in one process")
-    parser.add_argument("--processes", type=int, help="of each section; 3 on a CPU, 1 elsewhere")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=3, help="of each section")
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     options = parser.parse_args()
-    processes = options.processes or (3 if options.device == "cpu" else 1)
-    target = REPORTS / ("speed.csv" if options.device == "cpu" else f"speed_{options.device}.csv")
+    target = REPORTS / "speed.csv"
     order = [section for _, sections in SECTIONS.values() for section in sections]
     for name in options.only.split(","):
-        rows = measure_in_processes(name, options.device, options.rounds, processes)
+        rows = measure_in_processes(name, options.rounds, options.processes)
         # Written after every section, so that a run that is stopped loses little.
         rows += [row for row in read(target) if row["section"] not in SECTIONS[name][1]]
         rows.sort(key=lambda row: order.index(row["section"]))
-        write(rows, target, heading(options.device, processes))
+        write(rows, target, heading(options.processes))
     console.print(f"wrote {target}, .md and pictures")
 
 

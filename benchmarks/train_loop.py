@@ -9,7 +9,7 @@ Three loops do the same work: the same PNG files, transforms, network, loss, opt
 They take turns, an epoch each, and every round gives one ratio: what else the machine does falls on all alike. The
 clock is the process's CPU time unless ``--clock wall`` is given; one thread, unless ``--threads`` says more.
 
-Writes ``reports/train_loop.md``. Training on a GPU is measured by ``benchmarks/train_gpu.py``.
+Writes ``reports/train_loop.md``. Training on a GPU is measured by ``benchmarks/gpu.py``.
 """
 
 from __future__ import annotations
