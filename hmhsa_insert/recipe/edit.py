@@ -131,6 +131,7 @@ def _misfits(value: dict[str, Any]) -> list[Found]:
         found.append(Found((), "an edit has no 'block'", _BLOCKS_TIP))
     if "block" in value and not has_block:
         found.append(Found(("block",), f"'block' does not go with '{op}': nothing is put in", key=True))
+    found += _misfits_inside(value["at"], value) if kind is not None else []
     if kind is not None and kind not in kinds_of(op):
         tip = f"'{op}' takes {listed(kinds_of(op))}"
         found.append(Found(("at", kind), f"'{op}' does not take '{kind}'", tip, key=True))
@@ -138,3 +139,13 @@ def _misfits(value: dict[str, Any]) -> list[Found]:
         tip = f"it goes with {listed(region_kinds())}"
         found.append(Found(("keep",), f"'keep' does not go with '{kind}'", tip, key=True))
     return found
+
+
+def _misfits_inside(at: dict[str, Any], value: dict[str, Any]) -> list[Found]:
+    """Return what does not go together where a block is put inside of branches."""
+    if "after" in at and "inside" not in at:
+        return [Found(("at", "after"), "'after' says where in a branch", "add inside: branch", key=True)]
+    if "inside" in at and value.get("position", "after") == "before":
+        tip = "'after' under 'at' says where: after: 1, after: branch"
+        return [Found(("position",), "'position: before' does not go with 'inside'", tip, key=True)]
+    return []

@@ -88,8 +88,8 @@ def test_it_is_read_and_written_back():
 
 def test_what_is_wrong_is_said_at_its_place():
     allowed = (
-        "bias, block, class, downsample, exclude, expect, in_stage, kernel, module, neck, node, stage, stride, "
-        "with"
+        "after, bias, block, class, downsample, exclude, expect, in_stage, inside, kernel, module, neck, node, stage, "
+        "stride, with"
     )
     assert problems_of("{kernel: 3}") == []
     assert problems_of("{kernel: x}") == [("r.yaml:3:38", "'kernel' must be a side in pixels, found 'x'", "")]

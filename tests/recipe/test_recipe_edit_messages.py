@@ -160,8 +160,8 @@ SELECTORS = [
         "{stge: 3}",
         30,
         "unknown key 'stge' in 'at'",
-        "did you mean 'stage'? allowed: block, class, downsample, exclude, expect, in_stage, module, neck, node, "
-        "stage, stride, with",
+        "did you mean 'stage'? allowed: after, block, class, downsample, exclude, expect, in_stage, inside, module, "
+        "neck, node, stage, stride, with",
     ),
     (
         "{stage: three}",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hmhsa_insert.recipe.fields import STAGES_TIP, Blocks, Read, stage_numbers, whole_numbers
+from hmhsa_insert.recipe.fields import STAGES_TIP, Blocks, Read, must, stage_numbers, whole_numbers
 from hmhsa_insert.recipe.match import select_indices
 from hmhsa_insert.recipe.schema import OpName
 from hmhsa_insert.recipe.selectors.base import NetworkView, Selector
@@ -20,6 +20,14 @@ def _or_all(numbers: Read) -> Read:
         {"anyOf": [numbers.json, {"const": "all"}]},
         lambda value: numbers.write(value) if value else "all",
     )
+
+
+_PLACES = "the number of a convolution (1, 2, …, or -1 for the last), 'branch' or 'addition'"
+_PLACES_JSON = {"anyOf": [{"type": "integer", "not": {"const": 0}}, {"enum": ["branch", "addition"]}]}
+
+
+def _is_place(value: Any) -> bool:
+    return value in ("branch", "addition") or (type(value) is int and value != 0)
 
 
 _NUMBERS_OR_ALL = _or_all(stage_numbers(also=", or 'all'"))
@@ -39,20 +47,38 @@ class StageSelector(Selector):
     """Which blocks of each stage: last (default), first, each, {every: k} (the k-th, 2k-th, …), or
     indices from 0, negative ones from the end."""
 
+    inside: Literal["branch"] | None = None
+    """branch: not behind the chosen blocks but inside their residual branches, which are found by structure: additions
+    of a value and of what convolutions made of it. Blocks without a branch are left out, and with all their stages."""
+    after: Annotated[int | str | None, must("be " + _PLACES, _is_place, _PLACES_JSON)] = None
+    """With inside: branch. After which convolution of the branch: 1, 2, … or -1 for the last, with its norm and
+    activation; branch (default): after all of the branch, before the addition; addition: after the sum, before what
+    follows it."""
+
     def stages(self, network: NetworkView) -> Iterable[Any]:
         """Return the stages that are meant; None for what was refused."""
         numbered = (network.stage(self.kind, number, by=self.kind) for number in self.numbers)
         return numbered if self.numbers else iter(network.numbered_stages(self.kind))
 
     def maps(self, network: NetworkView) -> Iterator[Any]:
-        """Yield the map of each chosen block."""
+        """Yield the map of each chosen block, or those inside of it."""
+        without = []
         for stage in filter(None, self.stages(network)):
             try:
                 chosen = select_indices(self.block, len(stage.cut_points))
             except IndexError as error:
                 network.refuse("block", f"stage {stage.index} (stride {stage.stride}): {error}")
                 continue
-            yield from (network.map_of_block(stage, index) for index in chosen)
+            if self.inside is None:
+                yield from (network.map_of_block(stage, index) for index in chosen)
+                continue
+            branches = [branch for index in chosen for branch in network.branches_in(stage, index)]
+            yield from (network.map_in_branch(stage, branch, self.after or "branch") for branch in branches)
+            without += [] if branches else [stage]
+        if without and (self.numbers or len(without) == len(list(self.stages(network)))):
+            names = ", ".join(stage.name for stage in without)
+            what = "no addition of a value and of what convolutions made of it"
+            network.refuse("inside", f"the chosen blocks of {names} have no residual branch: {what}")
 
 
 class StrideSelector(StageSelector):

@@ -87,7 +87,11 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 
 def randomize_norms(*models: nn.Module) -> None:
-    """Give the BatchNorms of all models the same random affine values and running statistics."""
+    """Give the BatchNorms of all models the same random affine values and running statistics.
+
+    Other vectors and scalars that are zero, such as the scale of a norm that ends a residual branch, become 0.1: a
+    block before them acts as soon as they have learned.
+    """
     for model in models:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(1)
@@ -96,6 +100,9 @@ def randomize_norms(*models: nn.Module) -> None:
             for module in model.modules():
                 if isinstance(module, _NormBase) and id(module) not in new:
                     _randomize(module)
+                for parameter in module.parameters(recurse=False) if id(module) not in new else ():
+                    if parameter.ndim <= 1 and parameter.is_floating_point() and not parameter.any():
+                        parameter.fill_(0.1)
 
 
 def _randomize(norm: _NormBase) -> None:

@@ -12,10 +12,12 @@ from torch.fx import Node
 from hmhsa_insert.errors import Problem, listed, near
 from hmhsa_insert.recipe import Edit, Recipe
 from hmhsa_insert.recipe.marks import KeyPath
+from hmhsa_insert.surgery.locate.branches import Branch, residual_branches
 from hmhsa_insert.surgery.locate.maps import FeatureMap
-from hmhsa_insert.surgery.locate.no_maps import has_tokens, why_no_maps
 from hmhsa_insert.surgery.locate.recorder import ModuleCall, can_host
 from hmhsa_insert.surgery.locate.stages import CutPoint, Located, Stage, cut_point, hosts_of
+from hmhsa_insert.surgery.sites.inside import branches_of_block
+from hmhsa_insert.surgery.sites.reasons import what_there_is, why_no_stage
 from hmhsa_insert.surgery.sites.region import Downsampling, find_region, reader
 
 STAGES_TIP = "`hmhsa-insert stages MODEL` lists the stages and their blocks"
@@ -73,7 +75,7 @@ class EditView:
         """Return the stages from 1 on; refuse where there is none."""
         numbered = [stage for stage in self.stages if stage.index is not None and stage.index >= 1]
         if not numbered:
-            self.refuse(key, f"there is no stage: {_what_there_is(self.located)}")
+            self.refuse(key, f"there is no stage: {what_there_is(self.located)}")
         return numbered
 
     def stage(self, key: str, number: int, by: str = "stage") -> Stage | None:
@@ -81,7 +83,7 @@ class EditView:
         found = {(stage.index if by == "stage" else stage.stride): stage for stage in self.stages}.get(number)
         if found is None:
             stride = 2 ** (number + 1) if by == "stage" else number
-            self.refuse(key, _why_no_stage(self.located, by, number, stride))
+            self.refuse(key, why_no_stage(self.located, by, number, stride))
         return found
 
     def neck_stages(self, key: str, numbers: Sequence[int]) -> list[Stage]:
@@ -117,6 +119,31 @@ class EditView:
             self.refuse(self.edit.at.kind, message, "use position: after at what comes before it")
             return None
         return Place(_previous(self.located, stage, index))
+
+    def branches_in(self, stage: Stage, index: int) -> list[Branch]:
+        """Return the residual branches of a block, in the order of their additions."""
+        return branches_of_block(self.located, self._branches, stage, index)
+
+    @cached_property
+    def _branches(self) -> list[Branch]:
+        learned = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+        return list(residual_branches(self.located.trace, self.located.maps, learned))
+
+    def map_in_branch(self, stage: Stage, branch: Branch, after: int | str) -> Place | None:
+        """Return the map after a convolution of a branch, by its number, after the ``branch``, or the ``addition``."""
+        count = len(branch.ends)
+        if isinstance(after, str):
+            node = branch.addition if after == "addition" else branch.end
+        elif -count <= after <= count:
+            node = branch.ends[after - 1 if after > 0 else after]
+        else:
+            where = cut_point(self.located.trace, self.located.maps, branch.addition).qualname
+            numbers = f"{count} convolution{'s' if count != 1 else ''}"
+            self.refuse(
+                "after", f"a branch of {stage.name} has {numbers} ('{where}')", "-1 is the last of each"
+            )
+            return None
+        return Place(cut_point(self.located.trace, self.located.maps, node))
 
     def map_of_node(self, name: str) -> Place | None:
         """Return the map of an fx node."""
@@ -176,7 +203,7 @@ class EditView:
         region = find_region(self.located, stage) if stage else None
         if stage is None or region is None:
             why = "nothing lies before it" if stage else ""
-            why = why or _why_no_stage(self.located, "stage", number, 2 ** (number + 1))
+            why = why or why_no_stage(self.located, "stage", number, 2 ** (number + 1))
             self.refuse(key, f"no downsampling into stage {number}: {why}")
         elif region.end.stride != 2 * region.start.stride:
             strides = f"from stride {region.start.stride} to {region.end.stride}"
@@ -208,7 +235,7 @@ def why_nothing(located: Located, edit: Edit) -> tuple[str, str]:
     numbers = [stage.index for stage in located.stages if stage.index is not None and stage.index >= 1]
     if edit.at.exclude and numbers:
         return f"'exclude' leaves no place: {listed(edit.at.exclude)}", "narrow it"
-    reason = "it names no place" if numbers else f"there is no stage 1 or later: {_what_there_is(located)}"
+    reason = "it names no place" if numbers else f"there is no stage 1 or later: {what_there_is(located)}"
     return f"{reason}; the edit would change nothing", STAGES_TIP
 
 
@@ -217,24 +244,6 @@ def _check_count(network: EditView, found: int) -> None:
     expected = network.edit.at.expect
     if expected is not None and found and expected != found:
         network.refuse("expect", f"expected {expected} sites, found {found}", "")
-
-
-def _why_no_stage(located: Located, kind: str, number: int, stride: int) -> str:
-    """Return why there is no stage at a stride, and what there is."""
-    reason = ""
-    if has_tokens(located, stride):
-        reason = f"; at stride {stride} it works on token sequences, which have no height and width"
-    elif any(feature.stride == stride for feature in located.maps.values()):
-        reason = f"; maps of stride {stride} exist, but not every path passes through one of them"
-    return f"no {kind} {number}: {_what_there_is(located)}{reason}"
-
-
-def _what_there_is(located: Located) -> str:
-    strides = ", ".join(str(stage.stride) for stage in located.stages)
-    numbers = ", ".join(str(stage.index) for stage in located.stages if stage.index is not None)
-    if numbers:
-        return f"the network's stages are {numbers} (strides {strides})"
-    return f"the network has maps at strides {strides}" if strides else why_no_maps(located)
 
 
 def _previous(located: Located, stage: Stage, index: int) -> CutPoint:
