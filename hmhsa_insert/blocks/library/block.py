@@ -47,6 +47,7 @@ def library_block(name: str) -> BlockType:
         shape="same",
         refuse=partial(_refuse, row),
         needs_size=row.needs_size,
+        one_size=row.one_size,
         about=row.about,
     )
 

@@ -39,8 +39,8 @@ class Row:
         options: options that the constructor requires, or whose defaults are ours.
         derived: further arguments, from the options and the map.
         sized: whether it is made for one H×W beyond what the fields above say: True, or the option that makes it so.
+        resizes: whether it runs at other sizes all the same.
         multiple: the option that must divide H and W; empty if any map will do.
-        square: whether H must equal W.
         residual: whether the class itself adds its input; only its branch is scaled then.
         wakes: whether its last norms start at zero, to begin as the identity. They are set to one: behind the γ of an
             insertion, which is zero as well, neither would ever get a gradient.
@@ -61,8 +61,8 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     derived: Callable[[Any, MapSize], Mapping[str, Any]] = lambda options, inp: {}
     sized: bool | str = False
+    resizes: bool = False
     multiple: str = ""
-    square: bool = False
     residual: bool = False
     wakes: bool = False
 
@@ -89,8 +89,15 @@ class Row:
 
     def needs_size(self, options: Options) -> bool:
         """Return True if the block is made for one H×W with these options, or refuses some."""
+        return bool(self._is_told(options) or self.multiple)
+
+    def one_size(self, options: Options) -> bool:
+        """Return True if the block runs at no other H×W than the one that it is made for."""
+        return self._is_told(options) and not self.resizes
+
+    def _is_told(self, options: Options) -> bool:
         sized = getattr(options, self.sized) if isinstance(self.sized, str) else self.sized
-        return bool(sized or self.size or self.tokens or self.multiple or self.square)
+        return bool(sized or self.size or self.tokens)
 
 
 def found(path: str, block: str = "") -> Any:

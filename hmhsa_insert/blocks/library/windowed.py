@@ -19,9 +19,10 @@ def _maxxvit(options: Any, inp: MapSize) -> dict[str, Any]:
     return {"cfg": cfg(dim_head=dim_head, window_size=window, grid_size=window)}
 
 
-def _values(options: Any, inp: MapSize) -> dict[str, Any]:
-    """Return the ratio with which values and keys together are C wide."""
-    return {"attn_ratio": inp.channels / (options.num_heads * options.key_dim)}
+def _cascaded(options: Any, inp: MapSize) -> dict[str, Any]:
+    """Return the ratio with which the values of all heads are C wide, and the side of the map."""
+    ratio = inp.channels / (options.num_heads * options.key_dim)
+    return {"attn_ratio": ratio, "resolution": max(inp.height, inp.width)}
 
 
 WINDOWED = (
@@ -48,6 +49,8 @@ WINDOWED = (
         layout="NHWC",
         licence=MIT,
         size="input_resolution",
+        options={"dynamic_mask": True},
+        resizes=True,
         heads="num_heads",
         residual=True,
     ),
@@ -57,6 +60,8 @@ WINDOWED = (
         layout="NHWC",
         licence=MIT,
         size="input_resolution",
+        options={"dynamic_mask": True},
+        resizes=True,
         heads="num_heads",
         residual=True,
     ),
@@ -77,8 +82,11 @@ WINDOWED = (
         *("local_window_attention", "timm.models.efficientvit_msra:LocalWindowAttention"),
         *("cascaded group attention in windows (EfficientViT, MSRA)", "2305.07027"),
         licence=MIT,
+        fixed={"resolution": 14},
         options={"key_dim": 16, "num_heads": 4},
-        derived=_values,
+        derived=_cascaded,
+        sized=True,
+        resizes=True,
         wakes=True,
     ),
     Row(

@@ -163,12 +163,15 @@ def _ordered(sites: list[Site]) -> list[Site]:
 def rehearse(model: nn.Module, made: Plan, located: Located, other_paths: OtherPaths) -> Wiring:
     """Apply a plan to fake copies, and compare them with the base at both sizes and on all paths.
 
+    Only at the first size if a block runs at no other.
+
     Raises:
         BlockError: a block cannot be built.
         PlanError: an edit cannot be carried out.
     """
+    bound = any(site.one_size for site in made.sites)
     for base in (located.trace, located.other):
-        if base is None:
+        if base is None or (bound and base is located.other):
             continue
         try:
             edited = _recorded(model, made, base)

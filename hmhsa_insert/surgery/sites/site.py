@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from hmhsa_insert.blocks import MapSize, Options, cost_doubt
+from hmhsa_insert.blocks import MapSize, Options, block_type, cost_doubt
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.printed import Printed
 from hmhsa_insert.surgery.base.input import DTYPES
@@ -127,6 +127,11 @@ class Site:
         )
 
     @property
+    def one_size(self) -> bool:
+        """True if its block runs at no other size of its map than this one."""
+        return self.options is not None and block_type(self.options.type).one_size(self.options)
+
+    @property
     def row(self) -> list[Cell]:
         """The cells of the table of a plan."""
         block = str(self.block["type"]) if self.block else ""
@@ -177,7 +182,13 @@ class Plan(Printed):
         if len(self.sites) > _MOST_ROWS:
             rows.append(["…", f"and {len(self.sites) - _MOST_ROWS} more", "", "", "", ""])
         doubts = (f"warning: {doubt}" for doubt in self.doubts)
-        return [Table.of(title, headers, rows, [*self.head_sizes, _new_keys(self.new_keys), *doubts])]
+        return [Table.of(title, headers, rows, [*self.head_sizes, *self.one_sizes, _new_keys(self.new_keys), *doubts])]
+
+    @property
+    def one_sizes(self) -> tuple[str, ...]:
+        """Which edits bind the network to one input size: a line for each."""
+        edits = dict.fromkeys(site.edit for site in self.sites if site.one_size)
+        return tuple(f"{edit}: made for one size of its map: no input but {self.inputs}" for edit in edits)
 
     @property
     def head_sizes(self) -> tuple[str, ...]:
