@@ -87,7 +87,7 @@ class BlockType:
             ⌈H/2⌉×⌈W/2⌉; "any" is an elementwise function.
         refuse: ``(options, inp, out_channels) -> problems`` that only show at a given map.
         needs_size: returns True if `build` or `refuse` depends on height and width with these options.
-        one_size: returns True if the module runs at no other height and width than it was built for, with these options.
+        one_size: returns True if the module runs at no other height and width than those it was built for.
         about: what else there is to tell of it, such as its paper, its licence and its class, each with its name.
     """
 

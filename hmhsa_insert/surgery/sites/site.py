@@ -182,7 +182,11 @@ class Plan(Printed):
         if len(self.sites) > _MOST_ROWS:
             rows.append(["…", f"and {len(self.sites) - _MOST_ROWS} more", "", "", "", ""])
         doubts = (f"warning: {doubt}" for doubt in self.doubts)
-        return [Table.of(title, headers, rows, [*self.head_sizes, *self.one_sizes, _new_keys(self.new_keys), *doubts])]
+        return [
+            Table.of(
+                title, headers, rows, [*self.head_sizes, *self.one_sizes, _new_keys(self.new_keys), *doubts]
+            )
+        ]
 
     @property
     def one_sizes(self) -> tuple[str, ...]:
