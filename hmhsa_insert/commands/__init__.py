@@ -14,7 +14,7 @@ from hmhsa_insert.commands.ablate import ablate
 from hmhsa_insert.commands.apply import apply
 from hmhsa_insert.commands.attend import attend
 from hmhsa_insert.commands.catalog import blocks, models, recipes, settings
-from hmhsa_insert.commands.data import make_shapes
+from hmhsa_insert.commands.data import convert, make_shapes
 from hmhsa_insert.commands.detect import detect
 from hmhsa_insert.commands.diff import diff
 from hmhsa_insert.commands.evaluate import evaluate
@@ -98,9 +98,12 @@ _COMMANDS: dict[str, tuple[tuple[Callable[..., None], tuple[Surrounding, ...]], 
         (zoo, (PLUGIN, QUIET)),
     ),
     "recipe": ((check, (PLUGIN,)), (schema, (PLUGIN,))),
-    "data": ((make_shapes, (QUIET,)),),
+    "data": ((make_shapes, (QUIET,)), (convert, (QUIET,))),
 }
-_GROUPS = {"recipe": "Check a recipe, or print the schema for editors.", "data": "Make data sets."}
+_GROUPS = {
+    "recipe": "Check a recipe, or print the schema for editors.",
+    "data": "Make data sets, and convert their labels.",
+}
 
 for _name, _commands in _COMMANDS.items():
     _group = typer.Typer(no_args_is_help=True, help=_GROUPS[_name]) if _name else app

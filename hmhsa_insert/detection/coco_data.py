@@ -14,11 +14,10 @@ import torch
 from PIL import Image
 
 from hmhsa_insert.detection.annotations import GIVEN, Annotations, ImageRecord, by_image, few
-from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.formats.format import Format, Part
 from hmhsa_insert.detection.formats.table import FORMATS, find_format, read_splits
 from hmhsa_insert.detection.layout import TRAIN, VAL
-from hmhsa_insert.detection.segmentation import encoded
+from hmhsa_insert.detection.segmentation import decoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
 from hmhsa_insert.training.data.pictures import read_picture
@@ -196,12 +195,6 @@ def trainable(annotation: Mapping[str, Any], record: ImageRecord) -> bool:
     # Detectors compute in float32: mirrored and scaled, the sides of a thinner box may fall together.
     least = _LEAST_SIDE * max(record.width, record.height)
     return right - left >= least and bottom - top >= least
-
-
-def decoded(segmentation: Any, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the mask of polygons or of an RLE, H×W, 0 or 1."""
-    mask: np.ndarray[Any, np.dtype[np.uint8]] = mask_tools().decode(encoded(segmentation, height, width))
-    return mask
 
 
 def _corners(box: list[float], record: ImageRecord) -> tuple[float, float, float, float]:

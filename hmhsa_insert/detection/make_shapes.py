@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,7 @@ from PIL import Image
 from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.shapes import SHAPES, Drawn, Pixels, Scene, draw_scene
 from hmhsa_insert.errors import Argument, Problem
-from hmhsa_insert.files.ours import divided, few, has_list, remove, write_manifest
+from hmhsa_insert.files.whole_folder import replaceable, whole_folder
 from hmhsa_insert.training.loop.seeding import derived_seed
 from hmhsa_insert.training.problems import DataError
 
@@ -69,28 +66,14 @@ def make_shapes(
     """
     target = Path(folder)
     ours = _check(target, images, size, overwrite)
-    target = target.absolute()
     val = max(1, round(_VAL_SHARE * images))
     photographs = _photographs()
     instances = []
-    writing: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        writing = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        writing.chmod(0o755)
+    with whole_folder(target, ours, DataError) as writing:
         for split, count in zip(_SPLITS, (images - val, val), strict=True):
             split_seed = derived_seed(seed, _SPLITS.index(split))
             instances.append(_write_split(writing, split, count, size, split_seed, photographs, on_image))
-        write_manifest(writing)
-        if ours:
-            remove(target, ours)
-        os.rename(writing, target)
-    except OSError as error:
-        raise DataError(Problem(str(folder), f"cannot be written: {error.strerror or error}")) from error
-    finally:
-        if writing is not None:
-            shutil.rmtree(writing, ignore_errors=True)
-    return Made(Path(folder), (images - val, val), (instances[0], instances[1]))
+    return Made(target, (images - val, val), (instances[0], instances[1]))
 
 
 def shapes_folder(data_dir: str | Path | None) -> Path:
@@ -107,18 +90,7 @@ def shapes_folder(data_dir: str | Path | None) -> Path:
 
 def _check(folder: Path, images: int, size: int, overwrite: bool) -> list[str]:
     """Return the files of an older set there, which are to be replaced."""
-    problems = []
-    ours: list[str] = []
-    if folder.exists() or folder.is_symlink():
-        is_set = not folder.is_symlink() and has_list(folder)
-        if is_set and overwrite:
-            ours, others = divided(folder, lambda name: False)
-            if others:
-                message = f"it also holds what this package did not write, or not like this: {few(others)}"
-                problems.append(Problem(str(folder), message, "move that away, or name a new folder"))
-        else:
-            tip = "give the name of a new folder" + (", or replace it: `overwrite=True`" if is_set else "")
-            problems.append(Problem(str(folder), "it exists", tip))
+    ours, problems = replaceable(folder, overwrite)
     if images < 2:
         problems.append(
             Problem(Argument("images"), f"{images} make no training and validation split", "at least 2")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hmhsa_insert.detection.coco_tools import mask_tools
 from hmhsa_insert.detection.rle import BadRuns, area_of, read_runs
 
+Mask = npt.NDArray[np.uint8]
 _FEWEST_NUMBERS = 6  # of a polygon: pycocotools takes four numbers for a box
 _FARTHEST = 16  # sides of the image that a polygon's corner may be away
 _LARGEST = 2**63 - 1  # of an integer, as the metric's arrays hold it
@@ -49,6 +53,12 @@ def encoded(segmentation: Any, height: int, width: int) -> Any:
     if isinstance(segmentation["counts"], list):
         return tools.frPyObjects(segmentation, height, width)
     return segmentation
+
+
+def decoded(segmentation: Any, height: int, width: int) -> Mask:
+    """Return the mask of polygons or of an RLE that was read, H×W, 0 or 1."""
+    mask: Mask = mask_tools().decode(encoded(segmentation, height, width))
+    return mask
 
 
 def mask_area(segmentation: Any, height: int, width: int) -> float:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hmhsa_insert.detection.annotations import few
 from hmhsa_insert.detection.coco_data import open_coco
-from hmhsa_insert.detection.layout import TRAIN, VAL
+from hmhsa_insert.detection.layout import TRAIN, VAL, find_files
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.json_text import read_json_mapping
 from hmhsa_insert.files.shapes import Count, Name, Shape, checked
@@ -24,8 +24,7 @@ BACKGROUND = "background"
 
 def has_annotations(root: Path) -> bool:
     """Return True if a folder has annotation files as COCO has them."""
-    folders = (root, root / "annotations")
-    return any(folder.is_dir() and any(folder.glob("*.json")) for folder in folders)
+    return bool(find_files(root))
 
 
 def panoptic_files(root: Path) -> tuple[Path, Path] | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hmhsa_insert.detection.annotations import ImageRecord
-from hmhsa_insert.detection.coco_data import decoded
+from hmhsa_insert.detection.segmentation import decoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.problems import DataError
 

@@ -194,6 +194,7 @@ WRITERS = {
     },
     "train test_resnet --data digits --config digits -o u": {"metrics.csv": "a,b\n"},
     "data make-shapes u --images 2": {".keep": ""},
+    "data convert shapes --to yolo -o u": {"data.yaml": "mine"},
     "detect library image.png -o u": {"photo.png": ""},
     "segment library image.png -o u": {"photo.png": ""},
     "suggest test_resnet --input-size 64 --max-macs +900% -o u": {"hmhsa-s1-1of1.yaml": "mine"},
@@ -283,11 +284,13 @@ SUGGEST = "suggest usernet:small --input-size 64 --block hmhsa --max-macs +70% -
     [
         (SUGGEST, "s/hmhsa-s3-last.yaml", "it exists already"),
         ("data make-shapes s --images 5 --size 64", "s/annotations/instances_val.json", "s: "),
+        ("data convert shapes --to yolo -o s", "s/labels/val/000001.txt", "s: "),
     ],
 )
 def test_what_a_command_wrote_is_replaced_with_overwrite_and_nothing_else(
     here: Path, line: str, place: str, there: str
 ) -> None:
+    run("data make-shapes shapes --images 5 --size 48")
     run(line)
     written = listing(Path("s"))
     assert place.removeprefix("s/") in written

@@ -16,10 +16,12 @@ from hmhsa_insert.errors import Argument, mention
 
 LISTS = ("recipes", "settings", "blocks", "models")
 RECIPES = ("recipe check", "recipe schema")
-SHAPES = ("data make-shapes",)
+SHAPES, CONVERT = ("data make-shapes",), ("data convert",)
+SETS = (*SHAPES, *CONVERT)
 FROM_FILES = ("show", "push", "report")
 COUNTS = ("stages", "plan", "profile")
-NO_NETWORK = (*FROM_FILES, *LISTS, *RECIPES, *SHAPES)
+READ_NOTHING = (*FROM_FILES, *LISTS, *RECIPES, *SHAPES)
+NO_NETWORK = (*READ_NOTHING, *CONVERT)
 
 # option -> why a command has not got it -> these commands.
 WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
@@ -29,7 +31,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "its networks are a library's, or named by the user": ("ultralytics", "zoo"),
         "the study names networks; --allow-code runs the factories of its files": ("ablate",),
     },
-    "--plugin": {"nothing that it reads has a block or a task": ("show", "recipes", *SHAPES)},
+    "--plugin": {"nothing that it reads has a block or a task": ("show", "recipes", *SETS)},
     "--weights": {
         "it compares what the two hold": ("diff",),
         "it builds no network": NO_NETWORK,
@@ -83,6 +85,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             *FROM_FILES,
             *LISTS,
             *RECIPES,
+            *CONVERT,
         ),
         "weights that count are given, and nothing else is drawn": ("export", "zoo"),
         "only the order of timings is drawn, and no seed makes time repeat": ("profile",),
@@ -99,8 +102,9 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
             "export",
             *COUNTS,
             "zoo",
-            *NO_NETWORK,
+            *READ_NOTHING,
         ),
+        "the source is its argument": CONVERT,
         "ultralytics has its own: data=": ("ultralytics",),
         "the study says it": ("ablate",),
     },
@@ -118,7 +122,7 @@ WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
         "ultralytics chooses a new folder": ("ultralytics",),
     },
     "--json": {
-        "it prints no table": ("push", "attend", "ultralytics", "recipe check", *SHAPES),
+        "it prints no table": ("push", "attend", "ultralytics", "recipe check", *SETS),
         "it prints nothing but JSON": ("recipe schema",),
     },
     "--quiet": {"it says nothing along the way": ("show", "recipes", *RECIPES)},
@@ -145,6 +149,7 @@ OWN = {
         "--drawings",
         "--block",
         "--help",
+        "--to",
     ),
 }
 

@@ -29,7 +29,7 @@ SHIPPED = {"recipe": shipped_files().keys(), "config": shipped_files("training")
 SEVERAL = {
     "catalog": ("recipes", "settings", "blocks", "models"),
     "recipe": ("recipe check", "recipe schema"),
-    "data": ("data make-shapes",),
+    "data": ("data make-shapes", "data convert"),
     "ablate_view": ("ablate",),
     "profile_detectors": ("profile",),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from hmhsa_insert.detection.annotations import few
@@ -45,8 +46,17 @@ class Part:
         counts = len(self.whole["images"]), len(self.whole["annotations"])
         return "{:,} images with {:,} objects".format(*counts)
 
+    def by_picture(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield each image with its annotations, both in the order of the file."""
+        theirs: dict[Any, list[dict[str, Any]]] = {each["id"]: [] for each in self.whole["images"]}
+        for each in self.whole["annotations"]:
+            theirs[each["image_id"]].append(each)
+        for image in self.whole["images"]:
+            yield image, theirs[image["id"]]
+
 
 Parts = Mapping[str, Part]
+Step = Callable[[], None]
 
 
 class Format(ABC):
@@ -59,6 +69,7 @@ class Format(ABC):
         layout: where it is looked for, in words.
         masks: whether it can hold masks.
         writes: whether it is written, too.
+        as_given: whether it holds crowd regions, and boxes that are not within their pictures, as they are.
     """
 
     name: ClassVar[str]
@@ -67,6 +78,7 @@ class Format(ABC):
     layout: ClassVar[str]
     masks: ClassVar[bool] = False
     writes: ClassVar[bool] = False
+    as_given: ClassVar[bool] = False
 
     @abstractmethod
     def find(self, root: Path) -> Mapping[str, Any]:
@@ -89,8 +101,13 @@ class Format(ABC):
             DataError: all problems of all files, up to a limit.
         """
 
-    def write(self, parts: Parts, folder: Path) -> None:
+    def write(self, parts: Parts, folder: Path, step: Step) -> None:
         """Write labels and copy pictures into a new folder.
+
+        Args:
+            parts: the splits; every box has an area in its image, and every picture's file is there.
+            folder: to write into.
+            step: called after each picture.
 
         Raises:
             DataError: the format cannot hold them.
@@ -154,6 +171,39 @@ def number_of(text: str) -> float | None:
         return None
     value = float(text)
     return value if abs(value) <= _LARGEST else None
+
+
+def refuse_shared_stems(parts: Parts) -> None:
+    """Refuse pictures of one split that differ in their endings alone, of a format that names labels by stems.
+
+    Raises:
+        DataError: there are some.
+    """
+    problems = []
+    for split, part in parts.items():
+        names: dict[str, str] = {}
+        for image in part.whole["images"]:
+            name = str(image["file_name"])
+            other = names.setdefault(PurePosixPath(name).with_suffix("").as_posix(), name)
+            if other is not name:
+                message = f"{split}: {other} and {name} would have one file of labels"
+                problems.append(Problem(str(part.where), message, "rename one of them"))
+    if problems:
+        raise DataError(problems)
+
+
+def copied(part: Part, image: Mapping[str, Any], folder: Path) -> Path:
+    """Copy a picture into a folder, by its name; return the path of the copy."""
+    target = folder / str(image["file_name"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(part.images / image["file_name"], target)
+    return target
+
+
+def written(path: Path, text: str) -> None:
+    """Write a text file into a folder that need not be there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def counted(names: list[str], what: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hmhsa_insert.detection.formats.coco import Coco
 from hmhsa_insert.detection.formats.csv_file import Csv
 from hmhsa_insert.detection.formats.format import Format, Part
+from hmhsa_insert.detection.formats.masks import Masks
 from hmhsa_insert.detection.formats.voc import Voc
 from hmhsa_insert.detection.formats.yolo import Yolo
 from hmhsa_insert.errors import Problem
@@ -17,7 +18,7 @@ from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.problems import DataError
 
 # In the order in which a folder is asked what it holds.
-FORMATS: Mapping[str, Format] = {each.name: each for each in (Coco(), Yolo(), Voc(), Csv())}
+FORMATS: Mapping[str, Format] = {each.name: each for each in (Coco(), Yolo(), Voc(), Csv(), Masks())}
 _MAKES = "hmhsa-insert data make-shapes ROOT makes such a set"
 
 
@@ -43,7 +44,7 @@ def find_format(source: str) -> Found:
         DataError: there is nothing, or nothing of a known format.
     """
     name, colon, rest = source.partition(":")
-    if colon and name in FORMATS and not os.path.exists(source):
+    if colon and name in FORMATS and FORMATS[name].layout and not os.path.exists(source):
         return Found(FORMATS[name], Path(rest), (f"labels: {FORMATS[name].title}",))
     root = Path(source)
     if not root.exists():
@@ -58,7 +59,7 @@ def find_format(source: str) -> Found:
     if not found and broken:
         raise broken[0]
     if not found:
-        layouts = "; ".join(f"{each.title}: {each.layout}" for each in FORMATS.values())
+        layouts = "; ".join(f"{each.title}: {each.layout}" for each in FORMATS.values() if each.layout)
         raise DataError(Problem(source, "there are no labels of a known format", f"{layouts}; {_MAKES}"))
     first, *others = found
     said = f"labels: {first.title}"
@@ -86,7 +87,7 @@ def read_splits(
             [Problem(str(root), f"no {format.labels} of the {split} split", tip) for split in missing]
         )
     if masks and not format.masks:
-        able = " or ".join(each.title for each in FORMATS.values() if each.masks)
+        able = " or ".join(each.title for each in FORMATS.values() if each.masks and each.layout)
         raise DataError(
             Problem(str(root), f"{format.title} have boxes alone, and masks are needed", f"{able} have masks")
         )

@@ -6,12 +6,26 @@ from 0 and names edges, as newer tools write them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.sax.saxutils import escape
 
-from hmhsa_insert.detection.formats.format import Faults, Format, Part, listed, number_of, size_of
+from hmhsa_insert.detection.formats.format import (
+    Faults,
+    Format,
+    Part,
+    Parts,
+    Step,
+    copied,
+    listed,
+    number_of,
+    refuse_shared_stems,
+    size_of,
+    written,
+)
 from hmhsa_insert.detection.formats.voc_files import Place, find_places
 from hmhsa_insert.errors import near
 from hmhsa_insert.files.xml_text import Element, read_xml
@@ -30,6 +44,7 @@ class Voc(Format):
     name = "voc"
     title = "Pascal VOC XML"
     labels = "list of pictures or folder of XML files"
+    writes = True
     layout = "Annotations/, JPEGImages/ and ImageSets/Main/train.txt and val.txt, or train/ and val/ with XML files"
 
     def find(self, root: Path) -> Mapping[str, Place]:
@@ -47,6 +62,52 @@ class Voc(Format):
         from_zero = any(side < 1 for each in objects for side in each.sides[:2])
         counting = "edges in pixels from 0" if from_zero else "first and last pixel, counted from 1"
         return {split: each.part(places[split], numbers, from_zero, counting) for split, each in read.items()}
+
+    def write(self, parts: Parts, folder: Path, step: Step) -> None:
+        """Write Annotations, JPEGImages, ImageSets/Main and classes.txt; splits that share names have folders."""
+        refuse_shared_stems(parts)
+        stems = {
+            split: [_stem(each["file_name"]) for each in part.whole["images"]]
+            for split, part in parts.items()
+        }
+        counts = Counter(stem for names in stems.values() for stem in names)
+        parted = len(counts) < counts.total()
+        for split, part in parts.items():
+            start = f"{split}/" if parted else ""
+            names = {each["id"]: each["name"] for each in part.whole["categories"]}
+            for image, theirs in part.by_picture():
+                copied(part, image, folder / "JPEGImages" / start)
+                path = folder / "Annotations" / f"{start}{_stem(image['file_name'])}.xml"
+                written(path, file_text(image, [(names[each["category_id"]], each) for each in theirs]))
+                step()
+            lines = "".join(f"{start}{stem}\n" for stem in stems[split])
+            written(folder / "ImageSets" / "Main" / f"{split}.txt", lines)
+        listed_names = (each["name"] for each in next(iter(parts.values())).whole["categories"])
+        written(folder / "classes.txt", "".join(f"{name}\n" for name in listed_names))
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def file_text(image: Mapping[str, Any], objects: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return the XML of a picture and its named objects, in COCO's form."""
+    lines = ["<annotation>", f"  <filename>{escape(PurePosixPath(image['file_name']).name)}</filename>"]
+    lines += [
+        f"  <size><width>{image['width']}</width><height>{image['height']}</height><depth>3</depth></size>"
+    ]
+    for name, each in objects:
+        left, top, across, down = each["bbox"]
+        sides = (left + 1, top + 1, left + across, top + down)
+        more = "".join(f"<{tag}>{escape(str(each[tag]))}</{tag}>" for tag in ("pose", *FLAGS) if tag in each)
+        box = "".join(f"<{tag}>{side:.10g}</{tag}>" for tag, side in zip(_SIDES, sides, strict=True))
+        lines += [
+            "  <object>",
+            f"    <name>{escape(name)}</name>{more}",
+            f"    <bndbox>{box}</bndbox>",
+            "  </object>",
+        ]
+    return "".join(f"{line}\n" for line in [*lines, "</annotation>"])
 
 
 @dataclass(frozen=True)

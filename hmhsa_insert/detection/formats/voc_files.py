@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ from hmhsa_insert.training.names import order
 from hmhsa_insert.training.problems import DataError
 
 _CLASSES = ("classes.txt", "labels.txt")
+# What lists of one class have after a name: whether the class is on the picture.
+_FLAG = re.compile(r"\s+-?[01]\Z")
 _PICTURES = ("JPEGImages", "images", "Images")
 
 
@@ -93,12 +96,12 @@ def _listed(base: Path) -> dict[str, Place]:
 def _stems(path: Path) -> list[str]:
     problems, found = [], []
     for number, line in enumerate(read_file(path, DataError, LABELS).splitlines(), 1):
-        words = line.split()
-        if not words:
+        name = _FLAG.sub("", line.strip())
+        if not name:
             continue
-        parts = PurePosixPath(words[0].replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or "\0" in words[0]:
-            problems.append(Problem(f"{path}:{number}:1", f"'{words[0]}' leads out of the folder"))
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+            problems.append(Problem(f"{path}:{number}:1", f"'{name}' leads out of the folder"))
         else:
             found.append(parts.as_posix())
     if problems:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hmhsa_insert.detection.formats.format import Faults, Format, Part, counted, listed, size_of
+from hmhsa_insert.detection.formats.format import (
+    Faults,
+    Format,
+    Part,
+    Parts,
+    Step,
+    copied,
+    counted,
+    listed,
+    refuse_shared_stems,
+    size_of,
+    written,
+)
 from hmhsa_insert.detection.formats.yolo_files import NO_ORIENTED, Place, find_places, label_of
-from hmhsa_insert.detection.formats.yolo_rows import Row, annotation, read_rows
+from hmhsa_insert.detection.formats.yolo_rows import Row, annotation, read_rows, row_of
 from hmhsa_insert.training.data.digests import Watch
 
 
@@ -20,6 +33,7 @@ class Yolo(Format):
     labels = "pictures with labels"
     layout = "data.yaml, or images/train with labels/train, or train/images with train/labels"
     masks = True
+    writes = True
 
     def find(self, root: Path) -> Mapping[str, Place]:
         """Return where the splits lie."""
@@ -36,6 +50,29 @@ class Yolo(Format):
             listed_names = [{"id": number + 1, "name": name} for number, name in names.items()]
             read[split].whole["categories"] = listed_names
         return read
+
+    def write(self, parts: Parts, folder: Path, step: Step) -> None:
+        """Write data.yaml, ``images/SPLIT`` and ``labels/SPLIT``; an object with a mask is a polygon."""
+        refuse_shared_stems(parts)
+        polygons = False
+        for split, part in parts.items():
+            numbers = {each["id"]: number for number, each in enumerate(part.whole["categories"])}
+            for image, theirs in part.by_picture():
+                copied(part, image, folder / "images" / split)
+                rows = [row_of(each, image, numbers[each["category_id"]]) for each in theirs]
+                polygons |= any(each.get("segmentation") for each in theirs)
+                label = label_of(f"images/{split}/{image['file_name']}")
+                written(folder / label, "".join(f"{row}\n" for row in rows))
+                step()
+        names = [each["name"] for each in next(iter(parts.values())).whole["categories"]]
+        lines = [f"{split}: images/{split}" for split in parts]
+        lines += ["task: segment"] if polygons else []
+        lines += [
+            f"nc: {len(names)}",
+            "names:",
+            *(f"  {n}: {json.dumps(name)}" for n, name in enumerate(names)),
+        ]
+        written(folder / "data.yaml", "".join(f"{line}\n" for line in lines))
 
 
 def _read(place: Place, masks: bool, faults: Faults, watch: Watch | None) -> Part:

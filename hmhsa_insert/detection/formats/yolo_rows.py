@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hmhsa_insert.detection.formats.format import Faults, number_of, read_lines
+from hmhsa_insert.detection.formats.outline import outline
+from hmhsa_insert.detection.segmentation import decoded, read_segmentation
 
 _TOKEN = re.compile(r"\S+")
 _CLASS = re.compile(r"\d{1,9}(\.0*)?\Z", re.ASCII)
@@ -152,3 +154,26 @@ def annotation(row: Row, image: int) -> dict[str, Any]:
     """Return an object in COCO's form, without its id."""
     made: dict[str, Any] = {"image_id": image, "category_id": row.number + 1, "bbox": row.box, "iscrowd": 0}
     return made if row.polygon is None else {**made, "segmentation": [row.polygon]}
+
+
+def row_of(each: Mapping[str, Any], image: Mapping[str, Any], number: int) -> str:
+    """Return the row of an object in COCO's form: a polygon where it has a mask, else a box."""
+    width, height = image["width"], image["height"]
+    if each.get("segmentation"):
+        values = _polygon(each["segmentation"], height, width)
+    else:
+        left, top, across, down = each["bbox"]
+        values = [left + across / 2, top + down / 2, across, down]
+    shares = (value / (height if place % 2 else width) for place, value in enumerate(values))
+    return " ".join([str(number), *(f"{share:.10g}" for share in shares)])
+
+
+def _polygon(segmentation: Any, height: int, width: int) -> list[float]:
+    """Return one polygon: the only one, if it lies in the image, else the outline of the pixels that are drawn."""
+    drawn = read_segmentation(segmentation, height, width)
+    if isinstance(drawn, list) and len(drawn) == 1:
+        xs, ys = drawn[0][::2], drawn[0][1::2]
+        if min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height:
+            return list(drawn[0])
+    mask = decoded(drawn, height, width)
+    return outline(mask)
