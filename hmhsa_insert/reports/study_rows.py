@@ -6,7 +6,7 @@ same group and seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,20 @@ def _row(study: StudyOutcomes, group: str, variant: str, trials: list[TrialRecor
         **{state: sum(trial["status"] == state for trial in trials) for state in _STATES},
         f"{name}_mean": float(scores.mean()) if len(scores) else None,
         f"{name}_sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
-        **{each: next(iter(known(done, each)), None) for each in (*costs, "val_images")},
+        **{each: _of_seeds(known(done, each)) for each in (*costs, "val_images")},
     }
     for given in _GIVEN:
         values = known(done, given)
         row[f"{given}_least"], row[f"{given}_most"] = (min(values), max(values)) if values else (None, None)
     return row
+
+
+def _of_seeds(values: Sequence[Any]) -> Any:
+    """Return what all seeds have; where they differ, as pruned networks do, their mean."""
+    if len(set(values)) <= 1:
+        return next(iter(values), None)
+    mean = float(np.mean([float(each) for each in values]))
+    return round(mean) if all(isinstance(each, int | np.integer) for each in values) else mean
 
 
 def _add_deltas(costs: Iterable[Quantity], row: dict[str, Any], base: Mapping[str, Any]) -> None:

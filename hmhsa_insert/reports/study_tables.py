@@ -43,6 +43,8 @@ def study_tables(study: StudyOutcomes, title: str = "", hours: bool = True) -> l
     for name, rows in groups:
         tables += _of_group(study, prefixes[name], rows)
     folded = [table for prefix, own in compared.items() for table in folded_tables(prefix, own, score)]
+    if "kept" in study.trials:
+        tables.append(_kept(study, many))
     missing = _missing(study, many)
     tables += [*([missing] if missing.rows else []), *folded]
     if hours:
@@ -137,6 +139,18 @@ def _span(row: Mapping[str, Any], name: str) -> TableCell:
     low, high = row[f"{name}_least"], row[f"{name}_most"]
     text = "" if low is None else f"{low:,}" if low == high else f"{low:,} … {high:,}"
     return TableCell(text, None if low is None else int(low))
+
+
+def _kept(study: StudyOutcomes, with_group: bool) -> Table:
+    """Return at which maps the blocks of pruned networks are left, and of how many seeds."""
+    pruned = study.trials.dropna(subset=["kept"])
+    rows = [
+        (str(variant), *([str(group)] if with_group else []), str(kept), ", ".join(map(str, own["seed"])))
+        for (group, variant, kept), own in pruned.groupby(["group", "variant", "kept"], sort=False)
+    ]
+    headers = [left(name) for name in ("Variant", *(("Group",) if with_group else ()), "Left after", "Seeds")]
+    note = "Chosen for each seed by itself: costs of the variant are means over seeds"
+    return Table.of("blocks that are left", headers, rows, (note,))
 
 
 def _missing(study: StudyOutcomes, with_group: bool) -> Table:

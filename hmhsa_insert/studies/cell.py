@@ -32,7 +32,9 @@ class Cell:
         names_digest: the same as earlier versions knew it, if they knew it otherwise.
         fingerprint: of the data, as it was when the study was planned.
         column: of ``metrics.csv``: the score that is compared.
-        costs: by the fields of quantities, for one image, as counted in planning.
+        costs: by the fields of quantities, for one image, as counted in planning; of a pruned one none is known then.
+        keep: of a pruned one: how many of the recipe's blocks are left; 0: it is not pruned.
+        whole_digest: of a pruned one: that of the cell with all blocks.
     """
 
     variant: str
@@ -55,6 +57,8 @@ class Cell:
     fingerprint: str = ""
     column: str = ""
     costs: Costs = field(default_factory=dict)
+    keep: int = 0
+    whole_digest: str = ""
 
     @property
     def group(self) -> str:

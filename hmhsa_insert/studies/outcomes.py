@@ -36,7 +36,7 @@ _Shaped = TypeVar("_Shaped", bound=Shape)
 _OF_TRIAL = [
     name
     for name in TrialShape.model_fields
-    if name not in ("id", "status", "message", "score", "scores", "best", "costs")
+    if name not in ("id", "status", "message", "score", "scores", "best", "costs", "kept")
 ]
 _COUNTS = [name for name, field in TrialShape.model_fields.items() if field.annotation == Count | None]
 
@@ -186,7 +186,8 @@ def _scores(trial: TrialShape) -> dict[str, float | None]:
 def _row(by: str, listed: Listed, trial: TrialShape | None) -> dict[str, Any]:
     if trial is None:
         return listed.model_dump() | {"status": "pending", "message": ""}
-    row = listed.model_dump() | trial.model_dump(exclude={"id", "score", "scores", "best", "costs"})
+    left_out = {"id", "score", "scores", "best", "costs"} | ({"kept"} if trial.kept is None else set())
+    row = listed.model_dump() | trial.model_dump(exclude=left_out)
     costs = trial.costs or {}
     for each in QUANTITIES.values():
         if each.is_study_cost and each.field in costs and row.get(each.study_field) is None:

@@ -189,6 +189,11 @@ def _notes(study: Study, cells: Sequence[Cell]) -> Iterator[str]:
         other = first.setdefault(cell.digest, cell)
         if other is not cell:
             yield f"{cell.variant} ({cell.group}) is the same as {other.variant} ({other.group}): run once"
+    if pruned := list(dict.fromkeys(cell.variant for cell in cells if cell.keep)):
+        yield (
+            f"{', '.join(pruned)}: the blocks that are left are chosen by the loss on the validation images, which "
+            "flatters the score on the same images; to find them takes a training with all blocks first"
+        )
     groups = {cell.group for cell in cells}
     for group in sorted(groups - {cell.group for cell in cells if cell.variant == study.baseline}):
         yield f"{shown(study.baseline)} is left out for {group}: nothing to compare with there"

@@ -9,6 +9,7 @@ from typing import Any
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.studies.cell import Cell, Costs, Refusal
 from hmhsa_insert.studies.identity import digest_of, resolved_site, source_of
+from hmhsa_insert.studies.prune import check_prunable, pruned_digest
 from hmhsa_insert.studies.study_file import Study
 from hmhsa_insert.studies.trial import planned_run
 from hmhsa_insert.studies.variants import Variant
@@ -58,6 +59,10 @@ class Planner:
         source = source_of(run, network[0].model)
         digest = digest_of(run, source, sites, cell.threads)
         earlier = digest_of(run, source, sites, cell.threads, by_names=True)
+        if variant.keep:  # which blocks are left, training says
+            cell = replace(cell, keep=variant.keep, whole_digest=digest)
+            digest = earlier = pruned_digest(digest, variant.keep)
+            cost = dict.fromkeys(cost)
         self.costs[digest] = cost
         updates = int(run.config["data"]["train"]) // run.settings.batch_size
         updates = min(updates, run.settings.epoch_steps or updates)
@@ -116,6 +121,8 @@ class Planner:
             edited, sites = deep_copy(base.model), None  # a detector is built around it in place
             if variant.recipe is not None:
                 plan = plan_located(base.model, located, variant.recipe, [])
+                if variant.keep:
+                    check_prunable(plan.sites, variant.keep, run)
                 sites = [resolved_site(site) for site in plan.sites]
                 edited = apply_plan(base.model, plan)
             self._networks_costs[key] = (sites, run.costs(run.around(edited)))

@@ -65,12 +65,15 @@ class VariantEntry(_Section):
             values by label.
         controls: also each of these blocks at the same sites: ``placebo`` has as many parameters and cannot mix
             tokens, ``matched`` is a residual convolution block of equal MACs.
+        prune: also with so many of the inserted blocks, or each of several numbers: of the trained network those that
+            the validation loss misses least are taken away one by one, and what is left is trained anew.
     """
 
     recipe: str | None = None
     edits: list[Any] | None = None
     axes: dict[str, dict[Label, Any]] = {}
     controls: list[Control] = []
+    prune: list[PositiveInt] = []
 
 
 class Exclusion(_Section):

@@ -87,6 +87,18 @@ class StudyShape(_Known):
 SCORES_OF_TRIALS = ("top1", "top5", "loss", "best_top1")
 
 
+class _Removed(_Known):
+    block: str
+    val_loss: float
+
+
+class PrunedShape(_Known):
+    """The content of ``pruned/ID.json``: which blocks of a trained network went, the first first."""
+
+    whole: _Id
+    removed: list[_Removed]
+
+
 class TrialShape(_Known):
     """The content of ``trial.json``."""
 
@@ -113,6 +125,7 @@ class TrialShape(_Known):
     seconds: Quantity | None = None
     processes: Count | None = None
     device: str | None = None
+    kept: str | None = None
 
     @model_validator(mode="before")
     @classmethod

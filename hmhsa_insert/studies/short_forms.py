@@ -31,8 +31,11 @@ def written_out(document: Document) -> Document:
             put(path, {}, path)
         elif isinstance(entry, str):
             put(path, {"recipe": entry}, path)
-        elif isinstance(entry, dict) and isinstance(entry.get("axes"), dict):
-            _axes(put, path, entry["axes"])
+        elif isinstance(entry, dict):
+            if isinstance(entry.get("axes"), dict):
+                _axes(put, path, entry["axes"])
+            if isinstance(entry.get("prune"), int):
+                put((*path, "prune"), [entry["prune"]], (*path, "prune"))
     if isinstance(written.get("data"), str):
         put(("data",), [written["data"]], ("data",))
     seeds = written.get("seeds")

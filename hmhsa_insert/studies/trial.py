@@ -22,6 +22,7 @@ from hmhsa_insert.files.run_shapes import Here
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.studies.cell import Cell, Trial
 from hmhsa_insert.studies.problems import StudyError
+from hmhsa_insert.studies.prune import costs_of, places_of, pruned, whole_of
 from hmhsa_insert.studies.steps import Steps
 from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.base.load import named_by_file
@@ -80,6 +81,10 @@ def run_trial(folder: Path, trial: Trial) -> Outcome:
     try:
         row = read_trial(folder, trial.id)
         if row is None:
+            if trial.cell.keep:
+                whole = run_trial(folder, whole_of(trial))
+                if whole.status in ("busy", "refused"):
+                    return replace(whole, id=trial.id)
             row = _row_of(folder, trial)
             # In several processes (`accelerate launch`) all train together and the first one writes.
             if is_first_process():
@@ -163,7 +168,10 @@ def _opened(task: str, source: str, data_dir: str | None, loader: ReadSettings) 
 def _trained(folder: Path, trial: Trial) -> dict[str, Any]:
     import_plugins(trial.cell.plugins)
     path = trial_folder(folder, trial.id)
-    run = _spelled_alike(planned_run(trial.cell, trial.seed), path)
+    run = planned_run(trial.cell, trial.seed)
+    if trial.cell.keep and not is_run(path):
+        run = pruned(folder, trial, run)
+    run = _spelled_alike(run, path)
     if run.data.fingerprint != trial.cell.fingerprint:
         message = "is not what it was when the study was planned"
         raise RunError(Problem(shown(run.data.source), message, "the same command plans it again"))
@@ -203,14 +211,16 @@ def _row(trial: Trial, run: Task, result: RunResult) -> dict[str, Any]:
     here = read_json(path / ENVIRONMENT, RunError)
     checked(Here, here, path / ENVIRONMENT, RunError)
     evaluated = {"val_images": len(run.data.val), "correct": None} | run.judged(path)
+    costs = costs_of(run) if trial.cell.keep else dict(trial.cell.costs)
     return {
         "id": trial.id,
         "status": "done",
         "message": "",
         "score": score_name(run.best),
         **{name: getattr(result, name) for name in _OF_RESULT},
-        "memory_bytes": trial.cell.costs.get("saved_bytes_per_image"),
-        "costs": dict(trial.cell.costs),
+        "memory_bytes": costs.get("saved_bytes_per_image"),
+        "costs": costs,
+        **({"kept": places_of(run)} if trial.cell.keep else {}),
         **evaluated,
         "seconds": _seconds(path, evaluated["val_images"]) * here["processes"],
         "processes": here["processes"],

@@ -24,6 +24,8 @@ from hmhsa_insert.studies.schema import VariantEntry
 
 # More than anyone trains: each is a recipe that is read and planned.
 MOST_VARIANTS = 1_000
+# What study.json calls a pruned variant, which is compared with the one it comes from as a control is.
+PRUNED = "pruned"
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -36,7 +38,8 @@ class Variant:
         recipe: None for the network as it is.
         refused: whether its recipe has problems, so that it is not to be planned.
         control: which of the controls it is; empty if it is none.
-        of: label of the variant that it is the control of.
+        of: label of the variant that it is the control of, or is pruned from.
+        keep: how many of its blocks a pruned one keeps; 0: it is not pruned.
     """
 
     label: str
@@ -44,6 +47,7 @@ class Variant:
     refused: bool = False
     control: str = ""
     of: str = ""
+    keep: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def make_variants(
 def _check_number(entries: Mapping[str, VariantEntry], document: Document) -> None:
     """Count the variants before any is made: nine axes of ten values are a thousand million."""
     counts = {
-        label: math.prod(len(values) for values in entry.axes.values()) * (1 + len(entry.controls))
+        label: math.prod(len(values) for values in entry.axes.values())
+        * (1 + len(entry.controls) + len(entry.prune))
         for label, entry in entries.items()
     }
     if sum(counts.values()) > MOST_VARIANTS:
@@ -111,7 +116,7 @@ def _of_entry(
     path: KeyPath = ("variants", label)
     before = len(problems)
     if entry.recipe is None and entry.edits is None:
-        for key in ("axes", "controls"):
+        for key in ("axes", "controls", "prune"):
             if getattr(entry, key):
                 message = f"'{key}' goes with a recipe, and '{label}' has none"
                 problems.append(Problem(document.marks.where((*path, key), key=True), message))
@@ -135,6 +140,11 @@ def _of_entry(
             varied = bool(words) or control is not None
             variant = _variant(f"{own} {control}" if control else own, form, control, varied, problems)
             made.append(replace(variant, control=control, of=own) if control else variant)
+        whole = made[-1 - len(entry.controls)]
+        made += [
+            replace(whole, label=f"{own} keep={keep}", control=PRUNED, of=own, keep=keep)
+            for keep in entry.prune
+        ]
     return made
 
 

@@ -28,6 +28,7 @@ from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.reports.sources import load_records
 from hmhsa_insert.studies.outcomes import read_outcomes
+from hmhsa_insert.studies.prune import removed_before
 from hmhsa_insert.studies.store import read_study, read_trial
 from hmhsa_insert.studies.study_file import load_study
 from hmhsa_insert.surgery.artifact.artifact import ARTIFACT, read_record, weights_summary
@@ -233,6 +234,8 @@ KINDS: tuple[Kind, ...] = (
          lambda: command("report study --format md")),
     Kind("trial.json", f"study/trials/{TRIAL}/trial.json", "json", _trials, 5,
          lambda: command("report study --format json")),
+    Kind("pruned blocks", f"study/pruned/{TRIAL}.json", "json",
+         lambda: removed_before(Path(f"study/pruned/{TRIAL}.json")), 3),
     Kind("COCO annotations", "coco/annotations/instances_train.json", "json",
          lambda: read_annotations(Path("coco/annotations/instances_train.json"), True), 6),
     Kind("YOLO: data.yaml", "yolo/data.yaml", "yaml", lambda: open_objects("yolo"), 5),
@@ -331,6 +334,8 @@ def _make_records() -> None:
         "memory_bytes": 2.0,
     }
     _write(f"study/trials/{TRIAL}/trial.json", {**told, **counts, **scores})
+    removed = [{"block": "layer1.it", "val_loss": 0.5}]
+    _write(f"study/pruned/{TRIAL}.json", {"whole": TRIAL, "removed": removed})
     boxed = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [5, 5, 20, 10], "area": 200, "iscrowd": 0}
     rle = {"size": [40, 40], "counts": [100, 20, 1480]}
     annotations = [
