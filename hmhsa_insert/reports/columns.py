@@ -59,6 +59,10 @@ DETECTION: dict[str, tuple[str, ...]] = {
 }
 
 
+# The paper's table of segmenters: backbone, parameters, FLOPs, mIoU.
+SEMANTIC = ("method", "params", "layer_macs", "miou")
+
+
 def columns_of(frame: pd.DataFrame) -> dict[str, Column]:
     """Return all columns there can be for `frame`, by their keys: its scores that no row describes among them."""
     known = [*ordered("columns"), *other_scores(frame)]

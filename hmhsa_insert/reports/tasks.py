@@ -8,7 +8,7 @@ import pandas as pd
 
 from hmhsa_insert.quantities import ordered
 from hmhsa_insert.quantity import SCORES, Quantity
-from hmhsa_insert.reports.columns import DETECTION, PAPER
+from hmhsa_insert.reports.columns import DETECTION, PAPER, SEMANTIC
 from hmhsa_insert.reports.frame import other_scores
 from hmhsa_insert.reports.table import make_table
 from hmhsa_insert.tables import Table
@@ -20,8 +20,9 @@ _OF_PAPERS = {*PAPER, *DETECTION["box"], *DETECTION["mask"]}
 def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     """Return the tables of `frame` (see :func:`hmhsa_insert.reports.frame.tidy`), each task with its own columns.
 
-    Trained detectors are in the table of their boxes, those that segment in two more, of boxes and of masks; runs with
-    other scores are in a table for each set of scores; whatever is left is in the first table.
+    Trained detectors are in the table of their boxes, those that segment in two more, of boxes and of masks; segmenters
+    of pixels are in one of their mIoU; runs with other scores are in a table for each set of scores; whatever is left
+    is in the first table.
 
     Args:
         frame: the tidy frame.
@@ -29,22 +30,29 @@ def task_tables(frame: pd.DataFrame, title: str = "") -> list[Table]:
     """
     segments = frame["mask_ap"].notna()
     detects = frame["box_ap"].notna() & ~segments
+    semantic = frame["miou"].notna()
     of_no_paper = [each.field for each in _scores(frame) if each.key not in _OF_PAPERS]
-    others = frame[of_no_paper].notna().any(axis=1) & ~segments & ~detects
+    others = frame[of_no_paper].notna().any(axis=1) & ~segments & ~detects & ~semantic
     parts = [
-        ("", frame[~segments & ~detects & ~others], None),
+        ("", frame[~segments & ~detects & ~semantic & ~others], None),
         ("Object detection", frame[detects], DETECTION["box"]),
         ("Instance segmentation: masks", frame[segments], DETECTION["mask"]),
         ("Instance segmentation: boxes", frame[segments], DETECTION["box"]),
+        ("Semantic segmentation", frame[semantic], _with_delta(frame[semantic])),
         *_of_other_scores(frame[others]),
     ]
-    if not (segments | detects | others).any():
+    if not (segments | detects | semantic | others).any():
         return [make_table(frame, None, title)]
     return [
         make_table(rows, keys, " · ".join(filter(None, (title, heading))))
         for heading, rows, keys in parts
         if len(rows)
     ]
+
+
+def _with_delta(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns of segmenters, the difference in mIoU too where there is one."""
+    return (*SEMANTIC, "delta_miou") if frame["delta_miou"].notna().any() else SEMANTIC
 
 
 def _scores(frame: pd.DataFrame) -> list[Quantity]:

@@ -71,16 +71,16 @@ def test_a_failed_trial_of_detectors_has_no_score(tmp_path: Path):
 
 
 def test_a_study_compares_a_score_that_nobody_described(tmp_path: Path):
-    study = read_outcomes(detectors(tmp_path / "s", "miou"))
+    study = read_outcomes(detectors(tmp_path / "s", "tiou"))
     _, _, reached, *_ = study_tables(study)
-    assert reached.title == "miou"
+    assert reached.title == "tiou"
     assert texts(reached)[1:] == [
         ["plain", "3", "0.31 ± 0.01", "baseline", ""],
         ["hmhsa", "3", "0.316 ± 0.005657", "+0.011", "-0.00171 … +0.0237"],
     ]
-    assert reached.notes[0] == "miou: mean and standard deviation over seeds"
+    assert reached.notes[0] == "tiou: mean and standard deviation over seeds"
     assert "percentage points" not in render_study(study, "md")
-    assert json.loads(render_study(study, "json"))["trials"][0]["miou"] == 0.30
+    assert json.loads(render_study(study, "json"))["trials"][0]["tiou"] == 0.30
 
 
 def test_a_study_without_its_score_is_damaged(tmp_path: Path):
@@ -116,16 +116,16 @@ def write_run(folder: Path, scores: dict[str, Any], recipe: str | None = None, n
 
 def test_runs_of_a_task_that_nobody_described_are_reported(tmp_path: Path):
     runs = [
-        write_run(tmp_path / "a", {"miou": 0.5, "loss": 1.25}),
-        write_run(tmp_path / "b", {"miou": 0.5123, "loss": 1.0}, "stage3"),
+        write_run(tmp_path / "a", {"tiou": 0.5, "loss": 1.25}),
+        write_run(tmp_path / "b", {"tiou": 0.5123, "loss": 1.0}, "stage3"),
         write_run(tmp_path / "c", {"height": 3}, net="resnet10t"),
     ]
     records = [*RECORDS, *load_records(runs)]
     first, streets, odd, *_ = report_tables(records, title="All")
     assert len(first.rows) == 3
-    assert streets.title == "All · miou, loss"
+    assert streets.title == "All · tiou, loss"
     assert texts(streets) == [
-        ["Method", "#Params", "Layer MACs", "miou", "loss", "Δ miou", "Δ loss"],
+        ["Method", "#Params", "Layer MACs", "tiou", "loss", "Δ tiou", "Δ loss"],
         ["resnet18", "12.3M", "4.00G", "0.5", "1.25", "", ""],
         ["resnet18 + stage3", "12.3M", "4.00G", "0.512", "1", "+0.0123", "-0.25"],
     ]
@@ -134,40 +134,40 @@ def test_runs_of_a_task_that_nobody_described_are_reported(tmp_path: Path):
     assert texts(odd)[0][3] == "score_height"
     assert texts(odd)[1][3] == "3"
     rows = json.loads(render(records, "json"))["rows"]
-    assert [row["height"] for row in rows if row["miou"]] == [64, 64]
-    assert [row["delta_miou"] for row in rows if row["miou"]] == [None, pytest.approx(0.0123)]
-    assert "miou" in run(f"report {tmp_path}/a --columns all --format md").output
-    assert "miou" not in run("report --published --columns all --format md").output
+    assert [row["height"] for row in rows if row["tiou"]] == [64, 64]
+    assert [row["delta_tiou"] for row in rows if row["tiou"]] == [None, pytest.approx(0.0123)]
+    assert "tiou" in run(f"report {tmp_path}/a --columns all --format md").output
+    assert "tiou" not in run("report --published --columns all --format md").output
 
 
 def test_known_scores_may_be_among_the_scores_of_a_run(tmp_path: Path):
     folder = write_run(tmp_path / "a", {"top1": 71.5})
     assert as_records(tidy(load_records([folder])))[0]["top1"] == 71.5
-    (folder / "result.json").write_text(json.dumps({"scores": {"miou": "high"}}))
-    with pytest.raises(ReportError, match=r"'scores\.miou' must be a number, found 'high'"):
+    (folder / "result.json").write_text(json.dumps({"scores": {"tiou": "high"}}))
+    with pytest.raises(ReportError, match=r"'scores\.tiou' must be a number, found 'high'"):
         load_records([folder])
 
 
 def test_a_described_score_is_written_as_its_row_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     row = Quantity(
-        "miou",
-        "mIoU",
-        path=("scores", "miou"),
+        "tiou",
+        "tIoU",
+        path=("scores", "tiou"),
         kind=SHARE,
         unit=0.01,
         digits=1,
         delta="absolute",
         section=SCORES,
     )
-    monkeypatch.setitem(QUANTITIES, "miou", row)
-    assert score("miou") is row
-    runs = [training(n, None, group="a", scores={"miou": v}) for n, v in (("a", 0.5), ("b", 0.5123))]
-    (table,) = report_tables(runs, columns=["method", "miou", "delta_miou"])
+    monkeypatch.setitem(QUANTITIES, "tiou", row)
+    assert score("tiou") is row
+    runs = [training(n, None, group="a", scores={"tiou": v}) for n, v in (("a", 0.5), ("b", 0.5123))]
+    (table,) = report_tables(runs, columns=["method", "tiou", "delta_tiou"])
     assert texts(table)[1:] == [["a", "50.0", ""], ["b", "51.2", "+1.2"]]
     assert "in percentage points" in table.shown().notes[0]
     (table,) = report_tables(runs)
-    assert table.title == "mIoU"
+    assert table.title == "tIoU"
     assert texts(table)[2] == ["b", "", "", "51.2", "+1.2"]
-    _, _, reached, cost, *_ = study_tables(read_outcomes(detectors(tmp_path / "s", "miou")))
+    _, _, reached, cost, *_ = study_tables(read_outcomes(detectors(tmp_path / "s", "tiou")))
     assert texts(reached)[1][2] == "31.00 ± 1.00"
-    assert "mIoU" not in texts(cost)[0]
+    assert "tIoU" not in texts(cost)[0]

@@ -51,7 +51,7 @@ def make(folder: Path, images: int = 10) -> Path:
     return folder
 
 
-def main(data: Path, folder: Path, decoder: str, updates: int) -> None:
+def main(data: Path, folder: Path, decoder: str, updates: int, channels: int = 16) -> None:
     """Train, and die by SIGKILL at the end of so many updates; 0: never."""
     torch.set_num_threads(1)
     original, done = Loop._close_update, 0
@@ -64,8 +64,8 @@ def main(data: Path, folder: Path, decoder: str, updates: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Loop._close_update = counted  # type: ignore[method-assign]
-    train(data, folder, recipe=RECIPE, decoder=decoder)
+    train(data, folder, recipe=RECIPE, decoder=decoder, settings={"segmenter": {"channels": channels}})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:]))

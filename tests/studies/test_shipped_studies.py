@@ -23,6 +23,7 @@ BASELINES = {
     "tdb": "plain",
     "silu": "gelu",
     "detect": "plain",
+    "semantic": "plain",
     "pretrained": "plain",
     "zoo_of_blocks": "plain",
 }
