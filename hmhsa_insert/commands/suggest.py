@@ -54,6 +54,12 @@ def suggest(
         str | None,
         typer.Option(metavar="LIMIT", help="Saved for backward, per image: +10%, or 120MiB in all. Slower."),
     ] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIMIT", help="+0%: what may be added to the time of a step, measured here. Slow."
+        ),
+    ] = None,
     input_size: SizeOption = None,
     inputs: InputOption = None,
     fixed_batch: BatchOption = None,
@@ -103,10 +109,12 @@ def suggest(
     from hmhsa_insert.commands.console import print_json
     from hmhsa_insert.commands.printed import print_tables
     from hmhsa_insert.costs.suggest import budget as read_limits
+    from hmhsa_insert.costs.suggest_timed import read_latency
     from hmhsa_insert.placement.suggest import check_way
 
     of_costs = {
         "max_memory": max_memory,
+        "max_latency": max_latency,
         "inputs": inputs,
         "fixed_batch": fixed_batch,
         "overwrite": overwrite,
@@ -128,10 +136,11 @@ def suggest(
         raise HmhsaInsertError(
             Problem(Argument("block"), "several blocks are compared on data only", "give `data=SOURCE` too")
         )
-    within = read_limits(**limits, max_memory=max_memory)  # refused before any work is done
+    # Refused before any work is done.
+    within, latency = read_limits(**limits, max_memory=max_memory), read_latency(max_latency)
     named = (block or ["hmhsa"])[0]
     described_by = (input_size, inputs, fixed_batch)
-    loaded, found = _by_cost(model, named, within, max_memory is not None, described_by, allow_code)
+    loaded, found = _by_cost(model, named, within, max_memory is not None, latency, described_by, allow_code)
     if json:
         print_json([_as_data(each) for each in found])
     else:
@@ -145,6 +154,7 @@ def _by_cost(
     block: str,
     within: Callable[[Cost], CostLimits],
     memory: bool,
+    latency: float | None,
     described_by: tuple[str | None, list[str] | None, int | None],
     allow_code: bool,
 ) -> tuple[LoadedModel, Suggestions]:
@@ -155,10 +165,11 @@ def _by_cost(
     """
     from hmhsa_insert.commands.console import progress
     from hmhsa_insert.costs.suggest import search
+    from hmhsa_insert.costs.suggest_timed import within_time
     from hmhsa_insert.surgery.artifact.artifact import open_model
 
     with progress.status("building the network"):
-        loaded = open_model(model, allow_code=allow_code, meta=True)
+        loaded = open_model(model, allow_code=allow_code, meta=latency is None)
     taken = described(loaded, *described_by)
     with progress.status("resolving recipes") as status:
         found = search(
@@ -169,6 +180,15 @@ def _by_cost(
             memory=memory,
             progress=lambda done, whole: status.update(f"rehearsing recipe {done} of {whole}"),
         )
+    if latency is not None and found.found:
+        with progress.status("timing recipes") as status:
+            found = within_time(
+                loaded.model,
+                taken,
+                found,
+                latency,
+                progress=lambda done, whole: status.update(f"timing recipes: {done} of {whole}"),
+            )
     found = replace(found, network=f"{loaded.source.spec} at {taken}")
     if not found.found:
         message, tip = found.why_none
@@ -182,6 +202,7 @@ def _as_data(each: Suggestion) -> dict[str, Any]:
         "num_blocks": each.num_blocks,
         "channels": each.channels,
         "cost": asdict(each.cost),
+        **({"times": [asdict(time) for time in each.times]} if each.times else {}),
     }
 
 

@@ -33,6 +33,19 @@ class CostLimits:
 
 
 @dataclass(frozen=True)
+class TimeRatio:
+    """How long a step takes against the network's own: the median over rounds in turns, and their p10 and p90."""
+
+    mode: str
+    ratio: float
+    p10: float
+    p90: float
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2f} times as long in {self.mode} ({self.p10:.2f} to {self.p90:.2f})"
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """One recipe and what it makes of the network.
 
@@ -41,12 +54,19 @@ class Suggestion:
         num_blocks: blocks it puts in.
         channels: channels these work on, all blocks together.
         cost: of the whole edited network.
+        times: its steps against the network's own, where they were timed.
     """
 
     recipe: Recipe
     num_blocks: int
     channels: int
     cost: Cost
+    times: tuple[TimeRatio, ...] = ()
+
+    @property
+    def slowest(self) -> float:
+        """The largest of its ratios of time."""
+        return max((each.ratio for each in self.times), default=1.0)
 
     def text(self, base: Cost, network: str) -> str:
         """Return the recipe as a file that begins with what it is for.
@@ -57,7 +77,10 @@ class Suggestion:
         """
         plural = "s" if self.num_blocks > 1 else ""
         intent = f"{INTENT} {network}: {self.num_blocks} block{plural} on {self.channels} channels in all."
-        return f"{intent}\n#\n# Predicted: {', '.join(self.changes(base))}.\n{self.recipe.dump()}"
+        measured = (
+            f"# Measured where it was suggested: {', '.join(map(str, self.times))}.\n" if self.times else ""
+        )
+        return f"{intent}\n#\n# Predicted: {', '.join(self.changes(base))}.\n{measured}{self.recipe.dump()}"
 
     def changes(self, base: Cost) -> list[str]:
         """Return what the edited network costs in words, with the change from `base`."""
@@ -80,6 +103,7 @@ class Suggestions(Printed):
         tried: how many recipes were resolved.
         cheapest: the one of the fewest multiply–accumulates, within the budget or not; None if no recipe fits at all.
         network: the network and its input, in words.
+        fastest: of those that were timed; None if none was.
     """
 
     base: Cost
@@ -87,6 +111,7 @@ class Suggestions(Printed):
     tried: int
     cheapest: Suggestion | None
     network: str = ""
+    fastest: Suggestion | None = None
 
     def __len__(self) -> int:
         return len(self.found)
@@ -107,6 +132,9 @@ class Suggestions(Printed):
         """What to say where nothing was found, and what would come nearest."""
         if self.cheapest is None:
             return "no recipe fits this network", ""
+        if self.fastest is not None:
+            nearest = f"the nearest is {self.fastest.recipe.name}, {', '.join(map(str, self.fastest.times))}"
+            return "no recipe within the counted limits keeps to the time", nearest
         near = f"{self.cheapest.recipe.name}, with {', '.join(self.cheapest.changes(self.base))}"
         return f"none of {self.tried} recipes is within the limits", f"the one of the fewest MACs is {near}"
 
@@ -115,6 +143,7 @@ class Suggestions(Printed):
         base = self.base
         headers = [left("recipe"), *map(right, ("blocks", "channels", "MACs", "Δ MACs", "Δ params"))]
         headers += [right("Δ memory")] if base.saved_bytes else []
+        headers += [right(f"time, {each.mode}") for each in (self.found[0].times if self.found else ())]
         title = f"{self.network}: {len(self.found)} of {self.tried} recipes".lstrip(": ")
         notes = () if self.found else tuple(filter(None, self.why_none))
         return [Table.of(title, headers, [_row(each, base) for each in self.found], notes)]
@@ -126,4 +155,5 @@ def _row(each: Suggestion, base: Cost) -> list[Cell]:
     if cost.saved_bytes is not None and base.saved_bytes:
         pairs.append((cost.saved_bytes, base.saved_bytes))
     shares = (f"{after / before - 1:+.1%}" for after, before in pairs)
-    return [each.recipe.name, str(each.num_blocks), str(each.channels), big(cost.macs), *shares]
+    times = (f"×{time.ratio:.2f}" for time in each.times)
+    return [each.recipe.name, str(each.num_blocks), str(each.channels), big(cost.macs), *shares, *times]

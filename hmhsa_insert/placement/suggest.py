@@ -13,6 +13,7 @@ from torch import nn
 from hmhsa_insert.arguments import reads_arguments
 from hmhsa_insert.costs.suggest import budget as read_limits
 from hmhsa_insert.costs.suggest import search
+from hmhsa_insert.costs.suggest_timed import read_latency, within_time
 from hmhsa_insert.costs.suggested import Suggestions
 from hmhsa_insert.errors import Argument, HmhsaInsertError, Problem
 from hmhsa_insert.placement.find import ENTRANTS, SHARE
@@ -41,6 +42,7 @@ def suggest(
     max_macs: Limit = None,
     max_params: Limit = None,
     max_memory: Limit = None,
+    max_latency: Limit = None,
     input_size: InputSize = None,
     inputs: InputSize = None,
     allow_code: bool = False,
@@ -83,6 +85,7 @@ def suggest(
     max_macs: Limit = None,
     max_params: Limit = None,
     max_memory: Limit = None,
+    max_latency: Limit = None,
     input_size: InputSize = None,
     inputs: InputSize = None,
     settings: Settings = None,
@@ -115,6 +118,8 @@ def suggest(
             number in all. By cost alone ``"+5%"`` if nothing is limited.
         max_params: parameters, at most: ``"+10%"``, ``"30M"``.
         max_memory: by cost alone, bytes saved for backward for one image, at most: ``"+10%"``, ``"120MiB"``.
+        max_latency: by cost alone, what may be added to the time of a step of inference and of training, ``"+0%"``: the
+            recipes within the other limits are timed here, in turns with the network.
         input_size: 96 for a square image, ``(H, W)`` or ``(C, H, W)``; 3×224×224 by default, with data that of the
             settings.
         inputs: by cost alone, example tensors in its place: one, a tuple by position, or a dict by name.
@@ -154,18 +159,19 @@ def suggest(
         >>> len(tried.to_frame()), len(tried.recipes)
         (7, 3)
     """
-    of_cost = {"max_memory": max_memory, "inputs": inputs}
+    of_cost = {"max_memory": max_memory, "max_latency": max_latency, "inputs": inputs}
     of_race = {"entrants": entrants, "share": share, "budget": budget, "folder": folder}
     of_training: dict[str, Any] = {"settings": settings, "overrides": overrides, "seed": seed}
     of_training |= {"data_dir": data_dir, "weights": weights, "pretrained": pretrained}
     check_way(data is not None, of_cost if data is not None else {"blocks": blocks, **of_race, **of_training})
-    limits = read_limits(max_macs, max_params, max_memory)
+    limits, latency = read_limits(max_macs, max_params, max_memory), read_latency(max_latency)
     if data is None:
         if not isinstance(model, nn.Module):
-            model = open_model(str(model), allow_code=allow_code, meta=True).model
+            model = open_model(str(model), allow_code=allow_code, meta=latency is None).model
         asked = (3, 224, 224) if input_size is None and inputs is None else input_size
         given = inputs_of(model, asked, inputs)
-        return search(model, given, limits, block, memory=max_memory is not None, progress=progress)
+        found = search(model, given, limits, block, memory=max_memory is not None, progress=progress)
+        return found if latency is None else within_time(model, given, found, latency, progress=progress)
     of_training["init_from"] = of_training.pop("weights")
     return pretest(
         model,

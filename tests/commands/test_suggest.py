@@ -37,6 +37,7 @@ def test_written_recipes_apply_at_the_predicted_cost(here):
     [
         ("--max-macs 5%", ["--max-macs: '5%' is not a limit", "write +5%"]),
         ("--max-params +5M", ["--max-params: '+5M' is not a limit"]),
+        ("--max-latency 25M", ["--max-latency: '25M' is not a share of the network's time", "write +0%"]),
         ("--max-macs 1K", ["recipes is within the limits", "the one of the fewest MACs is hmhsa-"]),
         ("--block tdb", ["'tdb' does not keep the shape"]),
         ("--block hmsa", ["did you mean 'hmhsa'"]),
