@@ -20,7 +20,7 @@ from hmhsa_insert.detection.layout import TRAIN, VAL
 from hmhsa_insert.detection.segmentation import decoded
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
-from hmhsa_insert.training.data.pictures import read_picture
+from hmhsa_insert.training.data.pictures import ManyChannels, read_gray, read_picture
 from hmhsa_insert.training.data.tree import File, stamp_of
 from hmhsa_insert.training.problems import DataError
 
@@ -166,7 +166,9 @@ def _opened(
         for split, part in parts.items()
     }
     notes += [f"{split}: {note}" for split, part in parts.items() for note in part.notes]
-    notes += [note for name, split in splits.items() for note in _areas(name, split)]
+    notes += [
+        note for name, split in splits.items() for note in (*_areas(name, split), *_channels(name, split))
+    ]
     notes += _left_out(splits[TRAIN], masks)
     if without := _without_area(splits[VAL]):
         area = "area or mask" if masks else "area"
@@ -266,6 +268,19 @@ def _without_area(split: CocoSplit) -> list[str]:
         for each in record.annotations
         if not each["iscrowd"] and not trainable(each, record)
     ]
+
+
+def _channels(name: str, split: CocoSplit) -> list[str]:
+    """Return what is said if the first image has channels that are not read."""
+    for record in split.records[:1]:
+        try:
+            with (split.folder / record.file_name).open("rb") as file:
+                read_gray(file)
+        except ManyChannels as error:
+            return [f"{name}: {record.file_name} {error}"]
+        except Exception:  # a damaged picture fails in any way its format likes; the loop counts and names it
+            return []
+    return []
 
 
 def _areas(name: str, split: CocoSplit) -> list[str]:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hmhsa_insert.training.data.pictures import as_it_looks, is_gray, read_gray, read_picture
+from hmhsa_insert.errors import Problem
+from hmhsa_insert.training.data.pictures import ManyChannels, as_it_looks, is_gray, read_gray, read_picture
 from hmhsa_insert.training.names import shown
+from hmhsa_insert.training.problems import DataError
 
 Targets = npt.NDArray[np.int64]
 _LOOKED_AT = 1000
@@ -161,12 +163,25 @@ class ChosenImages:
         return self.images.name(int(self._indices[index]))
 
 
-def count_colored(images: Images) -> tuple[int, int]:
-    """Return how many of a sample of the images have color, and how many could be looked at."""
+def count_colored(images: Images, dropping: bool = False) -> tuple[int, int]:
+    """Return how many of a sample of the images have color, and how many could be looked at.
+
+    Args:
+        images: the split.
+        dropping: whether the user chose how many channels are read.
+
+    Raises:
+        DataError: an image has channels that would be dropped, which nobody asked for.
+    """
     colored = seen = 0
     for index in np.linspace(0, len(images.targets) - 1, min(_LOOKED_AT, len(images.targets))):
         try:
             colored += not images.gray(int(index))
+        except ManyChannels as error:
+            if not dropping:
+                tip = "`overrides=['loader.channels=3']` reads those; or write the ones that matter as RGB"
+                raise DataError(Problem(images.name(int(index)), str(error), tip)) from error
+            colored += 1
         except Exception:  # a damaged image fails in any way its format likes
             continue
         seen += 1

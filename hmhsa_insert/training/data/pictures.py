@@ -20,6 +20,7 @@ _GRAY_MODES = {"1", "L", "LA", "La", "I", "F"} | _SIXTEEN_BITS
 # Tags of TIFF, and two values of the last one.
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _TIFF_UNSIGNED, _TIFF_SIGNED = 1, 2
+_TIFF_SAMPLES = 277
 _ORIENTATION, _ON_ITS_SIDE = 274, {5, 6, 7, 8}
 
 # Endings of pictures that another package reads, and the package.
@@ -62,10 +63,22 @@ def read_picture(file: IO[bytes]) -> Image.Image:
     return as_it_looks(image)
 
 
+class ManyChannels(ValueError):
+    """A picture has more channels than are read of it: Pillow drops those beyond color without a word."""
+
+
 def read_gray(file: IO[bytes]) -> bool:
-    """Return True if the picture in an open file has no color; most are not decoded for that."""
+    """Return True if the picture in an open file has no color; most are not decoded for that.
+
+    Raises:
+        ManyChannels: some of its channels would be dropped.
+    """
     picture_endings()
-    return is_gray(Image.open(file))
+    image = Image.open(file)
+    channels, read = _tag(image, _TIFF_SAMPLES, 1), len(image.getbands())
+    if channels > read:
+        raise ManyChannels(f"has {channels} channels, of which {read} are read")
+    return is_gray(image)
 
 
 def read_size(file: IO[bytes]) -> tuple[int, int]:

@@ -182,7 +182,7 @@ def _held_out(data: Data, images: Images, share: float) -> Data:
 
 def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, ...]]:
     """Return the channels that images are read with, and what is said of it where they are not all alike."""
-    colored, seen = count_colored(images)
+    colored, seen = count_colored(images, loader.channels is not None)
     gray = seen - colored
     found = 1 if gray and not colored else 3
     channels = loader.channels or found
