@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hmhsa_insert.drawing.draw import Drawing
 from hmhsa_insert.errors import HmhsaInsertError
 from hmhsa_insert.files.numbers import big
 from hmhsa_insert.files.whole import write_text
@@ -20,7 +21,7 @@ from hmhsa_insert.tables import Cell, Table, left, right
 if TYPE_CHECKING:
     import pandas as pd
 
-FOUND = "placement.json"
+FOUND, DRAWN = "placement.json", "placement.svg"
 _RISK = 0.05
 # Recipes to look at where nothing was raced.
 _BY_PRIOR = 3
@@ -61,6 +62,7 @@ class Finding(Printed):
         share: of the optimizer steps of a whole training.
         refused: blocks that the network does not take, by name, and why.
         folder: of the runs of the race, and of what :meth:`save` writes.
+        drawing: of the network, with what was found of each block at its place; a notebook shows it.
     """
 
     scored: tuple[Scored, ...]
@@ -70,6 +72,7 @@ class Finding(Printed):
     share: float = 0.0
     refused: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    drawing: Drawing | None = field(default=None, compare=False)
 
     @property
     def best(self) -> tuple[Raced, ...]:
@@ -146,6 +149,9 @@ class Finding(Printed):
         )
         return Table.of("prior", headers, rows, notes)
 
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() + (self.drawing.svg if self.drawing is not None else "")
+
     def to_frame(self) -> pd.DataFrame:
         """Return a row per block, by the prior, the largest gain first; ``lead`` and ``p`` are of those raced.
 
@@ -180,6 +186,8 @@ class Finding(Printed):
         """
         assert self.folder is not None
         write_text(self.folder / FOUND, json_text(self.to_dict(), indent=2), HmhsaInsertError)
+        if self.drawing is not None:
+            self.drawing.save(self.folder / DRAWN)
         for recipe in self.recipes:
             write_text(self.folder / f"{recipe.name}.yaml", recipe.dump(), HmhsaInsertError)
 

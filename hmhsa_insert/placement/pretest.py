@@ -15,6 +15,7 @@ from hmhsa_insert.costs.count import count
 from hmhsa_insert.costs.suggested import Cost, CostLimits
 from hmhsa_insert.errors import Argument, HmhsaInsertError, PlanError, Problem
 from hmhsa_insert.placement.candidates import Candidate, Candidates, find_candidates
+from hmhsa_insert.placement.drawn import drawing_of
 from hmhsa_insert.placement.find import ENTRANTS, SHARE, find
 from hmhsa_insert.placement.finding import Finding
 from hmhsa_insert.placement.prior import Progress
@@ -80,6 +81,7 @@ def pretest(
         seconds=seconds,
         progress=progress,
     )
+    tried = replace(tried, drawing=drawing_of(base, run.name, tried))
     tried.save()
     return tried
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import hmhsa_insert as hi
 from hmhsa_insert.commands import app
 from hmhsa_insert.errors import HmhsaInsertError
+from hmhsa_insert.placement.drawn import _mark
 from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.pretest import pretest
 from hmhsa_insert.placement.race import Lead
@@ -37,6 +38,9 @@ def test_the_prior_alone_is_printed_and_written_with_recipes_that_apply(tmp_path
     assert next(each["name"] for each in found["prior"]) == "hmhsa@3"
     assert len(found["prior"]) == 8
     assert found["race"] == []
+    page = (folder / "placement.html").read_text()
+    assert "<h1>by the prior alone: hmhsa@3" in page
+    assert page.index("<svg") < page.index("block@stage")
     recipes = sorted(folder.glob("*.yaml"))
     assert len(recipes) == 3
     model = hi.load_model("test_resnet").model
@@ -128,6 +132,32 @@ def test_what_was_found_reads_at_80_columns_and_in_a_notebook(prior: Finding) ->
     assert max(map(len, str(prior).splitlines())) <= 80
     assert repr(prior) == f"<Finding: {prior.verdict}>"
     assert f"<b>{prior.verdict}</b>" in prior._repr_html_()
+
+
+def test_what_was_found_is_drawn_where_it_was_tried(prior: Finding) -> None:
+    assert prior.drawing is not None
+    assert prior.folder is not None
+    assert (prior.folder / "placement.svg").read_text() == prior.drawing.svg
+    assert prior._repr_html_().endswith(prior.drawing.svg)
+    drawn = {
+        (column.name, mark.edit): mark
+        for column in prior.drawing.contents.columns
+        for box in column.boxes[-1:]
+        for mark in box.marks
+    }
+    assert len(drawn) == len(prior.scored) == len(prior.drawing.contents.marks)
+    for each in prior.scored:
+        kind, stage = each.candidate.name.split("@")
+        assert drawn[f"stage {stage}", kind].label == f"gain {each.own.gain:.2g}"
+        assert drawn[f"stage {stage}", kind].where == each.candidate.site.qualname
+
+
+def test_a_mark_says_who_leads(prior: Finding) -> None:
+    first, second = prior.scored[:2]
+    led = Raced(first, Lead(0.25, 5.0, 0.01, 20), 0.01)
+    assert _mark(first, led).label == f"gain {first.own.gain:.2g}, lead +0.25 ✓"
+    behind = _mark(second, Raced(second, Lead(-0.5, -1.0, 0.4, 20), 0.8)).label
+    assert behind == f"gain {second.own.gain:.2g}, lead -0.5"
 
 
 def test_a_frame_has_the_race_beside_the_prior(prior: Finding) -> None:
