@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from hmhsa_insert.placement.align import Branch, align, cosine
@@ -74,10 +76,15 @@ def test_blocks_of_one_type_with_other_options_are_candidates_under_names_that_f
     assert len(set(names)) == len(names) == 2 * 2 * 4
 
 
+@pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("name", ["hmhsa@2", "timm/se@4", "hmhsa@1 placebo"])
 def test_the_recorded_gradient_gives_autograds_gradient_of_gamma(
-    run: Task, candidates: Candidates, name: str
+    run: Task, candidates: Candidates, name: str, trained: bool, tmp_path: Path
 ) -> None:
+    """Also of a network that has weights, whose BatchNorm stands still."""
+    if trained:
+        torch.save(run.build().model.state_dict(), tmp_path / "weights.pth")
+        run = replace(run, init_from=tmp_path / "weights.pth")
     candidate = _named(candidates, name)
     with Store(2**30) as store:
         recorded = record(run, [candidate.stage], 1, store, device=CPU)[candidate.stage]
@@ -85,6 +92,10 @@ def test_the_recorded_gradient_gives_autograds_gradient_of_gamma(
     network = replace(run, recipe=candidate.recipe.to_dict()).build()
     model = network.model.train()
     ((_, block),) = inserted_modules(model)
+    still = {id(module) for module in model.modules()} - {id(module) for module in block.modules()}
+    for module in model.modules():
+        if trained and isinstance(module, nn.BatchNorm2d) and id(module) in still:
+            module.eval()
     shares = Shares(run.settings.batch_size)
     objective, loader = run.objective(shares), run.train_batches(network, shares, False)
     batch = next(iter(loader.batches(0)))
@@ -93,6 +104,31 @@ def test_the_recorded_gradient_gives_autograds_gradient_of_gamma(
     inner = block.block
     f = inner.branch(x) if hasattr(inner, "branch") else inner(x)
     assert torch.equal((g * f).sum((0, 2, 3)), block.gamma.grad)
+
+
+def _seen_at(run: Task, stage: int) -> Recorded:
+    with Store(2**30) as store:
+        return record(run, [stage], 1, store, device=CPU)[stage]
+
+
+def test_mixed_precision_is_for_the_training_and_not_for_the_recording(run: Task) -> None:
+    half = plan_run("test_resnet", "digits", overrides=[*SMALL, "compute.precision=bf16"])
+    assert half.settings.compute.precision == "bf16"
+    for one, other in zip(vars(_seen_at(half, 3)).values(), vars(_seen_at(run, 3)).values(), strict=True):
+        assert one[0].dtype == torch.float32
+        assert torch.equal(one[0], other[0])
+
+
+def test_batchnorm_that_is_frozen_is_recorded_as_it_is(run: Task, tmp_path: Path) -> None:
+    frozen = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    frozen.load_state_dict(run.build().model.state_dict())
+    frozen = freeze_batch_norm_2d(frozen)
+    assert not [module for module in frozen.modules() if isinstance(module, nn.BatchNorm2d)]
+    torch.save(run.build().model.state_dict(), tmp_path / "weights.pth")
+    still = _seen_at(replace(run, init_from=tmp_path / "weights.pth"), 3)
+    seen = _seen_at(plan_run(frozen, "digits", overrides=SMALL), 3)
+    assert torch.allclose(seen.maps[0], still.maps[0], atol=1e-5)
+    assert torch.allclose(seen.gradients[0], still.gradients[0], atol=1e-6)
 
 
 def test_nothing_of_the_network_changes_and_batchnorm_follows_what_was_trained(
