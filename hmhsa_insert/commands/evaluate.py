@@ -63,7 +63,8 @@ def evaluate(
     """Score networks on a validation split: top-1, top-5, per class, confusion, images per second.
 
     A folder without splits is scored whole. Classes are matched by name with those that a run was trained on.
-    Detectors get COCO's average precision of boxes and masks: AP, AP50, AP75, and of small, medium, large objects.
+    Detectors get COCO's average precision of boxes and masks: AP, AP50, AP75, and of small, medium, large objects;
+    segmenters mean IoU, Dice and pixel accuracy, and IoU of each class.
 
     Examples:
     - `hmhsa-insert evaluate runs/plain runs/stage3 --data digits`

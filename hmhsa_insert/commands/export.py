@@ -133,16 +133,19 @@ def _opened(
     pretrained: bool,
     allow_code: bool,
 ) -> tuple[nn.Module, InputSize]:
-    """Return the network and its inputs; None for a detector's own."""
+    """Return the network and its inputs; None for a detector's or segmenter's own."""
     from hmhsa_insert.commands.options import parse_size
-    from hmhsa_insert.detection.artifact import is_detector, load
+    from hmhsa_insert.detection.artifact import is_detector
     from hmhsa_insert.exporting.subject import artifact_of
+    from hmhsa_insert.segmentation.artifact import is_segmenter
+    from hmhsa_insert.tasks.artifact import load
 
     where = artifact_of(model)
-    if is_detector(where):
+    if is_detector(where) or is_segmenter(where):
+        what = "detector" if is_detector(where) else "segmenter"
         for name, one in (("weights", weights), ("pretrained", pretrained)):
             if one:
-                raise ModelError(Problem(Argument(name), "a detector has its own weights"))
+                raise ModelError(Problem(Argument(name), f"a {what} has its own weights"))
         network = load(where, allow_code=allow_code)
         return network, parse_size(input_size, (3,)) if input_size else None
     loaded = open_with_weights(where, weights, pretrained, allow_code)

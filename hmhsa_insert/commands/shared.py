@@ -73,7 +73,8 @@ _ROWS = (
     SharedOption(
         ("--data",),
         "digits, mnist5k, an image folder or tar file, torch/NAME, hfds/NAME, wds/FOLDER; to detect or segment, a "
-        "folder with COCO json, YOLO labels, VOC XML or CSV. Default: a run's own; to train, digits.",
+        "folder with COCO json, YOLO labels, VOC XML or CSV; semantic, images and masks. Default: a run's own; "
+        "to train, digits.",
         "SOURCE",
     ),
     SharedOption(("--output", "-o"), "Write {} here."),

@@ -13,6 +13,8 @@ from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from hmhsa_insert.detection.detector import DetectorRecord
+    from hmhsa_insert.segmentation.segmenter import SegmenterRecord
+    from hmhsa_insert.surgery.artifact.around import Stored
 
 _MOST_NAMES = 10
 
@@ -26,7 +28,7 @@ def show(
     allow_code: AllowCodeOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the contents of an artifact or a detector: base network, versions, recipe, sites, weights.
+    """Show the contents of an artifact, a detector or a segmenter: base network, versions, recipe, sites, weights.
 
     For a drawing the network of an artifact is built; otherwise nothing is.
     """
@@ -34,18 +36,19 @@ def show(
 
     from hmhsa_insert.commands.console import bold, out, print_json
     from hmhsa_insert.commands.printed import print_tables, write_drawing
-    from hmhsa_insert.detection.artifact import is_detector, read_detector
     from hmhsa_insert.files.hub import fetched
     from hmhsa_insert.files.numbers import big
     from hmhsa_insert.recipe import load_recipe
     from hmhsa_insert.surgery.artifact.artifact import open_model, read_record, weights_summary
 
     folder = Path(fetched(given))
-    stored = read_detector(folder) if is_detector(folder) else None
+    stored = _stored_whole(folder)
     record, plans = (stored.base, stored.plans) if stored else read_record(folder)
     count, size = weights_summary(folder)
     if draw is not None and stored:
-        raise HmhsaInsertError(Problem(Argument("draw"), "this is a detector, of which there is no drawing"))
+        raise HmhsaInsertError(
+            Problem(Argument("draw"), "there is no drawing of what is built around a backbone")
+        )
     if draw is not None:
         write_drawing(draw, open_model(given, allow_code=allow_code))
     if json:
@@ -58,7 +61,7 @@ def show(
     options = ", ".join(f"{key}={value}" for key, value in record["kwargs"].items())
     out.print(bold(given), soft_wrap=True)
     if stored:
-        out.print(_detector(stored.record), soft_wrap=True)
+        out.print(_around(stored.record), soft_wrap=True)
     out.print(visible(f"base network  {record.get('class')}, {source}{f' ({options})' if options else ''}"))
     made_with = ", ".join(f"{name} {text}" for name, text in record["versions"].items())
     out.print(visible(f"made with     {made_with}"))
@@ -69,15 +72,30 @@ def show(
         out.print(Syntax(load_recipe(ledger.plan.recipe).dump(), "yaml", background_color="default"))
 
 
-def _detector(record: DetectorRecord) -> str:
-    """Return the kind of a detector and the classes it finds, in two lines."""
-    from hmhsa_insert.detection.detector import DETECTORS
+def _stored_whole(folder: Path) -> Stored[DetectorRecord] | Stored[SegmenterRecord] | None:
+    """Return what the folder of a detector or a segmenter says; None for other folders."""
+    from hmhsa_insert.detection.artifact import is_detector, read_detector
+    from hmhsa_insert.segmentation.artifact import is_segmenter, read_segmenter
 
-    kind = DETECTORS.get(record.kind)
-    names = [visible(name) for name in record.categories.values()] or [
-        f"{record.num_classes - 1} classes without names"
-    ]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    size = f"images at {record.options.get('min_size')} to {record.options.get('max_size')} pixels"
-    lines = f"detector      {kind.title if kind else visible(record.kind)}, {size}"
-    return f"{lines}\nfinds         {', '.join(names[:_MOST_NAMES])}{more}"
+    if is_detector(folder):
+        return read_detector(folder)
+    return read_segmenter(folder) if is_segmenter(folder) else None
+
+
+def _around(record: DetectorRecord | SegmenterRecord) -> str:
+    """Return what is built around the backbone and the classes it finds, in two lines."""
+    from hmhsa_insert.detection.detector import DETECTORS, DetectorRecord
+    from hmhsa_insert.segmentation.decoders import DECODERS
+
+    if isinstance(record, DetectorRecord):
+        kind = DETECTORS[record.kind].title if record.kind in DETECTORS else visible(record.kind)
+        size = f"images at {record.options.get('min_size')} to {record.options.get('max_size')} pixels"
+        names, count = tuple(record.categories.values()), record.num_classes - 1
+        first = f"detector      {kind}, {size}"
+    else:
+        kind = DECODERS[record.decoder].title if record.decoder in DECODERS else visible(record.decoder)
+        names, count = record.classes, record.num_classes
+        first = f"segmenter     {kind}"
+    shown = [visible(name) for name in names] or [f"{count} classes without names"]
+    more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
+    return f"{first}\nfinds         {', '.join(shown[:_MOST_NAMES])}{more}"

@@ -48,9 +48,7 @@ def train(
     data: DataOption = None,
     task: Annotated[
         str,
-        typer.Option(
-            metavar="TASK", help=f"What is learned: {', '.join(TASKS)}; MODEL becomes a detector's backbone."
-        ),
+        typer.Option(metavar="TASK", help=f"What is learned: {', '.join(TASKS)}; MODEL becomes a backbone."),
     ] = DEFAULT,
     detector: Annotated[
         str | None,

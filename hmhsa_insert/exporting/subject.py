@@ -1,4 +1,4 @@
-"""What is exported: a copy of a network in eval mode, or of a detector for one image; and its inputs."""
+"""What is exported: a copy of a network or segmenter in eval mode, or of a detector for one image; and its inputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from hmhsa_insert.detection.artifact import is_detector, load
 from hmhsa_insert.detection.detector import detector_record
 from hmhsa_insert.files.hub import fetched
+from hmhsa_insert.segmentation.artifact import is_segmenter
+from hmhsa_insert.segmentation.artifact import load as load_segmenter
+from hmhsa_insert.segmentation.segmenter import segmenter_record
 from hmhsa_insert.surgery.artifact.artifact import open_model
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.base.given import inputs_of
@@ -68,6 +71,8 @@ def subject(model: nn.Module | str | Path, input_size: InputSize = None, allow_c
         return Subject(OneImage(copied).eval(), inputs, True)
     if input_size is not None:
         return Subject(copied, inputs_of(copied, input_size), False)
+    if (segmenter := segmenter_record(copied)) is not None:
+        return Subject(copied, Inputs.of(segmenter.input_size), False)
     done = ledgers(model)
     return Subject(copied, own or (done[-1].plan.inputs if done else Inputs.of(_DEFAULT_SIZE)), False)
 
@@ -80,5 +85,7 @@ def artifact_of(given: str) -> str:
 def _opened(given: str, allow_code: bool) -> tuple[nn.Module, Inputs | None]:
     if is_detector(given):
         return load(given, allow_code=allow_code), None
+    if is_segmenter(given):
+        return load_segmenter(given, allow_code=allow_code), None
     loaded = open_model(given, allow_code=allow_code)
     return loaded.model, loaded.inputs

@@ -89,8 +89,8 @@ def train(
         model: what ``hi.load_model`` takes, the folder of an artifact, or a network, which is copied.
         data: a source, see :func:`~hmhsa_insert.training.data.open_data`, ``digits`` if left out; of detectors the
             folder of a data set with boxes (COCO json, YOLO labels, Pascal VOC XML, CSV).
-        task: ``classify``, ``detect``, ``segment``, or another in :data:`~hmhsa_insert.tasks.table.TASKS`; the model
-            becomes a detector's backbone.
+        task: ``classify``, ``detect``, ``segment``, ``semantic``, or another in
+            :data:`~hmhsa_insert.tasks.table.TASKS`; the model becomes a detector's or segmenter's backbone.
         recipe: a path, the name of a shipped recipe, or a dict; None trains the network as it is.
         settings: a path, the name of shipped settings, or a dict; None: ``finetune`` where there are weights to begin
             with, an artifact's too; ``digits`` for the small data sets, else ``imagenet_300e``.
@@ -103,12 +103,13 @@ def train(
         input_size: of the images, 96 for squares of 96 × 96; wins over the settings.
         allow_code: build an artifact's base network with the factory that it names, if you trust the artifact.
         reporter: is called with what happens.
-        options: the task's own: ``detector`` of ``detect`` and ``segment``.
+        options: the task's own: ``detector`` of ``detect`` and ``segment``, ``decoder`` of ``semantic``.
 
     Returns:
         The task's :class:`~hmhsa_insert.training.result.RunResult`, as
         :func:`~hmhsa_insert.training.result.read_result` reads it from the folder: of classification with ``top1``,
-        ``top5`` and ``loss``, of detectors with ``box`` and ``mask``; type checkers see which by `task`.
+        ``top5`` and ``loss``, of detectors with ``box`` and ``mask``, of ``semantic`` with ``miou``;
+        type checkers see which by `task`.
 
     Raises:
         SettingsError, DataError, RunError, TrainingError: what is wrong.

@@ -27,6 +27,10 @@ from hmhsa_insert.detection.detector import detector
 from hmhsa_insert.files.shapes import checked
 from hmhsa_insert.models import read_state_dict
 from hmhsa_insert.reports.sources import load_records
+from hmhsa_insert.segmentation.artifact import load as load_segmenter
+from hmhsa_insert.segmentation.artifact import read_segmenter
+from hmhsa_insert.segmentation.artifact import save as save_segmenter
+from hmhsa_insert.segmentation.segmenter import segmenter
 from hmhsa_insert.studies.outcomes import read_outcomes
 from hmhsa_insert.studies.prune import removed_before
 from hmhsa_insert.studies.store import read_study, read_trial
@@ -226,6 +230,8 @@ KINDS: tuple[Kind, ...] = (
          lambda: check_writable(Path("artifact"), ARTIFACT, overwrite=True), 3),
     Kind("detector.json", "detector/detector.json", "json", lambda: read_detector("detector"), 4,
          _detector_uses, 40),
+    Kind("segmenter.json", "segmenter/segmenter.json", "json", lambda: read_segmenter("segmenter"), 4,
+         lambda: (command("show segmenter"), load_segmenter("segmenter")), 40),
     Kind("profile", "profile.json", "json", lambda: load_records(["profile.json"]), 4,
          _profile_uses, 25),
     Kind("training record", "training.json", "json", lambda: load_records(["training.json"]), 4,
@@ -269,6 +275,7 @@ def make_specimens() -> None:
     _make_records()
     _make_labels()
     _make_detector()
+    save_segmenter(segmenter("semantic_fpn", "test_resnet", 3, channels=16, input_size=64), "segmenter")
     _make_checkpoint()
 
 

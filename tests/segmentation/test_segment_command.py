@@ -111,6 +111,18 @@ def test_another_folder_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_folder_is_shown_and_exported(made: Path, tmp_path: Path) -> None:
+    shown = run("show", made).output
+    assert "segmenter     Semantic FPN" in shown
+    assert "finds         background, [cat], dog" in shown
+    out = tmp_path / "model.ts"
+    result = run("export", made, "--to", "torchscript", "-o", out, "--input-size", "64")
+    assert result.exit_code == 0, result.output
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(torch.jit.load(out)(image), hi.load(made)(image))
+
+
 def test_whole_segmenters_are_counted(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     line = f"profile test_resnet --decoder semantic_fpn -r stage3 --input-size 64x96 -o {out}"
