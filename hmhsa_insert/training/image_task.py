@@ -23,6 +23,7 @@ from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, open_model
 from hmhsa_insert.surgery.edit.splice import ledgers
 from hmhsa_insert.training.adapt import check_outputs, input_channels
 from hmhsa_insert.training.data import SMALL, Data, open_data
+from hmhsa_insert.training.data.array_transforms import array_eval_transform, array_train_transform
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.data.transforms import eval_transform, train_transform
@@ -31,6 +32,7 @@ from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
 from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.network import TrainableModel, build_network
 from hmhsa_insert.training.per_image import per_image
+from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.run_weights import check_weights
@@ -175,14 +177,21 @@ class ImageTask(Task):
         Raises:
             SettingsError: settings that do not fit the data or the number of processes.
         """
-        transform = train_transform(self.settings, network.model, network.channels)
+        if self.data.arrays:
+            images = self._arrays(self.data.train, network.channels)
+            transform = array_train_transform(self.settings, images, network.channels)
+        else:
+            transform = train_transform(self.settings, network.model, network.channels)
         workers = self.settings.loader.workers
         return TrainLoader(self.data.train, transform, network.channels, shares, self.seed, workers, pin)
 
     def eval_batches(self, model: nn.Module, batch_size: int, rank: int, world: int, pin: bool) -> EvalLoader:
         """Return this process's batches of the validation split."""
         channels, workers = input_channels(model), self.settings.loader.workers
-        transform = eval_transform(self.settings, model, channels)
+        if self.data.arrays:
+            transform = array_eval_transform(self.settings, self._arrays(self.data.val, channels), channels)
+        else:
+            transform = eval_transform(self.settings, model, channels)
         return EvalLoader(self.data.val, transform, channels, batch_size, rank, world, workers, pin)
 
     def eval_batch_size(self, shares: Shares) -> int:
@@ -262,6 +271,16 @@ class ImageTask(Task):
             TrainingError: it does not.
         """
         check_outputs(model, input_channels(model), self.settings.input_size, self.outputs)
+
+    def _arrays(self, images: Any, channels: int) -> Any:
+        """Return a split of arrays; a network for other channels is refused, because arrays are not converted."""
+        if channels != self.data.channels:
+            message = (
+                f"the network takes images of {channels} channels, and the data's have {self.data.channels}"
+            )
+            tip = "give a network that can be built for them: timm/NAME, or a factory that takes in_chans"
+            raise TrainingError(Problem(self.data.source, message, tip))
+        return images
 
     def _size(self, model: nn.Module) -> tuple[int, int, int]:
         return (input_channels(model), self.settings.input_size, self.settings.input_size)

@@ -69,14 +69,14 @@ class Prepared:
     Args:
         images: the split.
         transform: of one image; may draw from python's, numpy's and torch's generators.
-        channels: 1 or 3: what images are converted to first.
+        channels: what images are converted to first: 1, 3, or the number that arrays have.
         seed: of the run.
     """
 
     def __init__(self, images: Images, transform: Transform, channels: int, seed: int) -> None:
         self._images = images
         self._transform = transform
-        self._mode = _MODES[channels]
+        self._mode = _MODES.get(channels, str(channels))  # a number is for arrays
         self._seed = seed
 
     def batch(self, keys: Sequence[Key]) -> Batch:

@@ -27,7 +27,7 @@ from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
 from hmhsa_insert.training.data import Data
 from hmhsa_insert.training.loop.seeding import WEIGHTS, derived_seed, kept_random_state, seed_cpu
-from hmhsa_insert.training.problems import SettingsError
+from hmhsa_insert.training.problems import SettingsError, TrainingError
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.schema import ClassifySettings
 
@@ -107,6 +107,10 @@ def build_network(
             edited = apply(base, recipe, size, seed)
     named = isinstance(model, str) and not is_artifact(fetched(model)) and not ModelSpec(model).is_on_hub
     has_weights = pretrained or init_from is not None or not named
+    if channels != data.channels and not {channels, data.channels} <= {1, 3}:
+        message = f"takes images of {channels} channels, and the data's have {data.channels}"
+        tip = "give a network that can be built for them: timm/NAME, or a factory that takes in_chans"
+        raise TrainingError(Problem(type(base).__name__, message, tip))
     if channels != data.channels:
         notes.append(f"images are read as {'RGB' if channels == 3 else 'gray'}: the stem takes {channels}")
     check_outputs(edited, channels, settings.input_size, outputs)

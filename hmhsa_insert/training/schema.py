@@ -19,7 +19,7 @@ from hmhsa_insert.training.run_schema import (
 
 # Evaluation resizes the shorter side to this at most: a picture of that size is some hundred megabytes.
 MOST_RESIZED = 8192
-Triple = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+PerChannel = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=64)]
 
 
 class AugmentSettings(Section):
@@ -49,9 +49,9 @@ class AugmentSettings(Section):
     """Probability of CutMix where both are on."""
     crop_pct: Annotated[float, Field(ge=0.1, le=1)] = 0.875
     """Share of the resized image that evaluation sees."""
-    mean: Triple | None = None
+    mean: PerChannel | None = None
     """Mean of the normalization, one number a channel; null: the network's own, 0.5 for gray images."""
-    std: Triple | None = None
+    std: PerChannel | None = None
     """Standard deviation of the normalization, one number a channel; null: the network's own, 0.5 for gray images."""
 
 
@@ -106,9 +106,6 @@ class ClassifySettings(RunSettings):
             yield ("augment", "scale"), "'scale' must be two shares of the area, the smaller one first", ""
         if augment.ratio[0] > augment.ratio[1]:
             yield ("augment", "ratio"), "'ratio' must be two numbers, the smaller one first", ""
-        for name, value in (("mean", augment.mean), ("std", augment.std)):
-            if value is not None and len(value) == 2:
-                yield ("augment", name), f"'{name}' must be one or three numbers, found 2", ""
         side = int(self.input_size / augment.crop_pct)
         if side > MOST_RESIZED:
             message = f"images would be resized to {side:,} pixels for it, and {MOST_RESIZED:,} are the most"

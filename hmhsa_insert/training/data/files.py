@@ -12,9 +12,10 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from hmhsa_insert.training.data.arrays import ENDING, channels_in, read_planes
 from hmhsa_insert.training.data.digests import CONTENTS
 from hmhsa_insert.training.data.images import Targets
-from hmhsa_insert.training.data.pictures import read_gray, read_picture
+from hmhsa_insert.training.data.pictures import ending, read_gray, read_picture
 from hmhsa_insert.training.data.tree import File, open_path
 from hmhsa_insert.training.names import shown
 
@@ -40,12 +41,24 @@ class FileImages:
     def image(self, index: int) -> Image.Image:
         """Return one picture as it looks, its file closed again."""
         with self._open(index) as file:
+            if self.arrays:
+                return read_planes(file)  # type: ignore[return-value]
             return read_picture(file)
 
     def gray(self, index: int) -> bool:
         """Return True if one picture has no color."""
         with self._open(index) as file:
-            return read_gray(file)
+            return channels_in(file) == 1 if self.arrays else read_gray(file)
+
+    @property
+    def arrays(self) -> bool:
+        """Whether these are arrays and no pictures; a folder has one of both."""
+        return bool(self.files) and ending(self.files[0].path) == ENDING
+
+    def array_channels(self, index: int) -> int:
+        """Return how many channels an array has; raises ValueError if it is no image."""
+        with self._open(index) as file:
+            return channels_in(file)
 
     def name(self, index: int) -> str:
         """Return the file's path below the split's folder, printable."""

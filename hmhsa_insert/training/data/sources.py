@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hmhsa_insert.errors import Problem, near
 from hmhsa_insert.training.data.digests import Watch, file_digests
-from hmhsa_insert.training.data.files import fingerprint, names_fingerprint
+from hmhsa_insert.training.data.files import FileImages, fingerprint, names_fingerprint
 from hmhsa_insert.training.data.folders import Folder, read_folder, read_scored
 from hmhsa_insert.training.data.held_out import held_out, left_whole
 from hmhsa_insert.training.data.images import Images, count_colored, names_digest
@@ -35,6 +35,7 @@ class Data:
         fingerprint: digest of names and classes, and of what is in the files where they are the user's own.
         notes: what was decided for the user.
         names_fingerprint: digest of names and classes alone, by which runs of earlier versions know their data.
+        arrays: whether images are arrays of any number of channels.
         whole: what `val` was held out of; None where the source has a validation split of its own.
     """
 
@@ -47,6 +48,7 @@ class Data:
     notes: tuple[str, ...] = ()
     names_fingerprint: str = ""
     whole: Images | None = None
+    arrays: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -104,7 +106,9 @@ def open_scored(
     contents, names = _fingerprints(folder, watch)
     whole = images if folder.train is not None else None
     notes = (*folder.notes, *notes)
-    return Data(source, images, images, folder.classes, channels, contents, notes, names, whole)
+    return Data(
+        source, images, images, folder.classes, channels, contents, notes, names, whole, images.arrays
+    )
 
 
 def _folder_of(source: str, data_dir: str | Path | None) -> Path | None:
@@ -136,6 +140,7 @@ def _of_folder(source: str, folder: Folder, loader: LoaderSettings, watch: Watch
         contents,
         (*folder.notes, *notes),
         names,
+        arrays=folder.train.arrays,
     )
     return made if folder.val is not None else _held_out(made, folder.train, loader.val_share)
 
@@ -182,6 +187,8 @@ def _held_out(data: Data, images: Images, share: float) -> Data:
 
 def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, ...]]:
     """Return the channels that images are read with, and what is said of it where they are not all alike."""
+    if isinstance(images, FileImages) and images.arrays:
+        return _array_channels(images)
     colored, seen = count_colored(images, loader.channels is not None)
     gray = seen - colored
     found = 1 if gray and not colored else 3
@@ -196,6 +203,23 @@ def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, .
             f"{mixed}: all are read as RGB (`overrides=['loader.channels=1']` reads them as gray)",
         )
     return channels, ()
+
+
+def _array_channels(images: FileImages) -> tuple[int, tuple[str, ...]]:
+    """Return the channels of arrays, which must be alike in all that can be read."""
+    found: dict[int, str] = {}
+    for index in range(len(images)):
+        try:
+            found.setdefault(images.array_channels(index), images.name(index))
+        except (
+            Exception
+        ):  # a damaged header fails in ways of numpy's; it is counted and named when it is read
+            continue
+    if len(found) != 1:
+        said = " and ".join(f"{count} channels ({name})" for count, name in found.items()) or "no image"
+        raise DataError(Problem(images.name(0), f"arrays of one number of channels are needed, found {said}"))
+    (channels,) = found
+    return channels, (f"arrays of {channels} channels, at the precision that they have",)
 
 
 def _small(name: str) -> Data:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hmhsa_insert.errors import Problem
 from hmhsa_insert.files.collector import resting_collector
+from hmhsa_insert.training.data.arrays import ENDING as ARRAY
 from hmhsa_insert.training.data.pictures import ending, picture_endings
 from hmhsa_insert.training.data.split_names import split_name
 from hmhsa_insert.training.names import shown
@@ -80,6 +81,8 @@ def _scanned(root: Path) -> Tree:
         _add_tar(tree, "", "")
         return tree
     _add_folder(tree, "", ())
+    if not tree.pictures:
+        _take_arrays(tree)
     known = set(tree.folders)
     for path in [path for path in tree.others if "/" not in path and ending(path) == ".tar"]:
         name = path[: -len(".tar")]
@@ -88,6 +91,15 @@ def _scanned(root: Path) -> Tree:
             tree.folders.append(name)
             _add_tar(tree, path, f"{name}/")
     return tree
+
+
+def _take_arrays(tree: Tree) -> None:
+    """Take arrays for the pictures of a folder that has no others."""
+    for path in [path for path, kind in tree.others.items() if kind == ARRAY]:
+        status = os.stat(os.path.join(tree.root, path))
+        del tree.others[path]
+        file = File(path, status.st_size, stamp_of(status))
+        tree.pictures.setdefault(path.rpartition("/")[0], []).append(file)
 
 
 def open_path(root: str, file: File) -> str:
