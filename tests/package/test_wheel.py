@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -101,3 +102,38 @@ def test_a_strict_script_sees_the_types_of_the_wheel(fresh: Path, tmp_path: Path
     revealed = re.findall(r'note: Revealed type is "(.*)"', found)
     assert len(revealed) == SCRIPT.count("reveal_type")
     assert not [each for each in revealed if re.search(r"\bAny\b", each.split("[")[0])], revealed
+
+
+MORE = ("simam", "ema", "gam", "triplet", "lska", "irmb")
+EDIT = "  - {{op: insert, id: {0}, at: {{stage: 2}}, block: {{type: {0}}}}}\n"
+STUDY = """version: 1
+name: more
+models: test_resnet
+data: digits
+seeds: 1
+settings: {short: {base: digits, epochs: 1, input_size: 32}}
+baseline: plain
+variants:
+  plain: null
+  ema: {recipe: ema.yaml, controls: [placebo, matched]}
+"""
+
+
+def test_the_blocks_of_an_installed_package_are_listed_planned_and_studied(
+    fresh: Path, tmp_path: Path
+) -> None:
+    source = shutil.copytree(ROOT / "examples" / "more_blocks", tmp_path / "more_blocks")
+    pip = [sys.executable, "-m", "pip", "--python", fresh / "python", "install", "--quiet"]
+    run(*pip, "--no-deps", "--no-index", "--no-build-isolation", source, cwd=tmp_path)
+    shutil.rmtree(source)
+    listed = " ".join(run(fresh / "hmhsa-insert", "blocks", cwd=tmp_path).split())
+    for name in MORE:
+        assert re.search(rf"\b{name} [^()]*.*?\(hmhsa-more-blocks 0\.1\.0\)", listed)
+    (tmp_path / "all.yaml").write_text("version: 1\nedits:\n" + "".join(map(EDIT.format, MORE)))
+    (tmp_path / "ema.yaml").write_text("version: 1\nedits:\n" + EDIT.format("ema"))
+    plan = ("plan", "test_resnet", "--recipe", "all.yaml", "--input-size", "64")
+    planned = run(fresh / "hmhsa-insert", *plan, cwd=tmp_path)
+    assert all(f"{name} after" in planned for name in MORE)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    study = run(fresh / "hmhsa-insert", "ablate", "study.yaml", "--dry-run", "-o", "study", cwd=tmp_path)
+    assert "4 trials, 4 distinct" in study

@@ -1,0 +1,1 @@
+"""Attention blocks from their papers' equations; one file each."""
