@@ -54,6 +54,11 @@ def timm_regnet(block: Block) -> Expected:
     return Expected(ends, ends[-1], block.into("act3"))
 
 
+def timm_regnet_preact(block: Block) -> Expected:
+    ends = [block.into("conv2"), block.out("conv2"), block.out("conv3")]  # a gate follows the second
+    return Expected(ends, ends[-1], block.out())
+
+
 def torchvision_regnet(block: Block) -> Expected:
     ends = [block.out(part) for part in ("f.a", "f.b", "f.c")]
     return Expected(ends, ends[-1], block.into("activation"))
@@ -61,7 +66,8 @@ def torchvision_regnet(block: Block) -> Expected:
 
 def timm_convnext(block: Block) -> Expected:
     end = block.into("drop_path")  # behind the layer scale
-    return Expected([block.out("norm"), block.out("mlp.drop1"), end], end, block.out())
+    widened = block.out("mlp.grn" if hasattr(block.module.mlp, "grn") else "mlp.drop1")
+    return Expected([block.out("norm"), widened, end], end, block.out())
 
 
 def torchvision_convnext(block: Block) -> Expected:
@@ -90,6 +96,7 @@ RULES: dict[tuple[str, str], Callable[[Block], Expected | None]] = {
     **dict.fromkeys([("timm.models.resnet", name) for name in ("BasicBlock", "Bottleneck")], resnet),
     **dict.fromkeys([("torchvision.models.resnet", name) for name in ("BasicBlock", "Bottleneck")], resnet),
     ("timm.models.regnet", "Bottleneck"): timm_regnet,
+    ("timm.models.regnet", "PreBottleneck"): timm_regnet_preact,
     ("torchvision.models.regnet", "ResBottleneckBlock"): torchvision_regnet,
     ("timm.models.convnext", "ConvNeXtBlock"): timm_convnext,
     ("torchvision.models.convnext", "CNBlock"): torchvision_convnext,

@@ -25,7 +25,7 @@ class Branch:
     Attributes:
         start: the value from which branch and shortcut part.
         convolutions: those that every path of the branch passes, in order; a linear layer on a map is one of 1×1.
-        ends: for each of them the last map that comes of it alone, with its norm and activation.
+        ends: for each of them the map behind its norm and activation, before another kernel is applied.
         end: what is added to the shortcut.
         addition: the sum.
     """
@@ -87,7 +87,7 @@ def _branch_into(
     (convolutions, way, end), _ = sorted(
         zip(found, ways, operands, strict=True), key=lambda each: -len(each[0])
     )
-    ends = tuple(_end_of(node, way, behind, maps, convolutions) for node in convolutions)
+    ends = tuple(_end_of(traced, node, way, maps, convolutions) for node in convolutions)
     return Branch(start, tuple(convolutions), ends, end, addition)
 
 
@@ -100,23 +100,33 @@ def _is_convolution(node: Node, maps: Mapping[Node, FeatureMap], learned: Collec
 
 
 def _end_of(
+    traced: Trace,
     convolution: Node,
     way: list[Node],
-    behind: set[Node],
     maps: Mapping[Node, FeatureMap],
-    convolutions: list[Node],
+    others: Collection[Node],
 ) -> Node:
-    """Return the last map of the same size that is made of a convolution's output alone, and that alone reads it."""
+    """Return the last map of the same size up to which no other kernel is applied to a convolution's output.
+
+    A norm or an activation may be any functions; a gate with weights, such as squeeze and excitation, has kernels.
+    """
     end = convolution
     for node in way[way.index(convolution) + 1 :]:
-        readers = [user for user in end.users if user in behind]
-        sources = [source for source in node.all_input_nodes if source in behind]
-        if node in convolutions or node not in maps or readers != [node] or sources != [end]:
+        if node in others or node not in maps or not _same_size(node, end, maps):
             break
-        if not _same_size(node, end, maps):
+        behind = descendants([end])
+        between = traced.nodes[end.meta["position"] + 1 : node.meta["position"] + 1]
+        if any(each in behind and _applies_kernel(each) for each in between):
             break
         end = node
     return end
+
+
+def _applies_kernel(node: Node) -> bool:
+    """Return True for a convolution or a product with a matrix; what scales channels has one axis longer than 1."""
+    shapes = [source.meta["shape"] for source in node.all_input_nodes if source.op == "get_attr"]
+    is_convolution = str(node.meta.get("function", "")).startswith(("conv", "_conv"))
+    return is_convolution or any(sum(side > 1 for side in shape) >= 2 for shape in shapes)
 
 
 def _same_size(one: Node, other: Node, maps: Mapping[Node, FeatureMap]) -> bool:
