@@ -5,7 +5,18 @@ import pytest
 
 from hmhsa_insert.recipe import find_recipe, json_schema, load_recipe, shipped_recipes
 
-NAMES = ["bottleneck", "every_block", "gelu", "se", "silu", "stage234", "stage3", "tdb", "transcnn"]
+NAMES = [
+    "bottleneck",
+    "equal_speed",
+    "every_block",
+    "gelu",
+    "se",
+    "silu",
+    "stage234",
+    "stage3",
+    "tdb",
+    "transcnn",
+]
 SHIPPED = {recipe.name: recipe for recipe in shipped_recipes()}
 GOOD = {"op": "insert", "id": "a", "at": {"stage": 3}, "block": {"type": "hmhsa", "head_dim": 32}}
 
