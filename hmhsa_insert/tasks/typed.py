@@ -14,6 +14,8 @@ from torch import nn
 from hmhsa_insert.detection.evaluation import Detection
 from hmhsa_insert.detection.result import DetectResult
 from hmhsa_insert.recipe import RecipeSource
+from hmhsa_insert.segmentation.result import SemanticResult
+from hmhsa_insert.segmentation.scores import Segmented
 from hmhsa_insert.tasks.classify import ClassifyResult
 from hmhsa_insert.training.evaluation import Evaluation
 from hmhsa_insert.training.interfaces import DataSource, Evaluated
@@ -48,6 +50,12 @@ class DetectArguments(TrainArguments, total=False):
     detector: str
 
 
+class SemanticArguments(TrainArguments, total=False):
+    """What it takes of segmenters, too."""
+
+    decoder: str
+
+
 class EvaluateArguments(TypedDict, total=False):
     """What ``hi.evaluate`` takes by name besides the task."""
 
@@ -80,6 +88,16 @@ class Train(Protocol):
     ) -> DetectResult: ...
 
     @overload
+    def __call__(
+        self,
+        model: Model,
+        data: Source = None,
+        *,
+        task: Literal["semantic"],
+        **options: Unpack[SemanticArguments],
+    ) -> SemanticResult: ...
+
+    @overload
     def __call__(self, model: Model, data: Source = None, *, task: str, **options: Any) -> RunResult: ...
 
 
@@ -100,6 +118,16 @@ class Evaluate(Protocol):
     def __call__(
         self, model: Model, data: Source = None, *, task: Objects, **options: Unpack[EvaluateArguments]
     ) -> Detection: ...
+
+    @overload
+    def __call__(
+        self,
+        model: Model,
+        data: Source = None,
+        *,
+        task: Literal["semantic"],
+        **options: Unpack[EvaluateArguments],
+    ) -> Segmented: ...
 
     @overload
     def __call__(
