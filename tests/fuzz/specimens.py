@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import typer
 from accelerate import Accelerator
@@ -249,6 +250,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("Pascal VOC XML", "voc/Annotations/a.xml", "text", lambda: open_objects("voc"), 5),
     Kind("Pascal VOC list", "voc/ImageSets/Main/train.txt", "text", lambda: open_objects("voc"), 3),
     Kind("CSV of boxes", "boxes/train.csv", "text", lambda: open_objects("boxes"), 5),
+    Kind("array of an image", "arrays/train/a/0.npy", "text", lambda: open_data("arrays"), 2),
     Kind("stream: _info.json", "stream/_info.json", "json", lambda: open_data("wds/stream"), 5),
     Kind("networks of the zoo", "networks.txt", "text", lambda: entries_of(Path("networks.txt")), 4),
     Kind("weights: safetensors", "weights.safetensors", "safetensors",
@@ -270,6 +272,7 @@ def make_specimens() -> None:
     command(f"apply {NETWORK} -r recipe.yaml --input-size 64 -o artifact")
     run = "--epochs 1 --config settings.yaml --set batch_size=4 --set loader.workers=0"
     _make_pictures()
+    _make_arrays()
     command(f"train {NETWORK} --recipe recipe.yaml --data pictures {run} -o run")
     _make_profile()
     _make_records()
@@ -284,6 +287,13 @@ def _make_pictures() -> None:
         path = Path("pictures", "train" if number < 8 else "val", "ab"[number % 2], f"{number}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (15 * number, 60, 90)).save(path)
+
+
+def _make_arrays() -> None:
+    for number in range(8):
+        path = Path("arrays", "train" if number < 4 else "val", "ab"[number % 2], f"{number}.npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full((8, 6, 4), number, np.uint16))
 
 
 def _make_profile() -> None:

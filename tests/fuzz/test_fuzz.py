@@ -16,7 +16,7 @@ from specimens import Kind
 
 from hmhsa_insert.errors import HmhsaInsertError
 
-SAMPLE = 396  # three rounds of every kind, each as often as its share
+SAMPLE = 417  # three rounds of every kind, each as often as its share
 
 
 @pytest.fixture(scope="module")
