@@ -55,9 +55,14 @@ def make_losses(settings: SemanticLossSettings, num_classes: int) -> dict[str, t
     made: dict[str, Callable[[], Loss]] = {
         "ce": lambda: CrossEntropy(weights),
         "dice": lambda: smp().losses.DiceLoss("multiclass", ignore_index=IGNORED),
-        "lovasz": lambda: smp().losses.LovaszLoss("multiclass", ignore_index=IGNORED),
+        "lovasz": lambda: _or_nothing(smp().losses.LovaszLoss("multiclass", ignore_index=IGNORED)),
     }
     return {name: (weight, made[name]()) for name, weight in settings.weights.items() if weight}
+
+
+def _or_nothing(loss: Loss) -> Loss:
+    """Return a loss that is 0 where no pixel has a class: smp's Lovász is no number then."""
+    return lambda scores, labels: loss(scores, labels) if (labels != IGNORED).any() else 0 * scores.sum()
 
 
 @dataclass(frozen=True)
