@@ -7,6 +7,7 @@ time in one interleaved run, and how far a token sees. ``--stages`` and ``--bloc
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,8 +56,13 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     names = list(dict.fromkeys((BASE, *given.blocks)))
-    rows = [row for stage in given.stages for row in measured(stage, names, given.rounds)]
-    frame = pd.DataFrame(rows)
+    rows: list[dict[str, Any]] = []
+    for stage in given.stages:
+        rows += measured(stage, names, given.rounds)
+        write(pd.DataFrame(rows))  # after every stage, should the next be stopped
+
+
+def write(frame: pd.DataFrame) -> None:
     frame.to_csv(REPORTS / "blocks.csv", index=False)
     figure = draw(frame)
     if figure is not None:
@@ -99,8 +105,11 @@ def measured(stage: int, names: list[str], rounds: int) -> Iterator[dict[str, An
 def reach(block: nn.Module, inp: MapSize) -> float:
     """Return the share of the map whose positions move the token at its centre: those of a nonzero gradient."""
     torch.manual_seed(0)
+    block = copy.deepcopy(block).eval()
+    for parameter in block.parameters():  # some begin at zero, and let nothing through
+        parameter.data += 0.02 * torch.randn_like(parameter)
     x = torch.randn(1, inp.channels, inp.height, inp.width, requires_grad=True)
-    token = block.eval()(x)[0, :, inp.height // 2, inp.width // 2]
+    token = block(x)[0, :, inp.height // 2, inp.width // 2]
     (token * torch.randn_like(token)).sum().backward()
     assert x.grad is not None
     return (x.grad[0] != 0).any(0).float().mean().item()
@@ -139,7 +148,7 @@ def page(frame: pd.DataFrame) -> str:
         "for the backward pass of one image (float32, MiB), CPU time of inference against hmhsa in the same rounds "
         "(median, and the 10 % and 90 % quantiles "
         "of the ratio; one thread, one image), and reach: the share of the map whose positions move the token at its "
-        "centre, by gradient, in eval mode with fresh weights. Options are the defaults, but for halo's blocks of 7.",
+        "centre, by gradient, in eval mode with random weights. Options are the defaults, but for halo's blocks of 7.",
         120,
     )
     parts = [

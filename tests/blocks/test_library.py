@@ -22,6 +22,7 @@ SQUARE, OBLONG, RAGGED = (14, 14), (14, 28), (13, 17)
 SIZES = (SQUARE, OBLONG, RAGGED)
 # Options with which a row takes the square and the oblong map.
 OPTIONS = {"timm/halo": {"block_size": 7}}
+SQUARE_IN_OLD_TIMM = "timm/local_window_attention"  # 1.0.21, which says so itself
 # What a softmax or a norm after it takes out again, and what no input of these tests reaches.
 UNTRAINED = ("conv_attn.bias",)
 
@@ -33,6 +34,9 @@ def options_of(name: str, size: tuple[int, int]):
     found = refusals(options, MapSize(CHANNELS, *size), CHANNELS)
     if found:
         (problem,) = found
+        if name == SQUARE_IN_OLD_TIMM and size != SQUARE:
+            assert f"expect ({max(size)}, {max(size)}), got {size}" in problem.message
+            return None
         assert size == RAGGED
         assert f"the map is {size[0]}×{size[1]}" in problem.message
         assert problem.tip.startswith("the nearest that fit: ")
@@ -78,9 +82,10 @@ def trained(block: Residual, image: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", MATRIX)
 def test_its_values_are_those_of_its_class_and_its_cost_is_counted(name):
     only_where_timm_has(name)
-    options = options_of(name, OBLONG)
-    block = build_block(options, CHANNELS, OBLONG).eval()
-    x = torch.randn(2, CHANNELS, *OBLONG)
+    size = OBLONG if options_of(name, OBLONG) else SQUARE
+    options = options_of(name, size)
+    block = build_block(options, CHANNELS, size).eval()
+    x = torch.randn(2, CHANNELS, *size)
     with torch.no_grad():
         expected = by_hand(block, ROWS[name].layout, x)
         for image in (x, x.to(memory_format=torch.channels_last)):
@@ -90,8 +95,8 @@ def test_its_values_are_those_of_its_class_and_its_cost_is_counted(name):
         added = expected - x if ROWS[name].residual else expected
         torch.testing.assert_close(scaled(x), x + 0.5 * added, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(copy.deepcopy(block)(x), expected, atol=1e-5, rtol=1e-5)
-    counts = count(block, (CHANNELS, *OBLONG))
-    cost = block_type(name).cost(options, MapSize(CHANNELS, *OBLONG), CHANNELS)
+    counts = count(block, (CHANNELS, *size))
+    cost = block_type(name).cost(options, MapSize(CHANNELS, *size), CHANNELS)
     assert counts.unknown_ops == ()
     assert (cost.num_params, cost.macs) == (counts.num_params, counts.macs)
     assert cost.num_params == sum(each.numel() for each in block.parameters())
