@@ -160,6 +160,8 @@ def page(frame: pd.DataFrame) -> str:
             120,
         ),
     ]
+    missing = [str(stage) for stage in STAGES if stage not in set(frame["stage"])]
+    parts += [f"Not measured in this run: stage {', '.join(missing)}."] if missing else []
     for stage, group in frame.groupby("stage"):
         inp = STAGES[stage]
         parts.append(f"## Stage {stage}: {inp.channels}×{inp.height}×{inp.width}")
