@@ -1,8 +1,9 @@
-"""Whether a recipe keeps the plain network's speed: ``python benchmarks/equal_speed.py`` writes reports/equal_speed.md.
+"""Whether a recipe keeps the plain network's speed.
 
-Inference and training of both take turns in one process, wall time at the threads that torch chooses; the speed is the
-plain step's time over the edited one's, the median of rounds. What else a network can afford is found by
-``hmhsa-insert suggest MODEL --max-latency +0%``, by the same timing.
+``python benchmarks/equal_speed.py RECIPE`` writes ``reports/equal_speed.md``. Inference and training of both take turns
+in one process, wall time at the threads that torch chooses; the speed is the plain step's time over the edited one's,
+the median of rounds. What else a network can afford is found by ``hmhsa-insert suggest MODEL --max-latency +0%``, by
+the same timing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", default=",".join(NETWORKS), metavar="NAME,…")
-    parser.add_argument("--recipe", default="equal_speed.yaml")
+    parser.add_argument("recipe")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, default=REPORT, metavar="FILE")
@@ -50,8 +51,8 @@ def main() -> None:
     here = environment(Setting(options.device))
     lines = [
         f"# Networks with `{options.recipe}` at the plain networks' speed\n",
-        f"`python benchmarks/equal_speed.py` on {here.device}, {here.cpu} ({here.cores} cores), {here.threads} "
-        f"threads; {here.software()}.\n"
+        f"`python benchmarks/equal_speed.py {options.recipe}` on {here.device}, {here.cpu} ({here.cores} cores), "
+        f"{here.threads} threads; {here.software()}.\n"
         f"224 pixels, batch 4, float32; {options.rounds} rounds in turns, medians; bar: {BAR}.\n",
         "| network | inference | p10 to p90 | training | p10 to p90 | |\n|---|---:|---|---:|---|---|",
     ]

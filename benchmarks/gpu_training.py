@@ -26,7 +26,7 @@ from hmhsa_insert.detection.plan_run import plan_detection
 from hmhsa_insert.errors import first_line
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.loop.updates import Loop
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_tables import TIMING
 

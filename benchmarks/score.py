@@ -33,7 +33,7 @@ from hmhsa_insert.placement.race import lead, race, race_settings
 from hmhsa_insert.placement.record import Recorded, record
 from hmhsa_insert.placement.spill import Store
 from hmhsa_insert.surgery.locate.stages import locate
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.task import Task
 

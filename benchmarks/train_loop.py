@@ -38,7 +38,7 @@ from hmhsa_insert.training.loop.assemble import assemble
 from hmhsa_insert.training.loop.optimizer import make_loss, make_optimizer, make_schedule
 from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.network import build_network
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.processes import make_accelerator
 from hmhsa_insert.training.reporter import Silent
 from hmhsa_insert.training.task import Task

@@ -94,7 +94,7 @@ def train(
     """
     from hmhsa_insert.commands.console import notes, out, print_json, progress, report_error, watching, wrote
     from hmhsa_insert.training import SettingsError, Stopped, train_run
-    from hmhsa_insert.training.plan_run import plan_run
+    from hmhsa_insert.training.planned import plan_run
     from hmhsa_insert.training.problems import Problems
     from hmhsa_insert.training.processes import leave_processes
 

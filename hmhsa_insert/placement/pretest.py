@@ -20,7 +20,7 @@ from hmhsa_insert.placement.find import ENTRANTS, SHARE, find
 from hmhsa_insert.placement.finding import Finding
 from hmhsa_insert.placement.prior import Progress
 from hmhsa_insert.surgery.locate.stages import locate
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.processes import make_accelerator
 from hmhsa_insert.training.run_folder import folder_name
 from hmhsa_insert.training.task import Task

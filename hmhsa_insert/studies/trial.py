@@ -28,7 +28,7 @@ from hmhsa_insert.studies.store import commit, read_trial, trial_folder
 from hmhsa_insert.surgery.base.load import named_by_file
 from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.names import shown
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import InUseError, RunError
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run import train_run

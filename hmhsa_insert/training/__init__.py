@@ -12,7 +12,7 @@ from hmhsa_insert.lazy import lazily
 
 if TYPE_CHECKING:
     from hmhsa_insert.training.data import Data, open_data
-    from hmhsa_insert.training.plan_run import plan_run
+    from hmhsa_insert.training.planned import plan_run
     from hmhsa_insert.training.problems import (
         DataError,
         RunError,
@@ -48,7 +48,7 @@ __getattr__ = lazily(
         "evaluate": "score",
         "load_settings": "settings",
         "open_data": "data.sources",
-        "plan_run": "plan_run",
+        "plan_run": "planned",
         "read_config": "run_folder",
         "read_predictions": "run_tables",
         "read_result": "result",

@@ -30,7 +30,7 @@ from hmhsa_insert.training.loop.stop import Interrupted
 from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.network import TrainableModel
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import Problems, Stopped
 from hmhsa_insert.training.processes import (
     finish_trackers,

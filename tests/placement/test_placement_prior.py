@@ -18,7 +18,7 @@ from hmhsa_insert.surgery.edit.splice import inserted_modules
 from hmhsa_insert.surgery.locate.stages import locate
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.loop.seeding import UPDATE, derived_seed, seed_all
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.task import Task
 
 CPU = torch.device("cpu")

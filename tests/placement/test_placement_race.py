@@ -14,7 +14,7 @@ from hmhsa_insert.placement.find import _p, find
 from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.race import Lead, _LossLog, lead, race, race_settings
 from hmhsa_insert.surgery.locate.stages import locate
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.reporter import OptimizerStep
 from hmhsa_insert.training.settings import load_settings
 

@@ -7,7 +7,6 @@ from hmhsa_insert.recipe import find_recipe, json_schema, load_recipe, shipped_r
 
 NAMES = [
     "bottleneck",
-    "equal_speed",
     "every_block",
     "gelu",
     "se",

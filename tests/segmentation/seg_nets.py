@@ -11,7 +11,7 @@ import torch
 from hmhsa_insert.detection import make_shapes as shapes
 from hmhsa_insert.tasks.semantic import Semantic
 from hmhsa_insert.training.loop.updates import Loop
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.run import train_run
 
 BACKBONE = "timm/test_resnet"

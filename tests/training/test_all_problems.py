@@ -11,7 +11,7 @@ from test_training_commands import _run
 
 from hmhsa_insert.errors import HmhsaInsertError, PlanError, Problem, RecipeError, WeightsError
 from hmhsa_insert.training.data import digests
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import DataError, Problems, SettingsError, StartError
 from hmhsa_insert.training.run import train
 

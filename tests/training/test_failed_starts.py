@@ -16,7 +16,7 @@ from training_nets import QUICK, few_digits, plain, train_plain
 
 from hmhsa_insert.studies.ablate import ablate
 from hmhsa_insert.training.loop.updates import Loop
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import DataError, RunError, Stopped, TrainingError
 from hmhsa_insert.training.run import train
 from hmhsa_insert.training.run_folder import RunFolder

@@ -9,7 +9,7 @@ import pytest
 from training_nets import Told, few_digits
 
 import hmhsa_insert as hi
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.run import train
 
 _PLAIN = "Sequential does not say its layers (timm's networks do): all learn at one rate, without finetune.layer_decay"

@@ -9,7 +9,7 @@ from training_nets import few_digits, irb_nano
 
 import hmhsa_insert as hi
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.score import candidate
 
 QUIET: dict[str, Any] = {"epochs": 1, "batch_size": 8, "input_size": 32}

@@ -18,7 +18,7 @@ from hmhsa_insert.training.data.images import ChosenImages
 from hmhsa_insert.training.loop import checkpoint
 from hmhsa_insert.training.loop import updates as loop
 from hmhsa_insert.training.loop.updates import Loop
-from hmhsa_insert.training.plan_run import plan_run
+from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import DataError, RunError, Stopped, TrainingError
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import RunFolder
