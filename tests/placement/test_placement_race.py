@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from scipy import stats
 
 from hmhsa_insert.placement.candidates import find_candidates
-from hmhsa_insert.placement.find import _p, find
+from hmhsa_insert.placement.find import _entrants, _p, find
 from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.race import Lead, _LossLog, lead, race, race_settings
 from hmhsa_insert.surgery.locate.stages import locate
@@ -87,6 +89,19 @@ def test_autocorrelated_differences_do_not_look_surer_than_they_are() -> None:
         called += found is not None and found.p < 0.05
     naive = stats.norm.sf(1.96 / 3) * 2  # the error of independent differences is three times too small here
     assert called / 400 < 0.25 * naive
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(1, "a"), (2, "ae"), (3, "abe"), (4, "abed"), (5, "abced"), (9, "abcde")]
+)
+def test_half_of_the_entrants_are_the_best_by_the_prior_and_half_the_largest(
+    number: int, expected: str
+) -> None:
+    scored: Any = [
+        SimpleNamespace(candidate=SimpleNamespace(name=name, num_params=params))
+        for name, params in (("a", 1), ("b", 9), ("c", 2), ("d", 3), ("e", 10))
+    ]
+    assert "".join(each.candidate.name for each in _entrants(scored, number)) == expected
 
 
 @pytest.mark.parametrize("entrants", [1, 4])
