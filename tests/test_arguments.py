@@ -58,6 +58,7 @@ def arguments() -> dict[str, dict[str, Any]]:
         "remove": {"model": edited},
         "report": {"sources": []},
         "save": {"model": edited, "folder": "saved", "overwrite": True},
+        "segmenter": {"decoder": "semantic_fpn", "backbone": model, "num_classes": 2, "input_size": 64},
         "suggest": {"block": "timm/eca", "max_params": "+900%", **image},
         "train": {"model": model, "data": "digits"},
         "verify": {"base": model, "model": edited},

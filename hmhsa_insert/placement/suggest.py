@@ -157,7 +157,7 @@ def suggest(
         ('timm-se-s1-last', 1)
         >>> tried = hi.suggest(model, data="digits", blocks=["irb", "timm/se"], input_size=16, entrants=0)
         >>> len(tried.to_frame()), len(tried.recipes)
-        (7, 3)
+        (6, 3)
     """
     of_cost = {"max_memory": max_memory, "max_latency": max_latency, "inputs": inputs}
     of_race = {"entrants": entrants, "share": share, "budget": budget, "folder": folder}

@@ -97,7 +97,7 @@ def test_installed_packages_are_listed_without_being_imported(published) -> None
     published(entry("far", f"{__name__}:Gate"), entry("hmhsa", "x:Y"), entry("lost", "no_such_package:Gate"))
     text = " ".join(output("blocks").split())
     assert "far Scale every channel. (gates 1.2)" in text
-    assert "hmhsa of gates 1.2: hidden by the block type of this name above" in text
+    assert "hmhsa hidden by the block type of this name above (gates 1.2)" in text
     assert "lost the block 'lost' of the package gates 1.2 cannot be loaded: ModuleNotFoundError" in text
     assert "ratio 0.5 hidden channels over channels." in " ".join(output("blocks far").split())
 

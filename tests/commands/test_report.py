@@ -119,7 +119,7 @@ def test_a_page_of_runs_draws_their_networks(here):
     write_run("again", "mine", 91.0, seed=1)
     for folder in ("edited", "again"):
         output(f"apply usernet:small -r good.yaml --input-size 64 -o {folder}/artifact")
-    said = run("report edited again -o page.html").stdout
+    said = run("report edited again -o page.html").stderr
     assert "small + mine is not drawn: edited/artifact/base.json: it names code to import and run" in said
     assert "--base MODULE:FACTORY" in said
     assert said.count("is not drawn") == 1

@@ -50,8 +50,8 @@ def test_all_networks_are_there_with_every_shipped_recipe():
     assert families == {"resnet18": 1, "resnet50": 1, "mobilenetv2": 1, "hat": 4, "irb": 4, "transcnn": 4}
     used = {name.partition(" + ")[2] for name in OURS} - {""}
     shipped_names = {load_recipe(shipped.name).name for shipped in shipped_recipes()}
-    # None of these networks has a GELU to replace; the table was last made before `equal_speed` was shipped.
-    assert used | {"equal_speed"} == shipped_names - {"silu"}
+    # none of these networks has a GELU to replace
+    assert used == shipped_names - {"silu"}
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_new_format_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "p.json").write_text(json.dumps(RECORDS))
     for source in (tmp_path / "p.json", study):
         printed = run(f"report {source} --format tags").output
-        run(f"report {source} -o {tmp_path}/x.tag")
+        run(f"report {source} -o {tmp_path}/x.tag --overwrite")
         assert (tmp_path / "x.tag").read_text() == printed
         assert printed.startswith("<")
     assert run("profile resnet10t --input-size 32 --format tags").output == "<Counts, one image|1>\n"

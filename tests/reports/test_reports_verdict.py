@@ -211,8 +211,8 @@ def test_whether_more_is_better_is_the_scores_own(tmp_path: Path, monkeypatch, b
 def test_a_score_that_is_no_percentage_is_resolved_in_shares_of_the_other(tmp_path: Path):
     trials = [listed(v, seed) for v in ("plain", "hmhsa") for seed in range(3)]
     values = [2.0, 2.1, 1.9, 2.05, 2.08, 1.99]
-    rows = [done(t["id"], 0.0) | {"scores": {"miou": value}} for t, value in zip(trials, values, strict=True)]
-    study = read_outcomes(write_study(tmp_path / "s", trials, rows, score="miou"))
+    rows = [done(t["id"], 0.0) | {"scores": {"psnr": value}} for t, value in zip(trials, values, strict=True)]
+    study = read_outcomes(write_study(tmp_path / "s", trials, rows, score="psnr"))
     (found,) = verdicts(comparisons(study), study.quantity)
     sd = np.std([0.05, -0.02, 0.09], ddof=1)
     assert [(each.text, each.more) for each in found.resolutions] == [
