@@ -98,9 +98,9 @@ def watching(status: Status) -> Callable[[int, int], None]:
     return show
 
 
-def note(text: str) -> None:
+def note(text: str, console: Console = notes) -> None:
     """Print what is worth knowing of what was done; options stand where it mentions arguments."""
-    notes.print(Text(in_options(visible(text)), style="dim"), soft_wrap=True)
+    console.print(Text(in_options(visible(text)), style="dim"), soft_wrap=True)
 
 
 def bold(text: str, rest: str = "") -> Text:
