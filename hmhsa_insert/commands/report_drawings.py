@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmhsa_insert.errors import HmhsaInsertError
-from hmhsa_insert.inert import visible
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +25,7 @@ def with_drawings(records: Sequence[Mapping[str, Any]], allow_code: bool) -> lis
         records: of a report.
         allow_code: run the factories that files name.
     """
-    from hmhsa_insert.commands.console import progress
+    from hmhsa_insert.commands.console import note, progress
 
     drawn: set[str] = set()
     found = []
@@ -42,12 +41,7 @@ def with_drawings(records: Sequence[Mapping[str, Any]], allow_code: bool) -> lis
                 drawing = _drawing(record, allow_code)
             except HmhsaInsertError as error:
                 # not among the results: a page that is printed is all that stands there
-                progress.print(
-                    visible(f"{record['name']} is not drawn: {error}"),
-                    style="dim",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                note(f"{record['name']} is not drawn: {error}", progress)
                 found.append(record)
             else:
                 found.append({**record, "drawing": drawing})
