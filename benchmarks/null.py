@@ -51,7 +51,7 @@ def shuffled(seed: int) -> Data:
 
 def cells(seed: int) -> Path:
     """Return a folder of pictures, drawn anew under each seed."""
-    folder = Path("runs/null/pictures", str(seed))
+    folder = Path("runs/null/cells/pictures", str(seed))
     script = Path(__file__).parents[1] / "examples/solar_cells/draw_cells.py"
     command = [sys.executable, str(script), str(folder), "--images", "1500", "--seed", str(seed)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -77,7 +77,7 @@ def run(case: str, seeds: int) -> None:
             seed=seed,
         )
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree("runs/null/pictures", ignore_errors=True)
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
         leads = [each.lead.mean if each.lead else 0.0 for each in found.raced]
         with path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow([seed, len(found.best), found.apart, *leads])
