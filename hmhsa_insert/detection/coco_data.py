@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,14 +12,14 @@ import torch
 from PIL import Image
 
 from hmhsa_insert.detection.annotations import GIVEN, Annotations, ImageRecord, by_image, few
+from hmhsa_insert.detection.coco_digest import digest_of_annotations, digest_with_contents
 from hmhsa_insert.detection.formats.format import Format, Part
 from hmhsa_insert.detection.formats.table import FORMATS, find_format, read_splits
 from hmhsa_insert.detection.layout import TRAIN, VAL
 from hmhsa_insert.detection.segmentation import decoded
 from hmhsa_insert.errors import Problem
-from hmhsa_insert.training.data.digests import CONTENTS, Watch, file_digests
+from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.pictures import ManyChannels, read_gray, read_picture
-from hmhsa_insert.training.data.tree import File, stamp_of
 from hmhsa_insert.training.problems import DataError
 
 Target = dict[str, torch.Tensor]
@@ -176,14 +174,14 @@ def _opened(
         notes.append(f"{VAL}: {len(without):,} {text}")
     if not any(trainable(each, record) for record in splits[TRAIN].records for each in record.annotations):
         raise DataError(Problem(str(read[TRAIN].path), "no image has a box to learn from"))
-    names = _fingerprint(*splits.values())
+    names = digest_of_annotations(split.records for split in splits.values())
     return CocoData(
         source,
         splits[TRAIN],
         splits[VAL],
         tuple(read[TRAIN].categories.values()),
         ids,
-        _with_contents(names, splits.values(), watch),
+        digest_with_contents(names, [(split.folder, split.records) for split in splits.values()], watch),
         tuple(notes),
         names,
     )
@@ -291,24 +289,3 @@ def _areas(name: str, split: CocoSplit) -> list[str]:
         if own
         else []
     )
-
-
-def _fingerprint(*splits: CocoSplit) -> str:
-    digest = hashlib.sha256()
-    for split in splits:
-        for record in split.records:
-            used = [{key: each[key] for key in each if key != GIVEN} for each in record.annotations]
-            text = [record.id, record.file_name, record.height, record.width, used]
-            digest.update(json.dumps(text, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
-
-
-def _with_contents(names: str, splits: Iterable[CocoSplit], watch: Watch | None) -> str:
-    digest = hashlib.sha256(names.encode())
-    for split in splits:
-        files = []
-        for record in split.records:
-            status = (split.folder / record.file_name).stat()
-            files.append(File(record.file_name, status.st_size, stamp_of(status)))
-        digest.update(b"".join(file_digests(split.folder, files, watch)))
-    return CONTENTS + digest.hexdigest()[:24]

@@ -285,3 +285,15 @@ def test_what_is_upright_for_pillow_is_upright_here(tmp_path: Path) -> None:
             assert (
                 np.asarray(read_picture(file)) == np.asarray(ImageOps.exif_transpose(Image.open(path)))
             ).all()
+
+
+@pytest.mark.parametrize(("depth", "said"), [(np.uint16, True), (np.uint8, False)])
+def test_levels_of_sixteen_bits_are_said_to_be_read_with_eight(
+    tmp_path: Path, depth: Any, said: bool
+) -> None:
+    for number in range(4):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), 40 * number, depth)).save(path)
+    text = "4 of 4 images looked at have gray levels of more than 8 bits and are read with 8"
+    assert any(text in note for note in open_data(str(tmp_path)).notes) is said

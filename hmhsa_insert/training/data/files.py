@@ -15,7 +15,7 @@ from PIL import Image
 from hmhsa_insert.training.data.arrays import ENDING, channels_in, read_planes
 from hmhsa_insert.training.data.digests import CONTENTS
 from hmhsa_insert.training.data.images import Targets
-from hmhsa_insert.training.data.pictures import ending, read_gray, read_picture
+from hmhsa_insert.training.data.pictures import ending, is_deep, read_gray, read_picture
 from hmhsa_insert.training.data.tree import File, open_path
 from hmhsa_insert.training.names import shown
 
@@ -49,6 +49,11 @@ class FileImages:
         """Return True if one picture has no color."""
         with self._open(index) as file:
             return channels_in(file) == 1 if self.arrays else read_gray(file)
+
+    def deep(self, index: int) -> bool:
+        """Return True if one picture has gray levels of more than 8 bits."""
+        with self._open(index) as file:
+            return is_deep(file)
 
     @property
     def arrays(self) -> bool:

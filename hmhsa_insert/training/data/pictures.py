@@ -81,6 +81,12 @@ def read_gray(file: IO[bytes]) -> bool:
     return is_gray(image)
 
 
+def is_deep(file: IO[bytes]) -> bool:
+    """Return True if the picture in an open file has gray levels of more than the 8 bits that it is read with."""
+    picture_endings()
+    return Image.open(file).mode in {"I", "F"} | _SIXTEEN_BITS
+
+
 def read_size(file: IO[bytes]) -> tuple[int, int]:
     """Return width and height of the picture in an open file, upright; its pixels are not decoded."""
     picture_endings()

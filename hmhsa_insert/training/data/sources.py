@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from hmhsa_insert.errors import Problem, near
 from hmhsa_insert.training.data.digests import Watch, file_digests
 from hmhsa_insert.training.data.files import FileImages, fingerprint, names_fingerprint
@@ -20,6 +22,7 @@ from hmhsa_insert.training.names import few, shown
 from hmhsa_insert.training.problems import DataError
 from hmhsa_insert.training.schema import LoaderSettings
 
+_OPENED_FOR_BITS = 20
 _TORCH_FOLDERS = ("folder", "image_folder")
 
 
@@ -189,20 +192,34 @@ def _channels(images: Images, loader: LoaderSettings) -> tuple[int, tuple[str, .
     """Return the channels that images are read with, and what is said of it where they are not all alike."""
     if isinstance(images, FileImages) and images.arrays:
         return _array_channels(images)
+    precision = _precision(images) if isinstance(images, FileImages) else ()
     colored, seen = count_colored(images, loader.channels is not None)
     gray = seen - colored
     found = 1 if gray and not colored else 3
     channels = loader.channels or found
     mixed = f"{gray:,} of {seen:,} images looked at are gray, {colored:,} have color"
     if loader.channels is not None and loader.channels != found:
-        return channels, (
-            f"{mixed}: all are read as {'gray' if channels == 1 else 'RGB'}, as loader.channels says",
-        )
+        chosen = "gray" if channels == 1 else "RGB"
+        return channels, (f"{mixed}: all are read as {chosen}, as loader.channels says", *precision)
     if gray and colored:
-        return channels, (
-            f"{mixed}: all are read as RGB (`overrides=['loader.channels=1']` reads them as gray)",
-        )
-    return channels, ()
+        tip = "`overrides=['loader.channels=1']` reads them as gray"
+        return channels, (f"{mixed}: all are read as RGB ({tip})", *precision)
+    return channels, precision
+
+
+def _precision(images: FileImages) -> tuple[str, ...]:
+    """Return what is said of pictures whose gray levels have more bits than they are read with; few are looked at."""
+    deep = seen = 0
+    for index in np.linspace(0, len(images) - 1, min(_OPENED_FOR_BITS, len(images))):
+        try:
+            deep += images.deep(int(index))
+        except Exception:  # a damaged picture fails in any way its format likes
+            continue
+        seen += 1
+    if not deep:
+        return ()
+    found = f"{deep} of {seen} images looked at have gray levels of more than 8 bits and are read with 8"
+    return (f"{found}; arrays in .npy files keep all of them",)
 
 
 def _array_channels(images: FileImages) -> tuple[int, tuple[str, ...]]:
