@@ -20,7 +20,7 @@ from hmhsa_insert.studies.trial import forget_data
 from hmhsa_insert.studies.variants import Variant
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.names import shown as shown_name
-from hmhsa_insert.training.task import score_name
+from hmhsa_insert.training.result import score_name
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from hmhsa_insert.tasks.table import task_class
 from hmhsa_insert.training.names import shown
 from hmhsa_insert.training.planned import plan_run
 from hmhsa_insert.training.problems import InUseError, RunError
-from hmhsa_insert.training.result import RunResult
+from hmhsa_insert.training.result import RunResult, score_name
 from hmhsa_insert.training.run import train_run
 from hmhsa_insert.training.run_folder import CONFIG, ENVIRONMENT, RunFolder, is_run, read_config
 from hmhsa_insert.training.run_schema import ReadSettings
 from hmhsa_insert.training.run_tables import read_timing
-from hmhsa_insert.training.task import Task, score_name
+from hmhsa_insert.training.task import Task
 
 Status = Literal["done", "failed", "busy", "refused"]
 

@@ -54,6 +54,7 @@ class Detect(Task):
     """
 
     task: ClassVar[str] = "detect"
+    wrapper: ClassVar[str] = "detector"
     settings_type: ClassVar[type[RunSettings]] = DetectSettings
     result_type: ClassVar[type[RunResult]] = DetectResult
     kinds: ClassVar[tuple[str, ...]] = ("box",)
@@ -107,22 +108,6 @@ class Detect(Task):
         """The detector, its classes, its settings, drop path."""
         chosen = (self.settings.detector.model_dump_json(), self.settings.regularize.model_dump_json())
         return (self.detector, self.data.num_classes, *chosen)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What determines the run, as plain data: what ``config.yaml`` holds."""
-        whole = super().config
-        return {"task": whole.pop("task"), "detector": self.detector, **whole}
-
-    @classmethod
-    def options_in(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the detector's kind."""
-        return {"detector": config["detector"]}
-
-    @property
-    def name(self) -> str:
-        """A name for tables and folders: detector, network, recipe, data, seed."""
-        return f"{self.detector}-{super().name}"
 
     def base(self) -> Base:
         """Build the backbone without its recipe."""

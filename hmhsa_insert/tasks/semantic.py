@@ -68,6 +68,7 @@ class Semantic(Task):
     """
 
     task: ClassVar[str] = "semantic"
+    wrapper: ClassVar[str] = "decoder"
     settings_type: ClassVar[type[RunSettings]] = SemanticSettings
     result_type: ClassVar[type[RunResult]] = SemanticResult
     columns: ClassVar[tuple[str, ...]] = COLUMNS
@@ -105,22 +106,6 @@ class Semantic(Task):
         """The decoder, its classes, its settings, the crop, drop path."""
         chosen = (self.settings.segmenter.model_dump_json(), self.settings.regularize.model_dump_json())
         return (self.decoder, self.data.classes, self.settings.input_size, *chosen)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What determines the run, as plain data: what ``config.yaml`` holds."""
-        whole = super().config
-        return {"task": whole.pop("task"), "decoder": self.decoder, **whole}
-
-    @classmethod
-    def options_in(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the decoder."""
-        return {"decoder": config["decoder"]}
-
-    @property
-    def name(self) -> str:
-        """A name for tables and folders: decoder, network, recipe, data, seed."""
-        return f"{self.decoder}-{super().name}"
 
     @property
     def _size(self) -> tuple[int, int, int]:

@@ -106,3 +106,8 @@ def read_result(folder: str | Path) -> RunResult | None:
     if missing := [name for name in kind.required if known["scores"].get(name) is None]:
         raise RunError(Problem(str(path), f"it is damaged: it has no {listed(missing)}", _DAMAGED_TIP))
     return kind(folder=Path(folder), **known)
+
+
+def score_name(column: str) -> str:
+    """Return what results, trials and reports call the score of a column of ``metrics.csv``."""
+    return column.removeprefix("val_").lower()

@@ -35,7 +35,7 @@ from hmhsa_insert.training.interfaces import (
 )
 from hmhsa_insert.training.loop.progress import EpochRow
 from hmhsa_insert.training.network import TrainableModel
-from hmhsa_insert.training.result import RunResult
+from hmhsa_insert.training.result import RunResult, score_name
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.score_tables import any_scores
@@ -59,6 +59,7 @@ class Task(ABC):
     """A run of one task, resolved and not begun.
 
     Attributes:
+        wrapper: the field that names what is built around the network, such as ``detector``; empty: nothing is.
         best: the column of ``metrics.csv`` whose best value picks the best weights, and that studies compare; the
             largest, unless its row in ``QUANTITIES`` says that less is better.
         model: what names the network, or the network itself.
@@ -73,6 +74,7 @@ class Task(ABC):
     """
 
     task: ClassVar[str]
+    wrapper: ClassVar[str] = ""
     best: ClassVar[str]
     settings_type: ClassVar[type[RunSettings]]
     result_type: ClassVar[type[RunResult]] = RunResult
@@ -122,12 +124,13 @@ class Task(ABC):
     @property
     def config(self) -> dict[str, Any]:
         """What determines the run, as plain data: what ``config.yaml`` holds."""
-        return ({} if self.task == DEFAULT else {"task": self.task}) | config_of(self)
+        whole = {} if self.task == DEFAULT else {"task": self.task}
+        return whole | ({self.wrapper: getattr(self, self.wrapper)} if self.wrapper else {}) | config_of(self)
 
     @classmethod
     def options_in(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the task's own fields from what ``config.yaml`` holds."""
-        return {}
+        return {cls.wrapper: config[cls.wrapper]} if cls.wrapper else {}
 
     @property
     def run_id(self) -> str:
@@ -137,11 +140,12 @@ class Task(ABC):
 
     @property
     def name(self) -> str:
-        """A name for tables and folders: network, recipe, data, seed."""
+        """A name for tables and folders: what wraps the network, the network, recipe, data, seed."""
         model = self.model if isinstance(self.model, str) else type(self.model).__name__
         recipe = self.recipe["name"] if self.recipe is not None else "plain"
         parts = (ModelSpec(model).label, recipe, Path(self.data.source).name, f"s{self.seed}")
-        return "-".join(str(part) for part in parts)
+        wrapper = (getattr(self, self.wrapper),) if self.wrapper else ()
+        return "-".join(str(part) for part in (*wrapper, *parts))
 
     # ---- the network
 
@@ -300,8 +304,3 @@ class Task(ABC):
     def judged(cls, folder: Path) -> dict[str, Any]:
         """Return what studies compare image by image, from a finished run's folder: nothing by default."""
         return {}
-
-
-def score_name(column: str) -> str:
-    """Return what results, trials and reports call the score of a column of ``metrics.csv``."""
-    return column.removeprefix("val_").lower()

@@ -16,8 +16,8 @@ from hmhsa_insert.training.loop.progress import Best, EpochRow, Sums
 from hmhsa_insert.training.loop.updates import Loop
 from hmhsa_insert.training.loop.weights import Weights
 from hmhsa_insert.training.problems import DataError
+from hmhsa_insert.training.result import score_name
 from hmhsa_insert.training.run_folder import BEST, RunFolder
-from hmhsa_insert.training.task import score_name
 
 
 def close_epoch(loop: Loop, folder: RunFolder, weights: Weights, val: Split) -> None:
