@@ -10,7 +10,7 @@ from hmhsa_insert.drawing.draw import Drawing
 from hmhsa_insert.drawing.layout import Layout
 from hmhsa_insert.placement.finding import Finding, Raced
 from hmhsa_insert.placement.prior import Scored
-from hmhsa_insert.training.task import Base
+from hmhsa_insert.training.network import Base
 
 
 def drawing_of(base: Base, name: str, found: Finding) -> Drawing:

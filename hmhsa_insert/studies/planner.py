@@ -17,7 +17,8 @@ from hmhsa_insert.surgery.apply import apply_plan
 from hmhsa_insert.surgery.base.fake import deep_copy
 from hmhsa_insert.surgery.locate.stages import Located, locate
 from hmhsa_insert.surgery.plan import plan_located
-from hmhsa_insert.training.task import Base, Task
+from hmhsa_insert.training.network import Base
+from hmhsa_insert.training.task import Task
 
 
 class Planner:

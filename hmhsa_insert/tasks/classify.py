@@ -18,7 +18,8 @@ from hmhsa_insert.tables import Table, right
 from hmhsa_insert.training.curves import draw_confusion
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.evaluation import Evaluation, evaluate_split
-from hmhsa_insert.training.image_task import ImageObjective, ImageTask
+from hmhsa_insert.training.image_objective import ImageObjective
+from hmhsa_insert.training.image_task import ImageTask
 from hmhsa_insert.training.interfaces import Forward, Panel
 from hmhsa_insert.training.loader import Batch
 from hmhsa_insert.training.loop.optimizer import make_loss, make_mixup

@@ -33,14 +33,14 @@ from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.interfaces import EvalBatchSource, Panel
 from hmhsa_insert.training.keyed_loader import KeyedTrainLoader
-from hmhsa_insert.training.network import TrainableModel
+from hmhsa_insert.training.network import Base, TrainableModel
 from hmhsa_insert.training.problems import DataError, RunError
 from hmhsa_insert.training.result import RunResult
 from hmhsa_insert.training.run_folder import ARTIFACT
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.scored import Asked, Scored
 from hmhsa_insert.training.settings import load_settings
-from hmhsa_insert.training.task import Base, Task
+from hmhsa_insert.training.task import Task
 
 
 @dataclass(frozen=True)

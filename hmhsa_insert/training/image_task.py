@@ -27,10 +27,11 @@ from hmhsa_insert.training.data.array_transforms import array_eval_transform, ar
 from hmhsa_insert.training.data.digests import Watch
 from hmhsa_insert.training.data.order import Shares
 from hmhsa_insert.training.data.transforms import eval_transform, train_transform
-from hmhsa_insert.training.interfaces import Evaluated, Forward, Objective
+from hmhsa_insert.training.image_objective import ImageObjective
+from hmhsa_insert.training.interfaces import Evaluated, Objective
 from hmhsa_insert.training.loader import Batch, EvalLoader, TrainLoader
 from hmhsa_insert.training.loop.progress import EpochRow
-from hmhsa_insert.training.network import TrainableModel, build_network
+from hmhsa_insert.training.network import Base, TrainableModel, build_network
 from hmhsa_insert.training.per_image import per_image
 from hmhsa_insert.training.problems import TrainingError
 from hmhsa_insert.training.run_folder import ARTIFACT, CONFIG
@@ -39,7 +40,7 @@ from hmhsa_insert.training.run_weights import check_weights
 from hmhsa_insert.training.schema import ClassifySettings
 from hmhsa_insert.training.scored import Asked, Scored, scored_by_model, scored_by_run
 from hmhsa_insert.training.settings import load_settings
-from hmhsa_insert.training.task import Base, Task
+from hmhsa_insert.training.task import Task
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,22 +64,6 @@ class Means(Evaluated):
     def images(self) -> int:
         """How many images were evaluated."""
         return self.count
-
-
-@dataclass(frozen=True)
-class ImageObjective:
-    """An objective whose loss is a function of output and batch."""
-
-    loss: Callable[..., torch.Tensor]
-
-    def to_device(self, batch: Batch, device: torch.device, memory_format: Any) -> Batch:
-        """Return the batch with images and targets on the device."""
-        images = batch.images.to(device, non_blocking=True, memory_format=memory_format)
-        return batch._replace(images=images, targets=batch.targets.to(device, non_blocking=True))
-
-    def forward(self, model: nn.Module, batch: Batch) -> Forward:
-        """Return the loss of a batch."""
-        return Forward(self.loss(model(batch.images), batch), len(batch.images), {})
 
 
 @dataclass(frozen=True)

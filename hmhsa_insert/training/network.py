@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from hmhsa_insert.surgery.apply import apply
 from hmhsa_insert.surgery.artifact.artifact import is_artifact, load, read_record
 from hmhsa_insert.surgery.artifact.manifest import source_in
 from hmhsa_insert.surgery.base.fake import notes as marks
+from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.surgery.base.load import SOURCE, load_model
 from hmhsa_insert.surgery.edit.splice import inserted_modules, splice
 from hmhsa_insert.training.adapt import check_outputs, head_names, input_channels, stem_key, transfer
@@ -40,6 +41,18 @@ _ASKED = {
 }
 _OFF = {"regularize.drop_path": "0", "regularize.dropout": "null"}
 _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+class Base(NamedTuple):
+    """A network before its recipe.
+
+    Attributes:
+        model: what recipes edit.
+        size: of one image that it takes, at which its maps are measured.
+    """
+
+    model: nn.Module
+    size: InputSize
 
 
 @dataclass(frozen=True)

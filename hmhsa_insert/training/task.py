@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 from accelerate import Accelerator
 from torch import nn
@@ -20,7 +20,6 @@ from torch import nn
 from hmhsa_insert.costs.count import Counts
 from hmhsa_insert.errors import HmhsaInsertError, Problem
 from hmhsa_insert.files.model_spec import ModelSpec
-from hmhsa_insert.surgery.base.inputs import InputSize
 from hmhsa_insert.tables import Table
 from hmhsa_insert.tasks.table import DEFAULT
 from hmhsa_insert.training.data.digests import Watch
@@ -34,24 +33,12 @@ from hmhsa_insert.training.interfaces import (
     TrainBatchSource,
 )
 from hmhsa_insert.training.loop.progress import EpochRow
-from hmhsa_insert.training.network import TrainableModel
+from hmhsa_insert.training.network import Base, TrainableModel
 from hmhsa_insert.training.result import RunResult, score_name
 from hmhsa_insert.training.run_identity import config_of, identity
 from hmhsa_insert.training.run_schema import RunSettings
 from hmhsa_insert.training.score_tables import any_scores
 from hmhsa_insert.training.scored import Asked, Scored
-
-
-class Base(NamedTuple):
-    """A network before its recipe.
-
-    Attributes:
-        model: what recipes edit.
-        size: of one image that it takes, at which its maps are measured.
-    """
-
-    model: nn.Module
-    size: InputSize
 
 
 @dataclass(frozen=True)

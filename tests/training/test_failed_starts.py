@@ -78,7 +78,7 @@ FAILURES: dict[str, tuple[Break, type[BaseException]]] = {
     "a block's forward": (_forward_that_fails_in_training, ZeroDivisionError),
     "the loader": (_raising(f"{_TRAINING}.loop.updates.Loop._read", OSError), OSError),
     "memory": (
-        _raising(f"{_TRAINING}.image_task.ImageObjective.to_device", torch.OutOfMemoryError),
+        _raising(f"{_TRAINING}.image_objective.ImageObjective.to_device", torch.OutOfMemoryError),
         TrainingError,
     ),
     "the loss": (_endless_gradient, TrainingError),
